@@ -1,0 +1,1 @@
+"""Backs up a knowledge service and proves what can be restored."""

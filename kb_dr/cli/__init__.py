@@ -1,0 +1,1 @@
+"""The command `kb-dr`; it never imports Dagster."""

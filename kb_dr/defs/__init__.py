@@ -1,0 +1,1 @@
+"""Dagster's view: thin bodies over operations."""

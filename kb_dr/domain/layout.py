@@ -1,0 +1,108 @@
+"""Every key of the repository, spelled here and nowhere else.
+
+docs/repository-format.md describes the same keys for people; a test compares the two.
+"""
+
+import re
+
+from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.wal_names import is_wal_file, timeline_of
+
+MARKER = "repository.json"
+"""Says that this place is a repository, and whose; written by ``kb-dr init``."""
+
+CODED = ".zst.age"
+
+_MANIFEST = re.compile(r"(full|incr|dump|rdb|objects|snap)/(\d{8}-\d{6})/manifest\.json")
+_WAL = re.compile(r"wal/(\d+)/([0-9A-F]{8})/([0-9A-F]{8}[0-9A-F.a-z]*?)-([0-9a-f]{64})\.zst\.age")
+
+
+def backup_prefix(backup: BackupId) -> str:
+    """Everything of one backup stands under this."""
+    return f"{backup.kind}/{backup.stamp}/"
+
+
+def manifest_key(backup: BackupId) -> str:
+    """The commit mark: the backup exists when this key does."""
+    return backup_prefix(backup) + "manifest.json"
+
+
+def attempt_prefix(backup: BackupId, attempt: str) -> str:
+    """The chunks of one try; a retry never meets its own debris."""
+    return f"{backup_prefix(backup)}{attempt}/"
+
+
+def chunk_key(backup: BackupId, attempt: str, number: int) -> str:
+    """One chunk of the base backup's tar."""
+    return f"{attempt_prefix(backup, attempt)}base.tar{CODED}.{number:05d}"
+
+
+def configuration_key(backup: BackupId, attempt: str) -> str:
+    """The configuration files that stand outside the data directory."""
+    return f"{attempt_prefix(backup, attempt)}configuration.tar{CODED}"
+
+
+def postgres_manifest_key(backup: BackupId, attempt: str) -> str:
+    """PostgreSQL's own backup manifest; compressed, not encrypted."""
+    return attempt_prefix(backup, attempt) + "backup_manifest.zst"
+
+
+def backups_prefix(kind: BackupKind) -> str:
+    """Every backup of one kind stands under this."""
+    return f"{kind}/"
+
+
+def stamp_of_manifest(key: str) -> tuple[BackupKind, str] | None:
+    """The kind and stamp of a manifest's key; None when the key is no manifest."""
+    match = _MANIFEST.fullmatch(key)
+    return (BackupKind(match[1]), match[2]) if match else None
+
+
+def wal_prefix(system_identifier: int) -> str:
+    """All WAL of one cluster."""
+    return f"wal/{system_identifier}/"
+
+
+def timeline_prefix(system_identifier: int, timeline: int) -> str:
+    """All WAL of one timeline of one cluster."""
+    return f"{wal_prefix(system_identifier)}{timeline:08X}/"
+
+
+def wal_file_prefix(system_identifier: int, name: str) -> str:
+    """Every stored version of one WAL file; more than one means two clusters wrote it."""
+    return f"{timeline_prefix(system_identifier, timeline_of(name))}{name}-"
+
+
+def wal_key(system_identifier: int, name: str, sha256: str) -> str:
+    """One WAL file; ``sha256`` is of its plain bytes."""
+    return f"{wal_file_prefix(system_identifier, name)}{sha256}{CODED}"
+
+
+def partial_key(system_identifier: int, segment: str, upto: Lsn) -> str:
+    """A segment that is still being written, as far as ``upto``."""
+    prefix = timeline_prefix(system_identifier, timeline_of(segment))
+    return f"{prefix}{segment}.partial/{upto >> 32:08X}-{upto & 0xFFFFFFFF:08X}{CODED}"
+
+
+def wal_file_of(key: str) -> tuple[int, str, str] | None:
+    """System identifier, file name and plain digest of a WAL key; None for any other key."""
+    match = _WAL.fullmatch(key)
+    if match is None or not is_wal_file(match[3]) or match[3][:8] != match[2]:
+        return None
+    return int(match[1]), match[3], match[4]
+
+
+def proofs_prefix(backup: BackupId) -> str:
+    """All proofs of one backup, of every copy."""
+    return f"proofs/{backup}/"
+
+
+def proof_key(backup: BackupId, copy: str, proof_id: str) -> str:
+    """One proof; ids begin with the time, so keys sort by it."""
+    return f"{proofs_prefix(backup)}{copy}/{proof_id}.json"
+
+
+def failure_key(backup: BackupId, attempt: str) -> str:
+    """The record of a backup that did not come to its end."""
+    return f"failures/{backup}/{attempt}.json"

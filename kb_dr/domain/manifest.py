@@ -1,0 +1,129 @@
+"""The manifest of a backup: what it consists of. Its presence in a repository is the backup's."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.fingerprint import Fingerprint
+from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.stored import StoredObject
+
+
+@dataclass(frozen=True, slots=True)
+class WalPosition:
+    """The WAL a base backup needs to become consistent."""
+
+    timeline: int
+    start: Lsn
+    """Where recovery begins (the checkpoint's redo position)."""
+    stop: Lsn
+    """Recovery must pass this before the cluster is consistent."""
+
+
+@dataclass(frozen=True, slots=True)
+class VectorBaseline:
+    """How well one HNSW or IVFFlat index answered at the source."""
+
+    table: str
+    column: str
+    index: str
+    dimensions: int
+    recall_at_10: float
+    """0 to 1: index answers against exact search, over ``queries`` stored vectors."""
+    queries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The cluster a backup was taken from, as it was then."""
+
+    host: str
+    system_identifier: int
+    server_version: int
+    """``server_version_num``, e.g. 160014."""
+    segment_bytes: int
+    database: str
+    data_checksums: bool
+    extensions: dict[str, str]
+    """Name to version, of the database under protection."""
+    schema_version: str | None
+    """The migration version (``alembic_version``); None when there is no such table."""
+    settings: dict[str, str]
+    """Settings a restore needs: ``max_connections`` and its siblings, locale, preloads."""
+    size_bytes: int
+    """All databases together, before compression."""
+    vectors: tuple[VectorBaseline, ...] = ()
+    invalid_indexes: tuple[str, ...] = ()
+    """Indexes that were invalid at the source already: no fault of the backup."""
+
+    @property
+    def major(self) -> int:
+        """The major version, e.g. 16."""
+        return self.server_version // 10000
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One complete base backup."""
+
+    schema_version: int
+    id: str
+    attempt: str
+    kind: BackupKind
+    engine: str
+    service: str
+    org: str
+    started: datetime
+    finished: datetime
+    wal: WalPosition
+    source: Source
+    fingerprint: Fingerprint
+    chunks: tuple[StoredObject, ...]
+    plain_bytes: int
+    """Length of the tar."""
+    plain_sha256: str
+    """Digest of the tar: the same whatever it was encrypted to."""
+    postgres_manifest: StoredObject
+    compression: str
+    recipients: tuple[str, ...]
+    tools: dict[str, str]
+    """Program to version."""
+    host: str
+    """The machine that took the backup."""
+    configuration: StoredObject | None = None
+    parent: str | None = None
+    notes: tuple[str, ...] = field(default=())
+    """What an operator should know: rows that moved while sampling, a table without a key."""
+
+    @property
+    def backup_id(self) -> BackupId:
+        """The id, taken apart."""
+        return BackupId.parse(self.id)
+
+    @property
+    def stored_bytes(self) -> int:
+        """What it takes in the repository."""
+        return sum(chunk.size_bytes for chunk in self.chunks)
+
+    @property
+    def objects(self) -> tuple[StoredObject, ...]:
+        """Everything it names, besides itself and WAL."""
+        extra = (self.configuration,) if self.configuration else ()
+        return (*self.chunks, self.postgres_manifest, *extra)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as read from one copy, with the digest of its very bytes."""
+
+    manifest: Manifest
+    digest: str
+    """SHA-256 of the bytes stored: the data version of the backup, the same in every copy."""
+    copy: str
+    """The repository it was read from."""
+
+
+def manifest_digest(body: bytes) -> str:
+    """The digest that proofs, checks and copies compare."""
+    return hashlib.sha256(body).hexdigest()

@@ -1,0 +1,161 @@
+"""Proof: what one restore of one copy of one backup showed.
+
+The rule of the house: a copy is proven when its newest conclusive proof, of this very manifest
+digest, is PROVEN. Missing evidence is never green; ``could not run`` is neither green nor red.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from kb_dr.domain.lsn import Lsn
+
+
+class Verdict(StrEnum):
+    """What a proof says of the copy it read."""
+
+    PROVEN = "PROVEN"
+    FAILED = "FAILED"
+    """The copy is bad."""
+    NOT_PROVEN = "NOT_PROVEN"
+    """The proof could not run to its end: no binary, no extension, no space, no key."""
+
+
+class Outcome(StrEnum):
+    """What one check says."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    COULD_NOT_RUN = "could_not_run"
+    """Something it needs is not at hand; a needed check that could not run proves nothing."""
+    NOT_APPLICABLE = "not_applicable"
+    """There is nothing of this kind to check, as the manifest itself says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at in the restored cluster."""
+
+    name: str
+    outcome: Outcome
+    seen: str
+    """Values, for people: what was found, against what was expected."""
+    needed: bool = True
+    """Whether a proof without it is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One part of the work, measured."""
+
+    name: str
+    seconds: float
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where replay stopped, against the end the plan expected of that copy."""
+
+    expected_timeline: int
+    expected_lsn: Lsn
+    reached_timeline: int | None
+    reached_lsn: Lsn | None
+    """None: the proof cannot name where replay stopped, and so proves nothing."""
+    newest_commit: datetime | None
+    """Commit time of the last transaction replayed; None when there was none in the WAL."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether replay came to the expected end, on the expected timeline."""
+        return (
+            self.reached_lsn is not None
+            and self.reached_lsn >= self.expected_lsn
+            and self.reached_timeline == self.expected_timeline
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The evidence one verification left, stored beside the backup and never rewritten."""
+
+    schema_version: int
+    id: str
+    """Begins with the time it started, ``YYYYMMDD-HHMMSS-…``: ids sort by time."""
+    backup_id: str
+    manifest_digest: str | None
+    """None when the manifest itself could not be read."""
+    copy: str
+    """Which repository was read: ``primary``, ``offsite``."""
+    url: str
+    started: datetime
+    finished: datetime
+    verdict: Verdict
+    reason: str
+    """One sentence: why this verdict."""
+    checks: tuple[Check, ...]
+    phases: tuple[Phase, ...]
+    reach: Reach | None
+    tools: dict[str, str]
+    host: str
+
+    @property
+    def rto_seconds(self) -> float:
+        """How long the whole restore and its checks took."""
+        return (self.finished - self.started).total_seconds()
+
+
+def judge(checks: Iterable[Check], reach: Reach | None) -> tuple[Verdict, str]:
+    """The verdict that the evidence of a finished run allows.
+
+    A red check outweighs everything. Without reach, without a single passed check, or with a
+    needed check that could not run, nothing is proven.
+    """
+    seen = tuple(checks)
+    red = [check for check in seen if check.outcome is Outcome.FAILED]
+    if red:
+        return Verdict.FAILED, f"{red[0].name}: {red[0].seen}"
+    if reach is None or reach.reached_lsn is None or reach.reached_timeline is None:
+        return Verdict.NOT_PROVEN, "nobody can name where replay stopped"
+    if not reach.complete:
+        return (
+            Verdict.FAILED,
+            f"replay stopped at {reach.reached_lsn} on timeline {reach.reached_timeline}, "
+            f"expected {reach.expected_lsn} on timeline {reach.expected_timeline}",
+        )
+    blind = [c for c in seen if c.needed and c.outcome is Outcome.COULD_NOT_RUN]
+    if blind:
+        return Verdict.NOT_PROVEN, f"{blind[0].name} could not run: {blind[0].seen}"
+    if not any(check.outcome is Outcome.PASSED for check in seen):
+        return Verdict.NOT_PROVEN, "nothing was looked at"
+    return Verdict.PROVEN, f"replayed to {reach.reached_lsn}, every check passed"
+
+
+class Standing(StrEnum):
+    """What is known of one copy of one backup."""
+
+    PROVEN = "proven"
+    FAILED = "failed"
+    UNPROVEN = "unproven"
+    """Nobody has tried, or every try could not run."""
+
+
+def standing(proofs: Iterable[Proof], *, digest: str, copy: str) -> tuple[Standing, Proof | None]:
+    """Where a copy stands, and the proof that says so.
+
+    Only proofs of this digest read from this copy count. A FAILED proof without a digest (the
+    manifest was unreadable) counts as well: it speaks of whatever stands there.
+    """
+    conclusive = [
+        proof
+        for proof in proofs
+        if proof.copy == copy
+        and proof.verdict is not Verdict.NOT_PROVEN
+        and (proof.manifest_digest == digest or proof.manifest_digest is None)
+    ]
+    if not conclusive:
+        return Standing.UNPROVEN, None
+    newest = max(conclusive, key=lambda proof: (proof.finished, proof.id))
+    verdict = Standing.PROVEN if newest.verdict is Verdict.PROVEN else Standing.FAILED
+    return verdict, newest

@@ -1,0 +1,25 @@
+"""What a repository says of one object."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One immutable object whose bytes are known."""
+
+    key: str
+    size_bytes: int
+    sha256: str
+    """Lower-case hex digest of the stored bytes."""
+    md5: str
+    """Lower-case hex digest of the stored bytes; S3 checks it on upload (Content-MD5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One object as a listing names it: present, its bytes not looked at."""
+
+    key: str
+    size_bytes: int
+    modified: datetime

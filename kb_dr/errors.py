@@ -1,0 +1,234 @@
+"""The errors an operator must tell apart, each with a hint and an exit code of its own.
+
+One decade per subject. The command line exits with ``exit_code``; Dagster retries only what
+is ``retryable``. docs/troubleshooting.md lists the same codes, and a test holds the two equal.
+"""
+
+from typing import ClassVar
+
+
+class KbDrError(Exception):
+    """Something kb_dr was asked to do could not be done.
+
+    The message reads ``<action> <object>: <what was seen>[, expected <what>]``; the hint says
+    what to do next. Neither ever holds a secret.
+    """
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint or self.default_hint
+
+
+class ConfigurationError(KbDrError):
+    """The settings, or the words typed, cannot be used as they are."""
+
+    exit_code = 2
+
+
+class RepositoryError(KbDrError):
+    """The repository answered, but not with what was asked for."""
+
+    exit_code = 10
+
+
+class RepositoryUnavailable(RepositoryError):
+    """The repository did not answer, or asked us to come back later."""
+
+    exit_code = 11
+    retryable = True
+    default_hint = "Check the network and the store, then run the same command again."
+
+
+class ObjectMissing(RepositoryError):
+    """The store answered, the bucket is there, and the key is not."""
+
+    exit_code = 12
+
+
+class ObjectConflict(RepositoryError):
+    """Other bytes already stand under this key; nothing is ever overwritten."""
+
+    exit_code = 13
+
+
+class ChecksumMismatch(RepositoryError):
+    """The bytes read are not the bytes recorded."""
+
+    exit_code = 14
+    default_hint = "Treat this copy as damaged; restore from another copy or backup."
+
+
+class UnreadableRecord(RepositoryError):
+    """A manifest or record cannot be read: not ours, damaged, or of a newer schema version."""
+
+    exit_code = 15
+
+
+class RepositoryRefused(RepositoryError):
+    """The store refused us: wrong credentials, or no permission."""
+
+    exit_code = 16
+    default_hint = "Check the access key, its secret and the bucket policy."
+
+
+class BucketMissing(RepositoryError):
+    """The bucket or directory of the repository is not there."""
+
+    exit_code = 17
+    default_hint = "Create it, or correct its name in the settings, then run `kb-dr init`."
+
+
+class KeyMissing(RepositoryError):
+    """None of the identities at hand opens what was encrypted."""
+
+    exit_code = 18
+    default_hint = (
+        "Point KB_DR_AGE_IDENTITY_FILE at an identity for one of the recorded recipients."
+    )
+
+
+class PostgresError(KbDrError):
+    """PostgreSQL, or one of its programs, failed."""
+
+    exit_code = 20
+
+
+class PostgresUnavailable(PostgresError):
+    """The server does not answer."""
+
+    exit_code = 21
+    retryable = True
+
+
+class PostgresCommandFailed(PostgresError):
+    """A PostgreSQL program ended with an error."""
+
+    exit_code = 22
+
+
+class WrongCluster(PostgresError):
+    """The system identifier is not the one expected."""
+
+    exit_code = 23
+
+
+class WalGap(PostgresError):
+    """WAL that is needed is not in the repository."""
+
+    exit_code = 24
+
+
+class WalDamaged(PostgresError):
+    """A WAL file is empty, truncated, foreign, or not WAL."""
+
+    exit_code = 25
+
+
+class BackupInProgress(PostgresError):
+    """Another backup of this server is running."""
+
+    exit_code = 26
+    default_hint = "Wait for it to end; `kb-dr list` shows it when it is complete."
+
+
+class PostgresProgramMissing(PostgresError):
+    """No PostgreSQL programs of the needed major version, or a missing extension."""
+
+    exit_code = 27
+    default_hint = "Install them, or point KB_DR_POSTGRES_BIN_DIRS at them."
+
+
+class SourceLockLost(PostgresError):
+    """The session that held the backup lock ended while the backup ran."""
+
+    exit_code = 28
+    retryable = True
+
+
+class RecoveryError(KbDrError):
+    """A restore could not be planned or carried out."""
+
+    exit_code = 40
+
+
+class NoUsableBackup(RecoveryError):
+    """No backup can serve what was asked."""
+
+    exit_code = 41
+
+
+class TimelineForked(RecoveryError):
+    """The target lies on another timeline's future."""
+
+    exit_code = 42
+
+
+class TargetNotReached(RecoveryError):
+    """Recovery ended before its target."""
+
+    exit_code = 43
+
+
+class DataDirectoryNotEmpty(RecoveryError):
+    """The target directory holds something already."""
+
+    exit_code = 44
+    default_hint = "Choose a new or an empty directory."
+
+
+class DataDirectoryInUse(RecoveryError):
+    """A server runs, or may run, on the target directory."""
+
+    exit_code = 45
+
+
+class TargetIsProduction(RecoveryError):
+    """The target is the directory of the cluster the backup was taken from."""
+
+    exit_code = 46
+
+
+class NotEnoughSpace(RecoveryError):
+    """The target has too little room."""
+
+    exit_code = 47
+
+
+class RecoveryAborted(RecoveryError):
+    """PostgreSQL stopped recovery, or did not start."""
+
+    exit_code = 48
+
+
+class VerificationError(KbDrError):
+    """Something was checked, and is bad."""
+
+    exit_code = 60
+
+
+class ProofFailed(VerificationError):
+    """The proof's verdict is FAILED: this copy of the backup cannot be relied on."""
+
+    exit_code = 61
+
+
+class NotProven(VerificationError):
+    """The proof's verdict is NOT_PROVEN: it could not be run to its end."""
+
+    exit_code = 62
+
+
+class ObjectiveBroken(VerificationError):
+    """An objective (RPO, age of backup, age of proof) does not hold."""
+
+    exit_code = 63
+
+
+class SandboxError(KbDrError):
+    """The sandbox could not be built or found."""
+
+    exit_code = 70

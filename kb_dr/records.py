@@ -1,0 +1,61 @@
+"""Values as JSON: every manifest, proof and record in the repository is written and read here.
+
+Reading is strict: a missing field, a wrong type or an unknown schema version is an
+UnreadableRecord, never a default. Fields this version does not know are passed over, so that an
+older kb_dr can read what a newer one added without changing the meaning of the rest.
+"""
+
+from typing import Any, TypeVar, get_origin
+
+import msgspec
+
+from kb_dr.domain.lsn import Lsn
+from kb_dr.errors import UnreadableRecord
+
+SCHEMA_VERSION = 1
+
+T = TypeVar("T")
+
+
+def to_json(value: object) -> bytes:
+    """The value as indented JSON with sorted keys, ending in a line feed: same value, same bytes."""
+    plain = msgspec.json.encode(as_builtins(value), order="sorted")
+    return msgspec.json.format(plain, indent=2) + b"\n"
+
+
+def as_builtins(value: object) -> Any:
+    """The value as dicts, lists, strings and numbers, for other writers of JSON and YAML."""
+    return msgspec.to_builtins(value, enc_hook=_encode)
+
+
+def from_json(kind: type[T], body: bytes, *, what: str) -> T:
+    """Read one record; ``what`` names it in the error."""
+    try:
+        version = msgspec.json.decode(body, type=_Versioned).schema_version
+    except msgspec.MsgspecError as error:
+        raise UnreadableRecord(f"read {what}: {error}") from error
+    if version != SCHEMA_VERSION:
+        raise UnreadableRecord(
+            f"read {what}: schema version {version}, expected {SCHEMA_VERSION}",
+            hint="It was written by another version of kb_dr; use that version, or a newer one.",
+        )
+    try:
+        return msgspec.json.decode(body, type=kind, dec_hook=_decode)
+    except msgspec.MsgspecError as error:
+        raise UnreadableRecord(f"read {what}: {error}") from error
+
+
+class _Versioned(msgspec.Struct):
+    schema_version: int
+
+
+def _encode(value: object) -> object:
+    if isinstance(value, Lsn):
+        return str(value)
+    raise NotImplementedError(f"no JSON form for {type(value).__name__}")
+
+
+def _decode(kind: type, value: Any) -> object:
+    if kind is Lsn and isinstance(value, str):
+        return Lsn.parse(value)
+    raise NotImplementedError(f"no reading of {get_origin(kind) or kind}")

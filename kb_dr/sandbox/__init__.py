@@ -1,0 +1,1 @@
+"""The embedded environment of the demo and the tests."""
