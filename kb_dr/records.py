@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def to_json(value: object) -> bytes:
-    """The value as indented JSON with sorted keys, ending in a line feed: same value, same bytes."""
+    """The value as indented JSON with sorted keys: the same value gives the same bytes."""
     plain = msgspec.json.encode(as_builtins(value), order="sorted")
     return msgspec.json.format(plain, indent=2) + b"\n"
 

@@ -1,0 +1,354 @@
+"""Settings: read once, validated together, frozen.
+
+The environment wins over the file of ``--env-file`` (or ``.env`` here), which wins over
+``kb_dr.yaml``, whose keys are the same names. All problems are reported in one message.
+Nothing here is heavy: every archived WAL segment starts a process that reads this.
+"""
+
+import ipaddress
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from kb_dr.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+class Secret:
+    """A value that never prints itself."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value, for the one library call that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """The PostgreSQL under protection."""
+
+    host: str
+    """A name, an address, or the directory of a unix socket."""
+    port: int
+    database: str
+    user: str
+    password: Secret | None
+    """None: pgpass, peer or a certificate, as libpq finds them."""
+    sslmode: str
+    data_directory: Path | None
+    """Where it lies on this machine, if it does: a restore refuses this place."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryLocation:
+    """A repository in a directory."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class S3Settings:
+    """A repository in a bucket."""
+
+    bucket: str
+    prefix: str
+    endpoint_url: str | None
+    region: str
+    access_key_id: str | None
+    secret_access_key: Secret | None
+    """None with None: the AWS chain (instance profile, web identity)."""
+    sse_kms_key_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """What must hold; `kb-dr status` measures against it."""
+
+    rpo_seconds: float
+    rto_seconds: float
+    backup_age_seconds: float
+    proof_age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything an installation is told."""
+
+    service: str
+    org: str
+    source: SourceSettings
+    primary: DirectoryLocation | S3Settings
+    offsite: DirectoryLocation | S3Settings | None
+    recipients: tuple[str, ...]
+    identity_file: Path | None
+    postgres_bin_dirs: tuple[Path, ...]
+    postgres_os_user: str | None
+    scratch_dir: Path
+    state_dir: Path
+    critical_tables: tuple[str, ...]
+    """Empty: every table of the database under protection."""
+    chunk_bytes: int
+    transfers: int
+    """Uploads or downloads at once."""
+    s3_timeout_seconds: float
+    wal_deadline_seconds: float
+    """How long a backup waits for its WAL to arrive in the repository."""
+    objectives: Objectives
+    backup_schedule: str
+    verify_schedule: str
+    retention_days: int
+    env_file: Path | None = field(default=None)
+    """The file some of this came from, so that a restore_command can name it."""
+
+
+def load_settings(
+    environment: Mapping[str, str] | None = None, *, env_file: Path | None = None
+) -> Settings:
+    """Read and validate everything; raise one ConfigurationError that names all problems."""
+    given = dict(os.environ if environment is None else environment)
+    chosen = env_file or (Path(given["KB_DR_ENV_FILE"]) if given.get("KB_DR_ENV_FILE") else None)
+    if chosen is None and Path(".env").is_file():
+        chosen = Path(".env")
+    values = _with_files(given, chosen)
+    reader = _Reader(values)
+    settings = Settings(
+        service=reader.name("KB_DR_SERVICE", "kb"),
+        org=reader.name("KB_DR_ORG", "default"),
+        source=_source(reader),
+        primary=_primary(reader),
+        offsite=_offsite(reader),
+        recipients=_recipients(reader),
+        identity_file=reader.path("KB_DR_AGE_IDENTITY_FILE"),
+        postgres_bin_dirs=tuple(
+            Path(part).expanduser()
+            for part in reader.text("KB_DR_POSTGRES_BIN_DIRS", "").split(os.pathsep)
+            if part
+        ),
+        postgres_os_user=reader.text("KB_DR_POSTGRES_OS_USER", "") or None,
+        scratch_dir=reader.path("KB_DR_SCRATCH_DIR") or Path("/var/tmp/kb-dr-scratch"),  # noqa: S108 - checked for its owner before use
+        state_dir=reader.path("KB_DR_STATE_DIR") or _default_state_dir(values),
+        critical_tables=reader.words("KB_DR_CRITICAL_TABLES"),
+        chunk_bytes=reader.whole("KB_DR_CHUNK_MIB", 16, 1, 64) * 1024 * 1024,
+        transfers=reader.whole("KB_DR_TRANSFERS", 4, 1, 32),
+        s3_timeout_seconds=reader.number("KB_DR_S3_TIMEOUT_SECONDS", 60, 1),
+        wal_deadline_seconds=reader.number("KB_DR_WAL_DEADLINE_SECONDS", 600, 1),
+        objectives=Objectives(
+            rpo_seconds=reader.number("KB_DR_RPO_SECONDS", 3600, 1),
+            rto_seconds=reader.number("KB_DR_RTO_SECONDS", 4 * 3600, 1),
+            backup_age_seconds=reader.number("KB_DR_BACKUP_AGE_HOURS", 26, 0.01) * 3600,
+            proof_age_seconds=reader.number("KB_DR_PROOF_AGE_HOURS", 8 * 24, 0.01) * 3600,
+        ),
+        backup_schedule=reader.cron("KB_BACKUP_SCHEDULE", "0 2 * * *"),
+        verify_schedule=reader.cron("KB_DR_VERIFY_SCHEDULE", "0 6 * * 0"),
+        retention_days=reader.whole("KB_BACKUP_RETENTION_DAYS", 30, 1, 36500),
+        env_file=chosen.absolute() if chosen else None,
+    )
+    reader.finish()
+    return settings
+
+
+def _with_files(given: dict[str, str], env_file: Path | None) -> dict[str, str]:
+    values: dict[str, str] = {}
+    yaml_file = Path(given.get("KB_DR_CONFIG", "kb_dr.yaml"))
+    if yaml_file.is_file():
+        import yaml  # only where there is such a file: half of this module's import time
+
+        loaded = yaml.safe_load(yaml_file.read_text())
+        if not isinstance(loaded, dict):
+            raise ConfigurationError(f"read {yaml_file}: expected lines of the form NAME: value")
+        values.update({str(name): str(value) for name, value in loaded.items()})
+    elif "KB_DR_CONFIG" in given:
+        raise ConfigurationError(f"read {yaml_file}: no such file (KB_DR_CONFIG)")
+    if env_file is not None:
+        if not env_file.is_file():
+            raise ConfigurationError(f"read {env_file}: no such file", hint="Check --env-file.")
+        from dotenv import dotenv_values
+
+        try:
+            read = dotenv_values(env_file, interpolate=False)
+        except OSError as error:
+            raise ConfigurationError(f"read {env_file}: {error.strerror}") from error
+        values.update({name: value for name, value in read.items() if value is not None})
+    values.update(given)
+    return values
+
+
+def _default_state_dir(values: Mapping[str, str]) -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/kb-dr")
+    home = values.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(home) / "kb-dr"
+
+
+def _source(reader: "_Reader") -> SourceSettings:
+    host = reader.text("KB_DB_HOST", "localhost")
+    sslmode = reader.text("KB_DR_DB_SSLMODE", "prefer" if _is_local(host) else "verify-full")
+    if not _is_local(host) and sslmode in ("disable", "allow", "prefer"):
+        reader.problem(
+            "KB_DR_DB_SSLMODE", f"{sslmode!r} lets {host} be reached in plain text", "verify-full"
+        )
+    password = reader.text("KB_DB_PASSWORD", "")
+    password_file = reader.path("KB_DR_DB_PASSWORD_FILE")
+    if password_file is not None:
+        password = reader.secret_file("KB_DR_DB_PASSWORD_FILE", password_file)
+    return SourceSettings(
+        host=host,
+        port=reader.whole("KB_DB_PORT", 5432, 1, 65535),
+        database=reader.text("KB_DB_NAME", "kb"),
+        user=reader.text("KB_DB_USER", "postgres"),
+        password=Secret(password) if password else None,
+        sslmode=sslmode,
+        data_directory=reader.path("KB_DR_SOURCE_DATA_DIRECTORY"),
+    )
+
+
+def _primary(reader: "_Reader") -> DirectoryLocation | S3Settings:
+    bucket = reader.text("KB_BACKUP_S3_BUCKET", "")
+    local = reader.text("KB_BACKUP_LOCAL_PATH", "./backups/")
+    url = reader.text("KB_DR_REPOSITORY_URL", f"s3://{bucket}" if bucket else local)
+    return _location(reader, "KB_DR_REPOSITORY", url)
+
+
+def _offsite(reader: "_Reader") -> DirectoryLocation | S3Settings | None:
+    url = reader.text("KB_DR_OFFSITE_URL", "")
+    return _location(reader, "KB_DR_OFFSITE", url) if url else None
+
+
+def _location(reader: "_Reader", stem: str, url: str) -> DirectoryLocation | S3Settings:
+    if not url.startswith("s3://"):
+        if "://" in url and not url.startswith("file://"):
+            reader.problem(f"{stem}_URL", repr(url), "s3://bucket/prefix or a directory")
+        return DirectoryLocation(Path(url.removeprefix("file://")).expanduser().absolute())
+    parts = urlsplit(url)
+    if not parts.hostname or parts.username or parts.query:
+        reader.problem(f"{stem}_URL", "no bucket, or more than bucket and prefix", "s3://bucket")
+    endpoint = reader.text(f"{stem}_ENDPOINT_URL", "") or None
+    if endpoint is not None:
+        seen = urlsplit(endpoint)
+        if seen.scheme not in ("http", "https") or not seen.hostname or seen.username:
+            reader.problem(f"{stem}_ENDPOINT_URL", "not an address", "https://host:port")
+        elif seen.scheme == "http" and not _is_local(seen.hostname):
+            reader.problem(f"{stem}_ENDPOINT_URL", "plain text to another machine", "https://…")
+    key = reader.text(f"{stem}_ACCESS_KEY_ID", reader.text("AWS_ACCESS_KEY_ID", "")) or None
+    secret = reader.text(f"{stem}_SECRET_ACCESS_KEY", reader.text("AWS_SECRET_ACCESS_KEY", ""))
+    if (key is None) != (not secret):
+        reader.problem(f"{stem}_ACCESS_KEY_ID", "a key without its secret, or the reverse", "both")
+    return S3Settings(
+        bucket=parts.netloc,
+        prefix=parts.path.strip("/") or reader.name("KB_DR_ORG", "default"),
+        endpoint_url=endpoint,
+        region=reader.text(f"{stem}_REGION", reader.text("AWS_REGION", "us-east-1")),
+        access_key_id=key,
+        secret_access_key=Secret(secret) if secret else None,
+        sse_kms_key_id=reader.text(f"{stem}_SSE_KMS_KEY_ID", "") or None,
+    )
+
+
+def _recipients(reader: "_Reader") -> tuple[str, ...]:
+    found = list(reader.words("KB_DR_AGE_RECIPIENTS"))
+    for name in found:
+        if not name.startswith("age1"):
+            reader.problem("KB_DR_AGE_RECIPIENTS", "one that does not begin with age1", "age1…")
+    return tuple(found)
+
+
+def _is_local(host: str) -> bool:
+    if host.startswith("/") or host in ("localhost", ""):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Reader:
+    """Takes values out of a mapping and remembers everything that is wrong with them."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self._problems: dict[str, str] = {}
+
+    def problem(self, name: str, seen: str, expected: str) -> None:
+        self._problems.setdefault(name, f"{name}: {seen}, expected {expected}")
+
+    def text(self, name: str, default: str) -> str:
+        return self._values.get(name, "").strip() or default
+
+    def words(self, name: str) -> tuple[str, ...]:
+        return tuple(part for part in self.text(name, "").replace(",", " ").split() if part)
+
+    def path(self, name: str) -> Path | None:
+        found = self.text(name, "")
+        return Path(found).expanduser().absolute() if found else None
+
+    def name(self, name: str, default: str) -> str:
+        found = self.text(name, default)
+        if not found.replace("-", "").replace("_", "").isalnum() or found != found.lower():
+            self.problem(name, repr(found), "lower-case letters, digits, - and _")
+        return found
+
+    def whole(self, name: str, default: int, least: int, most: int) -> int:
+        return self._converted(name, default, int, f"a whole number, {least} to {most}",
+                               lambda value: least <= value <= most)  # fmt: skip
+
+    def number(self, name: str, default: float, least: float) -> float:
+        return self._converted(name, default, float, f"a number, at least {least:g}",
+                               lambda value: least <= value < float("inf"))  # fmt: skip
+
+    def cron(self, name: str, default: str) -> str:
+        found = self.text(name, default)
+        if len(found.split()) != 5:
+            self.problem(name, repr(found), "five fields of cron, such as 0 2 * * *")
+        return found
+
+    def secret_file(self, name: str, path: Path) -> str:
+        try:
+            if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                self.problem(name, f"{path} is open to others", "mode 0600")
+            return path.read_text().strip()
+        except OSError as error:
+            self.problem(name, f"{path}: {error.strerror}", "a readable file")
+            return ""
+
+    def finish(self) -> None:
+        if self._problems:
+            listed = "\n".join(f"  {line}" for line in self._problems.values())
+            raise ConfigurationError(
+                f"read settings: {len(self._problems)} cannot be used\n{listed}",
+                hint=".env.example lists every setting with its meaning.",
+            )
+
+    def _converted(
+        self,
+        name: str,
+        default: T,
+        convert: Callable[[str], T],
+        expected: str,
+        holds: Callable[[T], bool],
+    ) -> T:
+        found = self.text(name, "")
+        if not found:
+            return default
+        try:
+            value = convert(found)
+        except ValueError:
+            self.problem(name, repr(found), expected)
+            return default
+        if not holds(value):
+            self.problem(name, repr(found), expected)
+            return default
+        return value
