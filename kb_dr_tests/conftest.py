@@ -1,0 +1,54 @@
+"""What many tests share: PostgreSQL's programs, and a cluster to back up."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from kb_dr.adapters.postgres_programs import PostgresPrograms
+from kb_dr_tests.postgres_servers import RunningCluster, programs_of
+
+_FOLDERS = ("unit", "contracts", "integration", "faults", "end_to_end")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by its folder, so that a level can be run alone."""
+    for item in items:
+        for folder in _FOLDERS:
+            if folder in item.path.parts:
+                item.add_marker(getattr(pytest.mark, folder))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marks."""
+    for folder in _FOLDERS:
+        config.addinivalue_line("markers", f"{folder}: tests in kb_dr_tests/{folder}")
+
+
+@pytest.fixture(scope="session")
+def postgres_programs() -> PostgresPrograms:
+    """The programs of PostgreSQL 16, which has pgvector."""
+    return programs_of(16)
+
+
+@pytest.fixture(params=[14, 15, 16, 17, 18])
+def each_postgres_programs(request: pytest.FixtureRequest) -> PostgresPrograms:
+    """The programs of every supported major version, one test each."""
+    return programs_of(request.param)
+
+
+@pytest.fixture
+def primary(
+    postgres_programs: PostgresPrograms, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningCluster]:
+    """A running cluster of one's own; its WAL goes nowhere until archive_with() is called."""
+    with RunningCluster(postgres_programs, tmp_path_factory.mktemp("primary")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def shared_primary(
+    postgres_programs: PostgresPrograms, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningCluster]:
+    """A running cluster shared by the tests of one module: leave it as it was found."""
+    with RunningCluster(postgres_programs, tmp_path_factory.mktemp("primary")) as cluster:
+        yield cluster

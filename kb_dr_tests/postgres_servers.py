@@ -1,0 +1,239 @@
+"""Real PostgreSQL clusters for the tests: made in a second, gone at the end."""
+
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+
+from kb_dr.adapters.postgres_programs import PostgresPrograms
+from kb_dr.adapters.unprivileged import Unprivileged, end
+from kb_dr.sandbox.postgres_binaries import install_postgres
+
+START_SECONDS = 120.0
+"""Generous: the machine may be starved. Never measured against."""
+
+_CONFIGURATION = """
+listen_addresses = ''
+unix_socket_directories = '{sockets}'
+fsync = off
+full_page_writes = on
+shared_buffers = 16MB
+max_connections = 30
+min_wal_size = 32MB
+max_wal_size = 64MB
+wal_level = replica
+archive_mode = on
+archive_command = {archive_command}
+log_min_messages = warning
+"""
+
+
+def programs_of(major: int) -> PostgresPrograms:
+    """The programs of one major version, installed on first use."""
+    return PostgresPrograms(install_postgres(major), Unprivileged())
+
+
+class RunningCluster:
+    """A PostgreSQL cluster that runs while the ``with`` block does.
+
+    ``archive_command`` is a shell line as PostgreSQL takes it; the default drops WAL.
+    Each is made by initdb, not copied: copies would share one system identifier.
+    """
+
+    def __init__(
+        self,
+        programs: PostgresPrograms,
+        directory: Path,
+        *,
+        archive_command: str = "/bin/true",
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        self.programs = programs
+        self.data = directory / "data"
+        self.log = directory / "server.log"
+        # The path of a socket may be 107 bytes long; pytest's directories are longer than that.
+        self.sockets = Path(tempfile.mkdtemp(prefix="kbdr-", dir="/tmp"))
+        self.archive_command = archive_command
+        self.settings = dict(settings or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    # life
+
+    def __enter__(self) -> Self:
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        self.programs.unprivileged.give(self.sockets)
+        if not self.data.exists():
+            self._initialise()
+        self.configure()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _initialise(self) -> None:
+        self.data.mkdir(mode=0o700)
+        self.programs.unprivileged.give(self.data)
+        self.programs.run(
+            "initdb",
+            *("-D", self.data, "-U", "postgres", "-A", "trust", "--encoding=UTF8"),
+            *("--locale=C.UTF-8", "--data-checksums", "--no-sync"),
+        )
+
+    def configure(self) -> None:
+        """Write the configuration; takes effect at the next start or reload()."""
+        lines = _CONFIGURATION.format(
+            sockets=self.sockets, archive_command=_quoted(self.archive_command)
+        )
+        lines += "".join(f"{name} = {_quoted(value)}\n" for name, value in self.settings.items())
+        (self.data / "kb_dr_tests.conf").write_text(lines)
+        main = self.data / "postgresql.conf"
+        include = "include 'kb_dr_tests.conf'\n"
+        if include not in main.read_text():
+            with main.open("a") as stream:
+                stream.write(include)
+
+    def start(self) -> None:
+        """Start the server and wait until it answers queries."""
+        with self.log.open("ab") as log:
+            self._process = self.programs.unprivileged.start(
+                [self.programs.path("postgres"), "-D", self.data],
+                env=self.programs.environment(),
+                stdout=log,
+                stderr=log,
+                tied=signal.SIGQUIT,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self.query("select 1")
+            except psycopg.OperationalError as error:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    words = self.log.read_text()[-2000:]
+                    raise AssertionError(f"the server did not start: {error}\n{words}") from error
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Shut the server down: SIGINT fast, SIGQUIT immediate, SIGKILL like a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(START_SECONDS)
+            self._process = None
+            if how is signal.SIGKILL:
+                self._wait_for_children()
+
+    def kill(self) -> None:
+        """Take the server's power away."""
+        self.stop(signal.SIGKILL)
+
+    def lose(self) -> None:
+        """The disaster: the server dies and its data directory is removed."""
+        self.kill()
+        shutil.rmtree(self.data)
+
+    def close(self) -> None:
+        """End the server if it runs and remove its socket."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            end(self._process, seconds=START_SECONDS)
+            self._process = None
+        shutil.rmtree(self.sockets, ignore_errors=True)
+
+    def reload(self) -> None:
+        """Make a changed configuration take effect."""
+        self.configure()
+        self.query("select pg_reload_conf()")
+
+    def archive_with(self, command: str) -> None:
+        """Archive WAL with another command from now on, and wait until that is in effect."""
+        self.archive_command = command
+        self.reload()
+        self.wait_for("select current_setting('archive_command') = %s", [command])
+
+    # questions
+
+    def conninfo(self, database: str = "postgres") -> str:
+        """How to connect to it, over its unix socket."""
+        return f"host={self.sockets} port=5432 user=postgres dbname={database}"
+
+    def query(
+        self, statement: str, parameters: Sequence[Any] = (), *, database: str = "postgres"
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement in a transaction of its own; return its rows."""
+        with psycopg.connect(
+            self.conninfo(database), autocommit=True, connect_timeout=30
+        ) as connection:
+            cursor = connection.execute(statement.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
+        """The one value a query returns."""
+        return self.query(statement, parameters)[0][0]
+
+    def wait_for(self, condition: str, parameters: Sequence[Any] = ()) -> None:
+        """Wait until a query says true."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.value(condition, parameters):
+            assert time.monotonic() < deadline, f"never became true: {condition}"
+            time.sleep(0.05)
+
+    def switch_wal(self) -> str:
+        """End the segment being written; return the name of the file that holds all so far."""
+        name = self.value("select pg_walfile_name(pg_switch_wal())")
+        assert isinstance(name, str)
+        return name
+
+    def archive_everything(self) -> str:
+        """Switch, and wait until the archiver has reported that segment; return its name."""
+        self.query("create table if not exists kb_dr_tick (at timestamptz)")
+        self.query("insert into kb_dr_tick values (now())")
+        name = self.switch_wal()
+        self.wait_for(
+            "select coalesce(last_archived_wal >= %s, false) from pg_stat_archiver", [name]
+        )
+        return name
+
+    @property
+    def system_identifier(self) -> int:
+        """What tells this cluster's WAL from any other's."""
+        return int(self.value("select system_identifier from pg_control_system()"))
+
+    def _wait_for_children(self) -> None:
+        """After SIGKILL its children end by themselves; until then the directory is in use."""
+        deadline = time.monotonic() + START_SECONDS
+        while _processes_in(self.data) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not _processes_in(self.data), f"still running in {self.data}"
+
+
+def _processes_in(directory: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if entry.readlink() == directory:
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
