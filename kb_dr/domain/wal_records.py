@@ -1,0 +1,311 @@
+"""Walk the records of consecutive WAL segments: where WAL ends, and the newest commit in it.
+
+Memory is bounded by one segment and one record. Sources: PostgreSQL,
+src/include/access/xlogrecord.h and xact.h, src/backend/access/transam/xlogreader.c.
+"""
+
+import struct
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import google_crc32c
+
+from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.wal_page import (
+    FIRST_IS_OVERWRITE,
+    LONG_HEADER_BYTES,
+    PAGE_BYTES,
+    SHORT_HEADER_BYTES,
+    PageHeader,
+    SegmentHeader,
+    check_segment,
+    read_page_header,
+)
+from kb_dr.errors import WalDamaged
+
+_RECORD = struct.Struct("<IIQBBHI")
+_RECORD_BYTES = _RECORD.size
+_CRC_OFFSET = 20
+_LONGEST_RECORD = 1020 * 1024 * 1024  # XLogRecordMaxSize
+
+_RM_XLOG, _RM_XACT = 0, 1
+_XLOG_SWITCH, _XLOG_RESTORE_POINT = 0x40, 0x70
+_XACT_OPERATION = 0x70
+_COMMITS, _ABORTS = (0x00, 0x30), (0x20, 0x40)
+_DATA_SHORT, _DATA_LONG, _ORIGIN, _TOPLEVEL_XID = 255, 254, 253, 252
+
+_POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_FIRST_PAGE_CONTENT = PAGE_BYTES - LONG_HEADER_BYTES
+_PAGE_CONTENT = PAGE_BYTES - SHORT_HEADER_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class WalPoint:
+    """A moment of the WAL: replay that has passed ``lsn`` has passed what happened ``at``."""
+
+    lsn: Lsn
+    """The end of the record."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePoint:
+    """A point named by pg_create_restore_point()."""
+
+    name: str
+    lsn: Lsn
+    """The end of its record, as the function returned it."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WalTip:
+    """How far the WAL that was read reaches."""
+
+    end: Lsn
+    """The end of its last complete, valid record, as pg_last_wal_replay_lsn() will say it."""
+    timeline: int
+    last_commit: WalPoint | None
+    last_transaction: WalPoint | None
+    """Commit or abort; pg_last_xact_replay_timestamp() counts both."""
+    restore_points: tuple[RestorePoint, ...]
+    """The newest 256 of them, oldest first."""
+
+
+class WalReader:
+    """Reads records from segments fed to it in order, along one line of timelines.
+
+    It starts at the first record that begins in the first segment fed.
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
+        """Whether WAL has ended inside what was fed: what follows there is no valid record."""
+        self._end: Lsn | None = None
+        self._timeline = 0
+        self._commit: WalPoint | None = None
+        self._transaction: WalPoint | None = None
+        self._restore_points: deque[RestorePoint] = deque(maxlen=256)
+        self._previous: Lsn | None = None  # where the last record began
+        self._expected: Lsn | None = None  # where the next segment must begin
+        self._pending = b""
+        self._pending_start = Lsn(0)
+
+    def tip(self) -> WalTip | None:
+        """How far it got; None before the first complete record."""
+        if self._end is None:
+            return None
+        points = tuple(self._restore_points)
+        return WalTip(self._end, self._timeline, self._commit, self._transaction, points)
+
+    def feed(self, name: str, content: bytes, *, system_identifier: int | None = None) -> None:
+        """Read the next segment.
+
+        Raises what check_segment() raises, and WalDamaged when it does not follow the one before
+        or when WAL ended inside that one: recovery would stop there, short of this segment.
+        """
+        header = check_segment(name, content, len(content), system_identifier=system_identifier)
+        if self.ended:
+            at = self._end if self._end is not None else "its start"
+            raise WalDamaged(f"read WAL: it ends at {at}, but segment {name} follows")
+        if self._expected is not None and header.address != self._expected:
+            raise WalDamaged(
+                f"read WAL: segment {name} starts at {header.address}, expected {self._expected}"
+            )
+        self._expected = header.address.plus(header.segment_bytes)
+        for stretch in _stretches(content):
+            if not self.ended:
+                self._read_stretch(header, stretch)
+        if self._previous is not None:
+            page = max(self._previous - header.address, 0) // PAGE_BYTES * PAGE_BYTES
+            self._timeline = struct.unpack_from("<I", content, page + 4)[0]
+
+    def _read_stretch(self, header: SegmentHeader, pages: "_Stretch") -> None:
+        lead = len(self._pending)
+        position = 0
+        if pages.overwrites:
+            lead, self._pending = 0, b""
+        elif lead:
+            if pages.remaining != struct.unpack_from("<I", self._pending)[0] - lead:
+                self.ended = True
+                return
+        elif pages.remaining:
+            # The rest of a record whose start was not fed.
+            position = _aligned(pages.remaining)
+            if position >= len(pages.content):
+                self.ended = pages.broken
+                return
+        where = _Positions(header, pages.first_page, lead)
+        data = self._pending + pages.content if lead else pages.content
+        self._pending = b""
+        unfinished = self._read_records(data, position, where)
+        if unfinished is None:
+            return
+        if pages.broken:
+            self.ended = True
+            return
+        self._pending = data[unfinished:]
+        if self._pending and unfinished >= lead:
+            self._pending_start = where.start_of(unfinished)
+
+    def _read_records(self, data: bytes, position: int, where: "_Positions") -> int | None:
+        """Read complete records; return where an unfinished one starts.
+
+        None when nothing follows in this segment: after a switch, or because WAL ended.
+        """
+        size = len(data)
+        unpack, extend, crc_of = _RECORD.unpack_from, google_crc32c.extend, google_crc32c.value
+        while position + _RECORD_BYTES <= size:
+            total, _xid, previous, info, rmid, _pad, crc = unpack(data, position)
+            start = where.start_of(position) if position >= where.lead else self._pending_start
+            if (
+                not _RECORD_BYTES <= total <= _LONGEST_RECORD
+                or previous >= start
+                or (self._previous is not None and previous != self._previous)
+            ):
+                self.ended = True
+                return None
+            after = position + total
+            if after > size:
+                return position
+            body = crc_of(data[position + _RECORD_BYTES : after])
+            if extend(body, data[position : position + _CRC_OFFSET]) != crc:
+                self.ended = True
+                return None
+            next_position = _aligned(after)
+            end = where.end_of(min(next_position, size))
+            switch = rmid == _RM_XLOG and info & 0xF0 == _XLOG_SWITCH
+            if switch:
+                # PostgreSQL lets a switch record reach to the end of its segment.
+                end = where.header.address.plus(where.header.segment_bytes)
+            self._previous, self._end = start, end
+            if rmid <= _RM_XACT:
+                self._note(rmid, info, data[position:after], end)
+            if switch:
+                return None
+            position = next_position
+        if position + 4 <= size and data[position : position + 4] == b"\0\0\0\0":
+            self.ended = True
+            return None
+        return position
+
+    def _note(self, rmid: int, info: int, record: bytes, end: Lsn) -> None:
+        if rmid == _RM_XACT:
+            operation = info & _XACT_OPERATION
+            if operation in _COMMITS or operation in _ABORTS:
+                data = _main_data(record)
+                if len(data) >= 8:
+                    point = WalPoint(end, _time(data))
+                    self._transaction = point
+                    if operation in _COMMITS:
+                        self._commit = point
+        elif info & 0xF0 == _XLOG_RESTORE_POINT:
+            data = _main_data(record)
+            if len(data) >= 8:
+                name = data[8:].split(b"\0", 1)[0].decode("utf-8", "replace")
+                self._restore_points.append(RestorePoint(name, end, _time(data)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Pages of one segment whose content reads on without a break."""
+
+    first_page: int
+    content: bytes
+    remaining: int
+    overwrites: bool
+    """A record begun before this stretch was abandoned in a crash."""
+    broken: bool
+    """The next page, if there is one, is none of this WAL."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Positions:
+    """Where in the WAL each byte of the data being read stands."""
+
+    header: SegmentHeader
+    first_page: int
+    lead: int
+    """Bytes at the front of the data that came from earlier segments."""
+
+    def start_of(self, position: int) -> Lsn:
+        """The LSN of the byte at ``position``."""
+        return self.header.address.plus(_offset(position - self.lead, self.first_page))
+
+    def end_of(self, position: int) -> Lsn:
+        """The LSN after the byte before ``position``: a page boundary stays one."""
+        return self.start_of(position - 1).plus(1)
+
+
+def _offset(position: int, first_page: int) -> int:
+    """Where in its segment a byte of a stretch stands, page headers counted."""
+    if first_page == 0:
+        if position < _FIRST_PAGE_CONTENT:
+            return LONG_HEADER_BYTES + position
+        position -= _FIRST_PAGE_CONTENT
+        first_page = 1
+    page, rest = divmod(position, _PAGE_CONTENT)
+    return (first_page + page) * PAGE_BYTES + SHORT_HEADER_BYTES + rest
+
+
+def _stretches(content: bytes) -> list[_Stretch]:
+    """A segment's pages without their headers, up to the first that is not of this WAL."""
+    found: list[_Stretch] = []
+    view = memoryview(content)
+    first = read_page_header(view)
+    if first is None:
+        return [_Stretch(0, b"", 0, False, True)]
+    begin, opening = 0, first
+    pieces = [view[LONG_HEADER_BYTES:PAGE_BYTES]]
+    broken = False
+    for offset in range(PAGE_BYTES, len(content), PAGE_BYTES):
+        header = read_page_header(view[offset : offset + SHORT_HEADER_BYTES])
+        if (
+            header is None
+            or header.magic != first.magic
+            or header.address != first.address + offset
+            or header.timeline < first.timeline
+        ):
+            broken = True
+            break
+        if header.info & FIRST_IS_OVERWRITE:
+            found.append(_finish(begin, pieces, opening, broken=False))
+            begin, opening, pieces = offset // PAGE_BYTES, header, []
+        pieces.append(view[offset + SHORT_HEADER_BYTES : offset + PAGE_BYTES])
+    found.append(_finish(begin, pieces, opening, broken=broken))
+    return found
+
+
+def _finish(
+    first_page: int, pieces: list[memoryview], opening: PageHeader, *, broken: bool
+) -> _Stretch:
+    overwrites = bool(opening.info & FIRST_IS_OVERWRITE)
+    return _Stretch(first_page, b"".join(pieces), opening.remaining, overwrites, broken)
+
+
+def _aligned(position: int) -> int:
+    return (position + 7) & ~7
+
+
+def _main_data(record: bytes) -> bytes:
+    """The record's own data, behind its headers; empty when it has none without blocks."""
+    at = _RECORD_BYTES
+    while at < len(record):
+        kind = record[at]
+        if kind == _DATA_SHORT:
+            return record[len(record) - record[at + 1] :]
+        if kind == _DATA_LONG:
+            return record[len(record) - struct.unpack_from("<I", record, at + 1)[0] :]
+        if kind == _ORIGIN:
+            at += 3
+        elif kind == _TOPLEVEL_XID:
+            at += 5
+        else:
+            return b""
+    return b""
+
+
+def _time(data: bytes) -> datetime:
+    microseconds = struct.unpack_from("<q", data)[0]
+    return _POSTGRES_EPOCH + timedelta(microseconds=microseconds)
