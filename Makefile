@@ -1,0 +1,46 @@
+# Everything a person types here works on a fresh machine with Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ENTRIES ?= 20000
+SANDBOX ?= sandbox
+PYTEST_ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo ui test check bench clean
+
+demo: $(VENV)/installed
+	$(BIN)/kb-dr demo --dir $(SANDBOX) --entries $(ENTRIES)
+
+ui: $(VENV)/installed
+	@exec $(BIN)/kb-dr ui --dir $(SANDBOX) --entries $(ENTRIES)
+
+test: $(VENV)/installed-dev
+	scripts/install-test-programs
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed-dev
+	scripts/install-test-programs
+	$(BIN)/python -m kb_dr_tests.bench
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[sandbox]'
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[sandbox,dev]'
+	@touch $@ $(VENV)/installed

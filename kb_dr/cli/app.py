@@ -1,0 +1,100 @@
+"""The command tree: each verb is imported only when it is called."""
+
+import importlib
+import logging
+import sys
+import time
+
+import click
+
+from kb_dr import __version__
+from kb_dr.errors import KbDrError
+
+_VERBS = {
+    "status": ("kb_dr.cli.status", "Can we recover now? Exit 0 only if all objectives hold."),
+    "list": ("kb_dr.cli.list_backups", "The backups of a repository."),
+    "show": ("kb_dr.cli.show", "One backup: its manifest, copies and proofs."),
+    "init": ("kb_dr.cli.init", "Make the repositories ready; once."),
+    "backup": ("kb_dr.cli.backup", "Take a backup."),
+    "copy": ("kb_dr.cli.copy", "Copy a backup, and all WAL, offsite."),
+    "validate": ("kb_dr.cli.validate", "Re-read what is stored against its manifest."),
+    "verify": ("kb_dr.cli.verify", "Restore into scratch, look, and leave a proof."),
+    "restore": ("kb_dr.cli.restore", "Restore into a new directory."),
+    "wal": ("kb_dr.cli.wal", "Archive, fetch and audit WAL."),
+    "doctor": ("kb_dr.cli.doctor", "Test every setting and dependency."),
+    "sandbox": ("kb_dr.cli.sandbox", "A production of your own to try things on."),
+    "ui": ("kb_dr.cli.ui", "Sandbox and Dagster's pages; Ctrl-C ends all of it."),
+    "demo": ("kb_dr.cli.demo", "The whole story: backup, disaster, restore, proof."),
+}
+
+
+class _Verbs(click.Group):
+    """A group whose commands are loaded by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _VERBS:
+            return None
+        module, _ = _VERBS[name]
+        command: click.Command = importlib.import_module(module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _VERBS.items()])
+
+
+@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kb-dr")
+@click.option("--verbose", "-v", is_flag=True, help="Say more on stderr.")
+def app(verbose: bool) -> None:
+    """Back up a knowledge service, and prove what can be restored.
+
+    `kb-dr --env-file FILE VERB …` reads its settings from FILE; .env.example lists them all.
+    """
+    configure_logging(logging.DEBUG if verbose else logging.INFO)
+
+
+def configure_logging(level: int) -> None:
+    """Logs go to stderr with UTC times (ISO 8601); results go to stdout."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=logging.WARNING,
+        stream=sys.stderr,
+        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+        force=True,
+    )
+    logging.getLogger("kb_dr").setLevel(level)
+
+
+def run(words: list[str]) -> int:
+    """Run one command; errors become one line, a hint and the exit code of errors.py."""
+    try:
+        result = app.main(args=words, prog_name="kb-dr", standalone_mode=False)
+    except KbDrError as error:
+        say_error(error)
+        return error.exit_code
+    except click.exceptions.Abort:
+        click.echo("\ninterrupted; nothing half-done counts as done", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except KeyboardInterrupt:
+        click.echo("\ninterrupted; nothing half-done counts as done", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`kb-dr list | head`): not an error of ours.
+        sys.stderr.close()
+        return 141
+    return result if isinstance(result, int) else 0
+
+
+def say_error(error: KbDrError) -> None:
+    """One error, the way a person reads it at night."""
+    click.echo(f"error: {error}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)

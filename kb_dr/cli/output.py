@@ -1,0 +1,70 @@
+"""How results are printed: tables for people, JSON for machines."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from kb_dr.records import as_builtins
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(as_builtins(value), indent=2, sort_keys=True))
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, caption: str = ""
+) -> None:
+    """One table on stdout; as wide as the terminal, never cut where there is none."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    table = Table(title=title, caption=caption or None, title_justify="left", pad_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    console.print(table)
+
+
+def age(seconds: float | None) -> str:
+    """A duration as people say it: 12 s, 3.5 min, 2.1 h, 4.0 d."""
+    if seconds is None:
+        return "not known"
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if abs(seconds) < limit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds / 86400:.1f} d"
+
+
+def size(count: float | None) -> str:
+    """A size in binary units."""
+    if count is None:
+        return "-"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def moment(value: datetime | None) -> str:
+    """A time in UTC, to the second."""
+    return value.strftime("%Y-%m-%d %H:%M:%SZ") if value else "-"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return moment(value)
+    if isinstance(value, timedelta):
+        return age(value.total_seconds())
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return str(value)

@@ -1,0 +1,83 @@
+"""Settings to adapters: the only place that picks an implementation.
+
+Imports stand inside the functions, so that the WAL path loads only what it uses.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kb_dr.errors import ConfigurationError
+from kb_dr.settings import DirectoryLocation, S3Settings, Settings
+
+if TYPE_CHECKING:
+    from kb_dr.ports import Codec, Repository
+
+
+def repository(settings: Settings, copy: str) -> "Repository":
+    """The repository people call ``primary`` or ``offsite``."""
+    if copy == "primary":
+        return _repository(settings, settings.primary, copy)
+    if copy == "offsite":
+        if settings.offsite is None:
+            raise ConfigurationError(
+                "open the offsite repository: none is configured",
+                hint="Set KB_DR_OFFSITE_URL to a bucket in another region, or a directory.",
+            )
+        return _repository(settings, settings.offsite, copy)
+    raise ConfigurationError(f"open repository {copy!r}: expected primary or offsite")
+
+
+def codec(settings: Settings) -> "Codec":
+    """Compression and encryption; without recipients nothing can be stored."""
+    from kb_dr.adapters.age_codec import AgeCodec
+
+    if not settings.recipients:
+        raise ConfigurationError(
+            "open the codec: no recipient to encrypt to",
+            hint="Make a key with `age-keygen -o FILE`; put its public part, age1…, into "
+            "KB_DR_AGE_RECIPIENTS.",
+        )
+    return AgeCodec(settings.recipients, _identities(settings.identity_file))
+
+
+def _repository(
+    settings: Settings, location: DirectoryLocation | S3Settings, copy: str
+) -> "Repository":
+    if isinstance(location, DirectoryLocation):
+        from kb_dr.adapters.directory_repository import DirectoryRepository
+
+        return DirectoryRepository(location.path, copy)
+    from kb_dr.adapters.s3_repository import S3Location, S3Repository
+
+    return S3Repository(
+        S3Location(
+            bucket=location.bucket,
+            prefix=location.prefix,
+            endpoint_url=location.endpoint_url,
+            region=location.region,
+            access_key_id=location.access_key_id,
+            secret_access_key=(
+                location.secret_access_key.reveal() if location.secret_access_key else None
+            ),
+            sse_kms_key_id=location.sse_kms_key_id,
+            timeout_seconds=settings.s3_timeout_seconds,
+        ),
+        copy,
+    )
+
+
+def _identities(file: Path | None) -> tuple[str, ...]:
+    """The lines of an age identity file; none when there is no file (a backup host has none)."""
+    if file is None:
+        return ()
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise ConfigurationError(
+            f"read identities {file}: {error.strerror}",
+            hint="Point KB_DR_AGE_IDENTITY_FILE at the file `age-keygen` wrote.",
+        ) from error
+    found = tuple(line.strip() for line in lines if line.startswith("AGE-SECRET-KEY-"))
+    if not found:
+        raise ConfigurationError(f"read identities {file}: no line begins with AGE-SECRET-KEY-")
+    return found
