@@ -91,6 +91,13 @@ class KeyMissing(RepositoryError):
     )
 
 
+class WrongRepository(RepositoryError):
+    """The place bears no marker of a repository, or that of another service."""
+
+    exit_code = 19
+    default_hint = "Check the URL, bucket and prefix in the settings."
+
+
 class PostgresError(KbDrError):
     """PostgreSQL, or one of its programs, failed."""
 

@@ -25,7 +25,12 @@ def backup_prefix(backup: BackupId) -> str:
 
 def manifest_key(backup: BackupId) -> str:
     """The commit mark: the backup exists when this key does."""
-    return backup_prefix(backup) + "manifest.json"
+    return manifest_key_of(backup.kind, backup.stamp)
+
+
+def manifest_key_of(kind: BackupKind, stamp: str) -> str:
+    """The same, where only kind and stamp are known: keys do not name the service."""
+    return f"{kind}/{stamp}/manifest.json"
 
 
 def attempt_prefix(backup: BackupId, attempt: str) -> str:
