@@ -1,0 +1,114 @@
+"""Settings: every problem in one message, nothing secret in it, and .env.example tells all."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from kb_dr import settings as module
+from kb_dr.errors import ConfigurationError
+from kb_dr.settings import DirectoryLocation, S3Settings, load_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults_are_those_of_the_requirements() -> None:
+    settings = load_settings({})
+
+    assert settings.primary == DirectoryLocation(Path("backups").absolute())
+    assert settings.backup_schedule == "0 2 * * *"
+    assert settings.retention_days == 30
+    assert settings.objectives.rpo_seconds == 3600
+    assert settings.objectives.backup_age_seconds == 26 * 3600
+
+
+def test_all_problems_come_in_one_message() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(
+            {"KB_DB_PORT": "port", "KB_DR_CHUNK_MIB": "65", "KB_BACKUP_SCHEDULE": "daily"}
+        )
+
+    for name in ("KB_DB_PORT", "KB_DR_CHUNK_MIB", "KB_BACKUP_SCHEDULE"):
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"KB_DB_HOST": "db.example", "KB_DR_DB_SSLMODE": "prefer"},
+        {"KB_DR_REPOSITORY_URL": "s3://b", "KB_DR_REPOSITORY_ENDPOINT_URL": "http://s3.example"},
+        {"KB_DR_REPOSITORY_URL": "s3://b", "AWS_ACCESS_KEY_ID": "only-half"},
+        {"KB_DR_AGE_RECIPIENTS": "AGE-SECRET-KEY-1QQQ"},
+        {"KB_DR_OFFSITE_URL": "ftp://somewhere"},
+        {"KB_DR_RPO_SECONDS": "inf"},
+    ],
+)
+def test_what_would_be_unsafe_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError):
+        load_settings(given)
+
+
+def test_no_secret_is_ever_printed() -> None:
+    settings = load_settings(
+        {
+            "KB_DB_PASSWORD": "hush-1",
+            "KB_DR_REPOSITORY_URL": "s3://b",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "hush-2",
+        }
+    )
+
+    assert "hush" not in repr(settings)
+    assert isinstance(settings.primary, S3Settings)
+    assert settings.primary.secret_access_key is not None
+    assert settings.primary.secret_access_key.reveal() == "hush-2"
+
+
+def test_a_secret_typed_where_a_recipient_belongs_is_not_echoed() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({"KB_DR_AGE_RECIPIENTS": "AGE-SECRET-KEY-1HUSH"})
+
+    assert "HUSH" not in str(caught.value)
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "my.env"
+    file.write_text("KB_DB_NAME=from_file\nKB_DB_USER='from file'\n")
+
+    settings = load_settings({"KB_DB_NAME": "from_environment"}, env_file=file)
+
+    assert (settings.source.database, settings.source.user) == ("from_environment", "from file")
+
+
+def test_a_password_file_open_to_others_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("hush")
+    file.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="0600"):
+        load_settings({"KB_DR_DB_PASSWORD_FILE": str(file)})
+
+    file.chmod(0o600)
+    password = load_settings({"KB_DR_DB_PASSWORD_FILE": str(file)}).source.password
+    assert password is not None
+    assert password.reveal() == "hush"
+
+
+def test_the_example_names_exactly_the_settings_there_are() -> None:
+    source = Path(module.__file__).read_text()
+    read = set(re.findall(r'"((?:KB_|AWS_)[A-Z0-9_]+)"', source))
+    stems = re.findall(r'_location\(reader, "(\w+)"', source)
+    for ending in re.findall(r'f"\{stem\}(_[A-Z0-9_]+)"', source):
+        read |= {stem + ending for stem in stems}
+    read -= set(stems)
+
+    example = (ROOT / ".env.example").read_text()
+    assert set(re.findall(r"^([A-Z0-9_]+)=", example, re.MULTILINE)) == read
+
+
+def test_the_example_itself_can_be_used() -> None:
+    load_settings({}, env_file=ROOT / ".env.example")
