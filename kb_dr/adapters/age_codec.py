@@ -1,0 +1,208 @@
+"""zstd inside age: what is stored opens with ``age -d | zstd -d`` and nothing of ours."""
+
+import io
+from collections.abc import Sequence
+from typing import IO, cast
+
+import pyrage
+import zstandard
+
+from kb_dr.errors import ChecksumMismatch, ConfigurationError, KbDrError, KeyMissing
+from kb_dr.ports import Readable, Writable
+
+_SLICE_BYTES = 2048
+"""zstd shrinks a run of zeros 32,000 times: what is fed at once bounds what comes out at once
+(64 MiB in the worst case, which the sink takes before the next slice)."""
+
+_NO_KEY = "No matching keys found"
+"""pyrage has one error for all; this text is what tells a foreign key from damage."""
+
+
+class AgeCodec:
+    """Implements `kb_dr.ports.Codec`.
+
+    ``recipients`` are X25519 public keys (``age1...``), ``identities`` the secret ones
+    (``AGE-SECRET-KEY-1...``). A host that only backs up holds no identity: decoding there raises
+    KeyMissing. Raises ConfigurationError for texts that are neither.
+    """
+
+    def __init__(
+        self,
+        recipients: Sequence[str],
+        identities: Sequence[str] = (),
+        *,
+        level: int = 1,
+        threads: int = 2,
+    ) -> None:
+        self._recipients = tuple(recipients)
+        self._public = [_recipient(text) for text in self._recipients]
+        self._secret = [_identity(text) for text in identities]
+        self._level = level
+        self._threads = threads
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        return self._recipients
+
+    def encode(self, plain: bytes) -> bytes:
+        coded = io.BytesIO()
+        self.encode_stream(io.BytesIO(plain), coded)
+        return coded.getvalue()
+
+    def decode(self, coded: bytes) -> bytes:
+        plain = io.BytesIO()
+        self.decode_stream(io.BytesIO(coded), plain)
+        return plain.getvalue()
+
+    def encode_stream(self, plain: Readable, sink: Writable) -> int:
+        if not self._public:
+            raise ConfigurationError(
+                "encrypt a backup: no age recipient",
+                hint="Set KB_DR_AGE_RECIPIENTS to at least one age1... public key.",
+            )
+        source, target = _Source(plain), _Target(sink)
+        compressor = zstandard.ZstdCompressor(
+            level=self._level, threads=self._threads, write_checksum=True
+        )
+        # stream_reader asks for a whole file; it only ever calls read().
+        compressed = compressor.stream_reader(cast("IO[bytes]", source))
+        try:
+            pyrage.encrypt_io(compressed, target, self._public)
+        except (pyrage.EncryptError, OSError) as error:
+            _raise_first(source, target)
+            raise KbDrError(f"encrypt a stream: {error}") from None
+        _raise_first(source, target)
+        return source.count
+
+    def decode_stream(self, coded: Readable, sink: Writable) -> int:
+        if not self._secret:
+            raise KeyMissing("decrypt a stream: no age identity at hand")
+        source, target = _Source(coded), _Frames(sink)
+        try:
+            pyrage.decrypt_io(source, target, self._secret)
+        except (pyrage.DecryptError, OSError) as error:
+            _raise_first(source, target)
+            if _NO_KEY in str(error):
+                raise KeyMissing("decrypt a stream: no identity at hand opens it") from None
+            raise ChecksumMismatch(f"decrypt a stream: {error}") from None
+        _raise_first(source, target)
+        if source.read(1):
+            raise ChecksumMismatch("decrypt a stream: bytes follow its end")
+        target.finish()
+        return target.count
+
+
+class _Source:
+    """Counts what is read; keeps what the reader raised, which pyrage turns into its own text."""
+
+    def __init__(self, inner: Readable) -> None:
+        self._inner = inner
+        self.count = 0
+        self.failure: BaseException | None = None
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            data = self._inner.read(size)
+        except BaseException as error:
+            self.failure = error
+            raise
+        self.count += len(data)
+        return data
+
+
+class _Target:
+    """Passes on what is written; keeps what the writer raised."""
+
+    def __init__(self, inner: Writable) -> None:
+        self._inner = inner
+        self.failure: BaseException | None = None
+
+    def write(self, data: bytes, /) -> int:
+        try:
+            return self._inner.write(data)
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        """The owner of the sink flushes it."""
+
+
+class _Frames:
+    """Decompresses what is written, frame after frame, and knows whether the last one ended."""
+
+    def __init__(self, inner: Writable) -> None:
+        self._inner = inner
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._seen = False
+        self.count = 0
+        self.failure: BaseException | None = None
+
+    def write(self, data: bytes, /) -> int:
+        try:
+            self._take(data)
+        except zstandard.ZstdError as error:
+            self.failure = ChecksumMismatch(f"decompress a stream: {error}")
+            raise
+        except BaseException as error:
+            self.failure = error
+            raise
+        return len(data)
+
+    def flush(self) -> None:
+        """The owner of the sink flushes it."""
+
+    def finish(self) -> None:
+        """Raise ChecksumMismatch unless a whole number of frames, at least one, was seen."""
+        if not self._seen or self._frame is not None:
+            raise ChecksumMismatch("decompress a stream: cut short")
+
+    def _take(self, data: bytes) -> None:
+        for start in range(0, len(data), _SLICE_BYTES):
+            rest = data[start : start + _SLICE_BYTES]
+            while rest:
+                if self._frame is None:
+                    self._frame = zstandard.ZstdDecompressor().decompressobj()
+                    self._seen = True
+                plain = self._frame.decompress(rest)
+                rest = b""
+                if self._frame.eof:
+                    rest = self._frame.unused_data
+                    self._frame = None
+                if plain:
+                    self._inner.write(plain)
+                    self.count += len(plain)
+
+
+def _raise_first(source: _Source, target: _Target | _Frames) -> None:
+    """Raise what our own streams raised, if they did, and keep no reference to it.
+
+    An exception holds the frames it went through, and those hold buffers of many MiB: a cycle
+    through ``failure`` would keep them until the next collection.
+    """
+    failure = source.failure or target.failure
+    source.failure = target.failure = None
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            failure = None
+
+
+def _recipient(text: str) -> "pyrage.x25519.Recipient":
+    try:
+        return pyrage.x25519.Recipient.from_str(text)
+    except pyrage.RecipientError:
+        raise ConfigurationError(
+            f"use age recipient {text[:80]!r}: not an X25519 public key (age1...)"
+        ) from None
+
+
+def _identity(text: str) -> "pyrage.x25519.Identity":
+    try:
+        return pyrage.x25519.Identity.from_str(text)
+    except pyrage.IdentityError:
+        raise ConfigurationError(
+            "use an age identity: not an X25519 secret key (AGE-SECRET-KEY-1...)",
+            hint="Check the identity file; its content is never shown.",
+        ) from None

@@ -1,0 +1,50 @@
+"""One call to S3: its deadline, its retries, and the error that is left."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from obstore.exceptions import BaseError
+
+from kb_dr.adapters.s3_errors import Answer, answer_of
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 15.0
+
+RAISED_BY_OBSTORE = (BaseError, OSError)
+"""What obstore raises; some of it is plain Python (FileNotFoundError)."""
+
+
+class CallFailed(Exception):
+    """A request that was not done; its answer says why."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.text)
+        self.answer = answer
+
+
+def with_retries(call: Callable[[], T], *, deadline_seconds: float) -> T:
+    """What ``call`` returns, tried again while a retry can help and time is left.
+
+    Pauses grow from 0.1 s to 15 s, each of random length up to that ("full jitter"), so that many
+    hosts do not come back together. Written out here, since importing a library for it would
+    take longer than all the rest of `kb-dr wal push` before its first byte.
+
+    Raises CallFailed. obstore's own error is dropped: it quotes the answer, which may quote the
+    request with its session token, and it would hold the body that was sent.
+    """
+    deadline = time.monotonic() + deadline_seconds
+    longest = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return call()
+        except RAISED_BY_OBSTORE as error:
+            answer = answer_of(error)
+        pause = random.uniform(longest / 10, longest)  # noqa: S311 - no secret hangs on it
+        if not answer.passes or time.monotonic() + pause >= deadline:
+            raise CallFailed(answer)
+        time.sleep(pause)
+        longest = min(longest * 2, _LONGEST_PAUSE_SECONDS)
