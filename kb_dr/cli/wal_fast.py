@@ -1,0 +1,209 @@
+"""`kb-dr wal push` and `kb-dr wal fetch`, on a path that imports little.
+
+PostgreSQL starts one of these for each WAL segment and reads nothing but its exit status.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from kb_dr.domain.restore_command import ABORT, ABSENT
+
+if TYPE_CHECKING:
+    from kb_dr.operations.fetch_wal import ExpectedEnd
+    from kb_dr.operations.push_notes import PushNotes
+    from kb_dr.settings import Settings
+
+_FAILED = 1
+
+
+def main(argv: list[str]) -> int:
+    """Run ``wal push …`` or ``wal fetch …``.
+
+    fetch ends the process here and now with 0 (fetched), 12 (certainly absent) or 126, whatever
+    happens: no output that cannot be written, no exit handler may turn that into another status.
+    push returns the exit code of kb_dr.errors; above 125 the archiver itself would end.
+    """
+    if argv[1] == "fetch":
+        _end(_fetch(argv[2:]))
+    return _push(argv[2:])
+
+
+def fetch_parser() -> argparse.ArgumentParser:
+    """The words `kb-dr wal fetch` takes."""
+    parser = argparse.ArgumentParser(
+        prog="kb-dr wal fetch",
+        description="Fetch one WAL file. Exits 0 when it is there and checked, 12 when it is "
+        "certainly absent, 126 for anything else. Use `kb-dr wal restore-command` for the line "
+        "PostgreSQL needs around it.",
+    )
+    parser.add_argument("file", help="name of the WAL file (%%f)")
+    parser.add_argument("path", type=Path, help="where to put it (%%p)")
+    parser.add_argument("--from", dest="copy", default="primary", choices=("primary", "offsite"))
+    parser.add_argument("--expect-end", help="LSN recovery must come to; absence below is an error")
+    parser.add_argument("--expect-timeline", type=int, help="the timeline of that LSN")
+    parser.add_argument("--segment-bytes", type=int, help="size of a segment, for --expect-end")
+    _add_common(parser)
+    return parser
+
+
+def push_parser() -> argparse.ArgumentParser:
+    """The words `kb-dr wal push` takes."""
+    parser = argparse.ArgumentParser(
+        prog="kb-dr wal push",
+        description="Store one WAL file; the archive_command. Exits 0 only when it is stored "
+        "and was looked at.",
+    )
+    parser.add_argument("path", type=Path, help="the WAL file (%%p)")
+    _add_common(parser)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--env-file", type=Path, help="read settings from this file")
+    parser.add_argument(
+        "--system-identifier", type=int, help="the cluster; default: pg_control of this directory"
+    )
+
+
+def _fetch(words: list[str]) -> int:
+    try:
+        return 0 if _fetch_file(fetch_parser().parse_args(words)) else ABSENT
+    except BaseException as error:  # noqa: BLE001 - nothing may look like "absent" but absence
+        try:
+            # argparse has said already what is wrong with the words.
+            if not isinstance(error, SystemExit):
+                _say(error)
+        except BaseException:  # noqa: BLE001 - a message nobody reads changes no status
+            return ABORT
+        return ABORT
+
+
+def _fetch_file(given: argparse.Namespace) -> bool:
+    from kb_dr import wiring
+    from kb_dr.operations.fetch_wal import fetch_wal
+    from kb_dr.settings import load_settings
+
+    settings = load_settings(env_file=given.env_file)
+    return fetch_wal(
+        given.file,
+        given.path,
+        repository=wiring.repository(settings, given.copy),
+        codec=wiring.codec(settings),
+        system_identifier=given.system_identifier or _required_system_identifier(given.path),
+        expected_end=_expected_end(given),
+    )
+
+
+def _expected_end(given: argparse.Namespace) -> "ExpectedEnd | None":
+    words = (given.expect_end, given.expect_timeline, given.segment_bytes)
+    if all(word is None for word in words):
+        return None
+    if any(word is None for word in words):
+        from kb_dr.errors import ConfigurationError
+
+        raise ConfigurationError(
+            "fetch: --expect-end, --expect-timeline and --segment-bytes go together"
+        )
+    from kb_dr.domain.lsn import Lsn
+    from kb_dr.operations.fetch_wal import ExpectedEnd
+
+    return ExpectedEnd(given.expect_timeline, Lsn.parse(given.expect_end), given.segment_bytes)
+
+
+def _push(words: list[str]) -> int:
+    from kb_dr.errors import KbDrError
+
+    given = push_parser().parse_args(words)
+    try:
+        _push_file(given)
+    except KbDrError as error:
+        _say(error)
+        return error.exit_code
+    except (OSError, ValueError, KeyboardInterrupt, MemoryError) as error:
+        _say(error)
+        return _FAILED
+    return 0
+
+
+def _push_file(given: argparse.Namespace) -> None:
+    from kb_dr import wiring
+    from kb_dr.operations.archive_wal import archive_wal
+    from kb_dr.operations.listed_wal import require_marker
+    from kb_dr.settings import load_settings
+
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    settings = load_settings(env_file=given.env_file)
+    repository = wiring.repository(settings, "primary")
+    system_identifier = given.system_identifier or _system_identifier(given.path)
+    require_marker(repository)
+    archive_wal(
+        given.path,
+        repository=repository,
+        codec=wiring.codec(settings),
+        system_identifier=system_identifier,
+        notes=_notes(settings, repository.url, system_identifier),
+        transfers=settings.transfers,
+    )
+
+
+def _notes(settings: "Settings", url: str, system_identifier: int | None) -> "PushNotes | None":
+    from kb_dr.adapters.clock import SystemClock
+    from kb_dr.operations.push_notes import PushNotes
+
+    if system_identifier is None:
+        return None
+    directory = settings.state_dir / "wal-push" / str(system_identifier)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        # Nowhere to remember anything: each segment is pushed at its turn.
+        return None
+    return PushNotes(directory, url, SystemClock())
+
+
+def _required_system_identifier(path: Path) -> int:
+    found = _system_identifier(path)
+    if found is None:
+        from kb_dr.errors import ConfigurationError
+
+        raise ConfigurationError(
+            "fetch: cannot tell which cluster this is, no global/pg_control here",
+            hint="Run it in the data directory, or give --system-identifier.",
+        )
+    return found
+
+
+def _system_identifier(path: Path) -> int | None:
+    """The first 8 bytes of pg_control; PostgreSQL runs both commands in the data directory.
+
+    Source: PostgreSQL, src/include/catalog/pg_control.h (ControlFileData).
+    """
+    for directory in (Path(), path.parent.parent):
+        try:
+            with (directory / "global" / "pg_control").open("rb") as control:
+                head = control.read(8)
+        except OSError:
+            continue
+        if len(head) == 8 and any(head):
+            return int.from_bytes(head, sys.byteorder)
+    return None
+
+
+def _say(error: BaseException) -> None:
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    print(f"{at} error: {error or type(error).__name__}", file=sys.stderr)
+    hint = getattr(error, "hint", "")
+    if hint:
+        print(f"{at} hint: {hint}", file=sys.stderr)
+
+
+def _end(status: int) -> NoReturn:
+    try:
+        sys.stderr.flush()
+    finally:
+        os._exit(status)

@@ -1,0 +1,178 @@
+"""Push one WAL file into the repository: the archive_command.
+
+PostgreSQL removes a segment once this succeeds, so success means: stored, and looked at.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kb_dr.domain.layout import wal_key
+from kb_dr.domain.wal_names import is_partial, is_segment, is_wal_file
+from kb_dr.domain.wal_page import check_segment
+from kb_dr.errors import (
+    ChecksumMismatch,
+    ConfigurationError,
+    KbDrError,
+    ObjectConflict,
+    WalDamaged,
+)
+from kb_dr.operations.listed_wal import find_wal
+from kb_dr.operations.push_notes import FileState, PushNotes
+from kb_dr.ports import Codec, Repository
+
+logger = logging.getLogger(__name__)
+
+MOST_AHEAD = 63
+"""Further ready segments one call takes along."""
+MOST_BYTES_AT_ONCE = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """One WAL file that is in the repository."""
+
+    name: str
+    key: str
+    sha256: str
+    """Of the plain bytes."""
+    already_there: bool
+
+
+def archive_wal(
+    path: Path,
+    *,
+    repository: Repository,
+    codec: Codec,
+    system_identifier: int | None,
+    notes: PushNotes | None = None,
+    transfers: int = 4,
+) -> Pushed:
+    """Push ``path``, and ahead of their turn the other segments that are ready.
+
+    ``notes`` is where those are remembered; without it only ``path`` is pushed. Raises as
+    push_file() does, about ``path`` alone: another segment's trouble is told at its own turn.
+    """
+    if notes is not None and (noted := _noted(path, notes)) is not None:
+        return noted
+    pushed = push_file(
+        path, repository=repository, codec=codec, system_identifier=system_identifier
+    )
+    if notes is not None:
+        ahead = [other for other in ready_beside(path) if not notes.exists(other.name)]
+        if ahead:
+            _push_ahead(ahead[:MOST_AHEAD], repository, codec, system_identifier, notes, transfers)
+    return pushed
+
+
+def push_file(
+    path: Path, *, repository: Repository, codec: Codec, system_identifier: int | None
+) -> Pushed:
+    """Push one file.
+
+    Stored already with the same plain bytes is a success; with others it is ObjectConflict.
+    Raises WalDamaged or WrongCluster when a segment's header does not fit its name or cluster,
+    and whatever the repository raises. ``system_identifier`` None: the segment's own header says.
+    """
+    name = path.name
+    if not is_wal_file(name):
+        raise ConfigurationError(f"push {name!r}: not the name of a WAL file")
+    try:
+        plain = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"push {name}: cannot read {path}: {error.strerror}") from error
+    if is_segment(name) or is_partial(name):
+        header = check_segment(name, plain[:40], len(plain), system_identifier=system_identifier)
+        system_identifier = header.system_identifier
+    elif not plain:
+        raise WalDamaged(f"push {name}: it has zero bytes")
+    if system_identifier is None:
+        raise ConfigurationError(
+            f"push {name}: cannot tell which cluster it is of",
+            hint="Run it in the data directory, or give --system-identifier.",
+        )
+    sha256 = hashlib.sha256(plain).hexdigest()
+    stored = find_wal(repository, system_identifier, name)
+    if stored is not None:
+        if stored.sha256 != sha256:
+            raise ObjectConflict(
+                f"push {name} to {repository.url}: other bytes are stored under this name "
+                f"(sha256 {stored.sha256[:12]}…, this file's is {sha256[:12]}…)",
+                hint="Another server with the same system identifier archives here: one of them "
+                "must stop, or get a repository (KB_DR_ORG) of its own.",
+            )
+        return Pushed(name, stored.key, sha256, already_there=True)
+    coded = codec.encode(plain)
+    if not coded:
+        raise ChecksumMismatch(f"push {name}: nothing was left of it after encoding")
+    try:
+        put = repository.put(wal_key(system_identifier, name, sha256), coded)
+    except ObjectConflict:
+        # Someone stored it since we looked: encrypted bytes differ each time, plain ones may not.
+        stored = find_wal(repository, system_identifier, name)
+        if stored is None or stored.sha256 != sha256:
+            raise
+        return Pushed(name, stored.key, sha256, already_there=True)
+    if put.size_bytes != len(coded):
+        raise ChecksumMismatch(
+            f"push {name} to {repository.url}: {put.size_bytes} bytes stored, expected {len(coded)}"
+        )
+    return Pushed(name, put.key, sha256, already_there=False)
+
+
+def ready_beside(path: Path) -> list[Path]:
+    """The other segments the server has marked ready, oldest first; empty outside of pg_wal."""
+    status = path.parent / "archive_status"
+    try:
+        marks = os.listdir(status)
+    except OSError:
+        return []
+    names = (mark.removesuffix(".ready") for mark in marks if mark.endswith(".ready"))
+    return [path.parent / name for name in sorted(names) if is_segment(name) and name != path.name]
+
+
+def _noted(path: Path, notes: PushNotes) -> Pushed | None:
+    """A push that was done ahead, when the file still is what was pushed then."""
+    note = notes.take(path.name)
+    if note is None:
+        return None
+    try:
+        if FileState.of(path) != note.state:
+            return None
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None  # push_file() will say what is wrong with it
+    if sha256 != note.sha256:
+        return None
+    return Pushed(path.name, note.key, sha256, already_there=True)
+
+
+def _push_ahead(
+    paths: Sequence[Path],
+    repository: Repository,
+    codec: Codec,
+    system_identifier: int | None,
+    notes: PushNotes,
+    transfers: int,
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor  # only where there is more than one file
+
+    def push(path: Path) -> None:
+        try:
+            state = FileState.of(path)
+            pushed = push_file(
+                path, repository=repository, codec=codec, system_identifier=system_identifier
+            )
+            if FileState.of(path) == state:
+                notes.write(path.name, pushed.key, pushed.sha256, state)
+        except (KbDrError, OSError) as error:
+            # It stays ready, so the server asks for it again, and is told then.
+            logger.info("push %s ahead: %s", path.name, error)
+
+    size = max(paths[0].stat().st_size, 1) if paths[0].exists() else 1
+    workers = max(1, min(transfers, MOST_BYTES_AT_ONCE // size))
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(push, paths))
