@@ -69,9 +69,10 @@ class AgeCodec:
         try:
             pyrage.encrypt_io(compressed, target, self._public)
         except (pyrage.EncryptError, OSError) as error:
-            _raise_first(source, target)
+            _raise_ours(source, target)
             raise KbDrError(f"encrypt a stream: {error}") from None
-        _raise_first(source, target)
+        finally:
+            _forget(source, target)
         return source.count
 
     def decode_stream(self, coded: Readable, sink: Writable) -> int:
@@ -81,11 +82,12 @@ class AgeCodec:
         try:
             pyrage.decrypt_io(source, target, self._secret)
         except (pyrage.DecryptError, OSError) as error:
-            _raise_first(source, target)
+            _raise_ours(source, target)
             if _NO_KEY in str(error):
                 raise KeyMissing("decrypt a stream: no identity at hand opens it") from None
             raise ChecksumMismatch(f"decrypt a stream: {error}") from None
-        _raise_first(source, target)
+        finally:
+            _forget(source, target)
         if source.read(1):
             raise ChecksumMismatch("decrypt a stream: bytes follow its end")
         target.finish()
@@ -143,7 +145,7 @@ class _Frames:
             self._take(data)
         except zstandard.ZstdError as error:
             self.failure = ChecksumMismatch(f"decompress a stream: {error}")
-            raise
+            raise self.failure from None
         except BaseException as error:
             self.failure = error
             raise
@@ -174,19 +176,21 @@ class _Frames:
                     self.count += len(plain)
 
 
-def _raise_first(source: _Source, target: _Target | _Frames) -> None:
-    """Raise what our own streams raised, if they did, and keep no reference to it.
+def _raise_ours(source: _Source, target: _Target | _Frames) -> None:
+    """Raise what our own streams raised, of which pyrage keeps only the text."""
+    if source.failure is not None:
+        raise source.failure
+    if target.failure is not None:
+        raise target.failure
 
-    An exception holds the frames it went through, and those hold buffers of many MiB: a cycle
-    through ``failure`` would keep them until the next collection.
+
+def _forget(source: _Source, target: _Target | _Frames) -> None:
+    """Break the cycle of an exception, the frames it went through, and the streams that hold it.
+
+    Those frames hold buffers of many MiB, which would stay until the next collection.
     """
-    failure = source.failure or target.failure
-    source.failure = target.failure = None
-    if failure is not None:
-        try:
-            raise failure
-        finally:
-            failure = None
+    source.failure = None
+    target.failure = None
 
 
 def _recipient(text: str) -> "pyrage.x25519.Recipient":
