@@ -5,6 +5,7 @@ is kept, and a proof that pauses recovery at that point must find exactly the sa
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kb_dr.domain.lsn import Lsn
@@ -18,7 +19,10 @@ class SampledRow:
     """One row: which, and what it held."""
 
     key: str
-    """The primary key's values as JSON text. Keys are not secret; contents never appear."""
+    """SHA-256 of the seed and the primary key's values as JSON: no key stands in the clear.
+
+    The seed is the name of the restore point. Small keys can be guessed; contents never appear.
+    """
     digest: str
     """SHA-256 of all its columns' text forms."""
 
@@ -35,6 +39,10 @@ class TableFingerprint:
     columns: tuple[str, ...]
     sample: tuple[SampledRow, ...]
     """The sampled rows that were the same in both looks."""
+    row_versions: str | None = None
+    """Sum over all row versions: changes with any row added, changed or removed. None when it
+    moved between the two looks.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +79,13 @@ def row_digest(columns: tuple[str | None, ...]) -> str:
 def agreed(before: TableFingerprint, after: TableFingerprint) -> TableFingerprint:
     """What two looks at one table have in common."""
     kept = set(after.sample)
+    # Equal counts alone may hide a row added and another one removed, and the restore point
+    # between the two.
+    still = before.rows == after.rows and before.row_versions == after.row_versions
     return TableFingerprint(
         table=before.table,
-        rows=before.rows if before.rows == after.rows else None,
+        rows=before.rows if still else None,
+        row_versions=before.row_versions if still else None,
         key_columns=before.key_columns,
         columns=before.columns,
         sample=tuple(row for row in before.sample if row in kept)
@@ -83,16 +95,21 @@ def agreed(before: TableFingerprint, after: TableFingerprint) -> TableFingerprin
 
 
 def differences(
-    recorded: TableFingerprint, rows: int, found: dict[str, str]
+    recorded: TableFingerprint,
+    rows: int,
+    found: Mapping[str, str],
+    row_versions: str | None = None,
 ) -> tuple[Difference, ...]:
     """How a restored table differs.
 
-    ``found`` maps the keys of the recorded sample to digests; a key that is not there is a lost
-    row. Empty means: equal in all that was recorded.
+    ``found`` maps key digests to row digests; a recorded key that is not there is a lost row.
+    Empty means: equal in all that was recorded.
     """
     seen: list[Difference] = []
     if recorded.rows is not None and recorded.rows != rows:
         seen.append(Difference(recorded.table, f"{rows} rows, expected {recorded.rows}"))
+    elif recorded.row_versions is not None and recorded.row_versions != row_versions:
+        seen.append(Difference(recorded.table, "other row versions than at the restore point"))
     lost = sum(1 for row in recorded.sample if row.key not in found)
     changed = sum(1 for row in recorded.sample if found.get(row.key, row.digest) != row.digest)
     if lost:
