@@ -4,10 +4,15 @@ Each protocol is implemented in kb_dr/adapters (and by a fake in kb_dr_tests/fak
 contracts in kb_dr_tests/contracts hold every implementation to the words written here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
+from kb_dr.domain.base_backup import ArchiverStatus, BaseBackupEnd, SourceConfiguration
+from kb_dr.domain.fingerprint import Fingerprint
+from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.manifest import Source
 from kb_dr.domain.stored import Listed, StoredObject
 
 
@@ -146,4 +151,79 @@ class Progress(Protocol):
 
     def end(self) -> None:
         """The phase is over."""
+        ...
+
+
+class SourceLock(Protocol):
+    """The right to back up one cluster, held by a session of its own."""
+
+    def check(self) -> None:
+        """Return while it is held; SourceLockLost once the session that held it is gone."""
+        ...
+
+
+class SourceServer(Protocol):
+    """The running PostgreSQL under protection.
+
+    Raises PostgresUnavailable when it does not answer, PostgresError for what it refuses.
+    """
+
+    def exclusive(self) -> AbstractContextManager[SourceLock]:
+        """Hold the lock against other backups of this server; BackupInProgress when taken.
+
+        It ends with the process that holds it, however that ends.
+        """
+        ...
+
+    def describe(self) -> Source:
+        """The cluster as it is now; refuses one that cannot be backed up (a standby, extra
+        tablespaces). Measures vector indexes, so it may take seconds.
+        """
+        ...
+
+    def fingerprint(
+        self, restore_point: str, tables: Sequence[str]
+    ) -> tuple[Fingerprint, tuple[str, ...]]:
+        """Count and sample around a new restore point; with notes for the operator.
+
+        ``tables`` empty: every permanent table. A table that is not there is a
+        ConfigurationError. What was not the same just before and just after is left out.
+        """
+        ...
+
+    def configuration(self) -> SourceConfiguration:
+        """The configuration files outside the data directory (Debian); they may hold secrets."""
+        ...
+
+    def switch_wal(self) -> Lsn:
+        """End the segment being written, so that it is archived; the end of what it holds."""
+        ...
+
+    def archiver(self) -> ArchiverStatus:
+        """What the server itself says of its archive_command."""
+        ...
+
+
+class BaseBackupStream(Readable, Protocol):
+    """The tar of a running base backup."""
+
+    def finish(self) -> BaseBackupEnd:
+        """What was read, once the program ended well.
+
+        Raises PostgresCommandFailed when the program failed, the tar was not read to its end, or
+        it carries no sound backup manifest. There is no other way to learn the WAL positions.
+        """
+        ...
+
+
+class BaseBackupProgram(Protocol):
+    """pg_basebackup."""
+
+    @property
+    def tools(self) -> dict[str, str]:
+        """Program to version."""
+        ...
+
+    def stream(self, label: str) -> AbstractContextManager[BaseBackupStream]:
+        """Run one base backup; the program is gone when the block is left, however it is left."""
         ...

@@ -15,6 +15,7 @@ import psycopg
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.unprivileged import Unprivileged, end
 from kb_dr.sandbox.postgres_binaries import install_postgres
+from kb_dr.settings import SourceSettings
 
 START_SECONDS = 120.0
 """Generous: the machine may be starved. Never measured against."""
@@ -237,3 +238,36 @@ def _processes_in(directory: Path) -> list[int]:
 
 def _quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def source_settings(cluster: RunningCluster, database: str = "postgres") -> SourceSettings:
+    """How kb_dr reaches a test cluster."""
+    return SourceSettings(
+        host=str(cluster.sockets),
+        port=5432,
+        database=database,
+        user="postgres",
+        password=None,
+        sslmode="prefer",
+        data_directory=None,
+    )
+
+
+def fill(cluster: RunningCluster, entries: int = 1500) -> None:
+    """A small knowledge base: entries with vectors and an HNSW index, a migration version."""
+    for statement in (
+        "create extension if not exists vector",
+        "create table alembic_version (version_num varchar(32) primary key)",
+        "insert into alembic_version values ('20260101_first')",
+        "create table organizations (id int primary key, name text not null)",
+        "insert into organizations select i, 'organization ' || i from generate_series(1, 20) i",
+        "create table knowledge_entries (id bigint primary key, title text not null,"
+        " score double precision, written timestamptz, place vector(8))",
+        "insert into knowledge_entries select i, 'entry ' || md5(i::text), i / 7.0,"
+        " '2026-01-01'::timestamptz + i * interval '1 minute',"
+        " (select array_agg(sin(i * 13.7 + d * d)) from generate_series(1, 8) d)::vector"
+        f" from generate_series(1, {entries}) i",
+        "create index knowledge_entries_place on knowledge_entries using hnsw"
+        " (place vector_cosine_ops)",
+    ):
+        cluster.query(statement)

@@ -33,7 +33,7 @@ class Unprivileged:
     configured (its binaries and data must be within that user's reach), else in a user namespace.
     """
 
-    os_user: str = ""
+    os_user: str | None = None
 
     def prefixed(
         self, command: Sequence[str | os.PathLike[str]], tied: signal.Signals | None

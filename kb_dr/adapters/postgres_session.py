@@ -1,0 +1,113 @@
+"""Connections to PostgreSQL with deadlines, and its errors in our words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import errors
+
+from kb_dr.adapters.postgres_programs import last_words
+from kb_dr.errors import PostgresError, PostgresUnavailable
+from kb_dr.settings import SourceSettings
+
+CONNECT_SECONDS = 15
+STATEMENT_SECONDS = 120.0
+"""For questions that are answered at once; scans of whole tables are given more."""
+
+Session = psycopg.Connection[tuple[Any, ...]]
+
+# The text form of a value depends on these. The digests of rows are compared between two servers,
+# so both sides must ask with the same ones (docs: "Client Connection Defaults").
+_PINNED = {
+    "search_path": "",
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "xmloption": "content",
+}
+
+
+def connection_words(source: SourceSettings) -> dict[str, str | int]:
+    """How to reach the server, as libpq spells it and without the password."""
+    return {
+        "host": source.host,
+        "port": source.port,
+        "user": source.user,
+        "sslmode": source.sslmode,
+        "connect_timeout": CONNECT_SECONDS,
+        # A host that vanished is noticed within a minute and a half.
+        "keepalives": 1,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 5,
+        "tcp_user_timeout": 90_000,
+    }
+
+
+@contextmanager
+def session(source: SourceSettings, *, statement_seconds: float = STATEMENT_SECONDS,
+            what: str = "ask PostgreSQL") -> Iterator[Session]:  # fmt: skip
+    """A session in autocommit, closed at the end; psycopg's errors become ours inside it."""
+    with translated(what, source):
+        connection = connect(source, statement_seconds=statement_seconds)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+def connect(source: SourceSettings, *, statement_seconds: float = STATEMENT_SECONDS) -> Session:
+    """Open a session whose values read the same on every server. Raises psycopg's errors."""
+    password = source.password.reveal() if source.password else None
+    connection = psycopg.connect(
+        **connection_words(source),  # type: ignore[arg-type]  # libpq's words, not psycopg's own
+        dbname=source.database,
+        password=password,
+        application_name="kb-dr",
+        autocommit=True,
+    )
+    try:
+        pin(connection, statement_seconds=statement_seconds)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def pin(connection: Session, *, statement_seconds: float = STATEMENT_SECONDS) -> None:
+    """Set what the text forms of values depend on, and the deadline of each statement."""
+    wanted = {**_PINNED, "statement_timeout": f"{int(statement_seconds * 1000)}ms"}
+    for name, value in wanted.items():
+        connection.execute("select set_config(%s, %s, false)", (name, value))
+
+
+@contextmanager
+def translated(what: str, source: SourceSettings | None = None) -> Iterator[None]:
+    """Turn psycopg's errors into ours; ``what`` begins the message."""
+    where = f" on {source.host}:{source.port}" if source else ""
+    try:
+        yield
+    except errors.QueryCanceled as error:
+        raise PostgresError(f"{what}{where}: a statement outlasted its deadline") from error
+    except errors.InsufficientPrivilege as error:
+        raise PostgresError(
+            f"{what}{where}: {_seen(error)}",
+            hint="Grant the backup's role REPLICATION, pg_read_all_data, pg_read_all_settings and "
+            "execute on pg_create_restore_point and pg_switch_wal.",
+        ) from error
+    except psycopg.OperationalError as error:
+        raise PostgresUnavailable(
+            f"{what}{where}: {_seen(error)}",
+            hint="Check that the server runs, its address, the user and its password.",
+        ) from error
+    except psycopg.Error as error:
+        raise PostgresError(f"{what}{where}: {_seen(error)}") from error
+
+
+def _seen(error: psycopg.Error) -> str:
+    """What the server said; the values of a row that a DETAIL may quote are left out."""
+    return last_words((error.diag.message_primary or str(error)).encode()) or type(error).__name__

@@ -1,0 +1,206 @@
+"""The PostgreSQL under protection, asked with psycopg."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from kb_dr.adapters.postgres_session import Session, connect, session, translated
+from kb_dr.adapters.row_sample import (
+    TableShape,
+    look,
+    sample_keys,
+    sample_size,
+    table_shape,
+    user_tables,
+)
+from kb_dr.adapters.source_description import describe_source, read_configuration
+from kb_dr.domain.base_backup import ArchiverStatus, SourceConfiguration
+from kb_dr.domain.fingerprint import Fingerprint, TableFingerprint, agreed
+from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.manifest import Source
+from kb_dr.errors import BackupInProgress, ConfigurationError, PostgresError, SourceLockLost
+from kb_dr.settings import SourceSettings
+
+# Two halves of one advisory lock: "kbdr" and "full" in ASCII. Fixed for ever, so that every
+# version of kb_dr respects the others.
+_LOCK = (0x6B626472, 0x66756C6C)
+
+_SETTLE_SECONDS = 0.25
+"""A commit may be in the WAL and not yet visible while it is being flushed; after this it is."""
+
+_SCAN_SECONDS = 3600.0
+
+
+class PostgresSource:
+    """Implements `kb_dr.ports.SourceServer`."""
+
+    def __init__(self, source: SourceSettings) -> None:
+        self._source = source
+
+    @contextmanager
+    def exclusive(self) -> Iterator["PostgresSourceLock"]:
+        with translated("lock the source", self._source):
+            connection = connect(self._source)
+        try:
+            lock = PostgresSourceLock(connection, self._source)
+            lock.take()
+            yield lock
+        finally:
+            # The server gives the lock up with the session.
+            connection.close()
+
+    def describe(self) -> Source:
+        with session(
+            self._source, statement_seconds=_SCAN_SECONDS, what="describe the source"
+        ) as s:
+            return describe_source(s, self._source)
+
+    def fingerprint(
+        self, restore_point: str, tables: Sequence[str]
+    ) -> tuple[Fingerprint, tuple[str, ...]]:
+        # Two snapshots are taken a moment before and after the restore point, and looked at
+        # afterwards: however long the scans take, only what moved in that moment is lost.
+        with ExitStack() as stack, translated("fingerprint the source", self._source):
+            before, after, main = (
+                stack.enter_context(
+                    _closing(connect(self._source, statement_seconds=_SCAN_SECONDS))
+                )
+                for _ in range(3)
+            )
+            names = tuple(tables) or user_tables(main)
+            shapes = _shapes(main, names)
+            _freeze(before)
+            lsn = Lsn.parse(_value(main, "select pg_create_restore_point(%s)::text", restore_point))
+            time.sleep(_SETTLE_SECONDS)
+            _freeze(after)
+            looks = [_look_twice(before, after, shape, restore_point) for shape in shapes]
+        notes = tuple(note for _, found in looks for note in found)
+        return Fingerprint(restore_point, lsn, tuple(table for table, _ in looks)), notes
+
+    def configuration(self) -> SourceConfiguration:
+        with session(self._source, what="read the source's configuration") as s:
+            return read_configuration(s)
+
+    def switch_wal(self) -> Lsn:
+        with session(self._source, what="switch the source's WAL") as s:
+            # At the start of a segment pg_switch_wal does nothing and returns its start: all
+            # before it is in ended segments already.
+            return Lsn.parse(_value(s, "select pg_switch_wal()::text"))
+
+    def archiver(self) -> ArchiverStatus:
+        with session(self._source, what="ask for the archiver") as s:
+            row = s.execute(
+                "select current_setting('archive_mode'),"
+                " coalesce(nullif(current_setting('archive_library', true), ''),"
+                "          current_setting('archive_command')),"
+                " archived_count, failed_count, last_archived_wal, last_archived_time,"
+                " last_failed_wal, last_failed_time from pg_stat_archiver"
+            ).fetchone()
+        if row is None:
+            raise PostgresError("ask for the archiver: pg_stat_archiver is empty")
+        return ArchiverStatus(*row)
+
+
+class PostgresSourceLock:
+    """Implements `kb_dr.ports.SourceLock` with an advisory lock of one session.
+
+    A connection pooler in transaction mode would lend the session to others: check() notices
+    that the lock is not this session's and calls it lost.
+    """
+
+    def __init__(self, connection: Session, source: SourceSettings) -> None:
+        self._connection = connection
+        self._source = source
+        self._pid = 0
+
+    def take(self) -> None:
+        """Take the lock; BackupInProgress when another session holds it."""
+        with translated("lock the source", self._source):
+            # If this host vanishes, the server notices and lets the lock go.
+            for name in ("tcp_keepalives_idle", "tcp_keepalives_interval"):
+                self._connection.execute("select set_config(%s, '20', false)", (name,))
+
+            self._connection.execute("select set_config('idle_session_timeout', '0', false)")
+            taken = _value(self._connection, "select pg_try_advisory_lock(%s, %s)", *_LOCK)
+            self._pid = int(_value(self._connection, "select pg_backend_pid()"))
+        if not taken:
+            raise BackupInProgress(
+                f"back up {self._source.host}:{self._source.port}: another backup of this "
+                "server is running"
+            )
+
+    def check(self) -> None:
+        try:
+            held = _value(
+                self._connection,
+                "select pg_backend_pid() = %s and exists (select from pg_locks where granted"
+                " and locktype = 'advisory' and pid = pg_backend_pid()"
+                " and classid = %s::bigint::oid and objid = %s::bigint::oid)",
+                self._pid,
+                *_LOCK,
+            )
+        except psycopg.Error as error:
+            raise SourceLockLost(
+                "hold the backup lock: its session ended",
+                hint="The server was restarted or cannot be reached; start the backup again.",
+            ) from error
+        if not held:
+            raise SourceLockLost(
+                "hold the backup lock: this session does not hold it any more",
+                hint="Connect to PostgreSQL itself, not through a connection pooler.",
+            )
+
+
+@contextmanager
+def _closing(connection: Session) -> Iterator[Session]:
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _value(connection: Session, statement: str, *parameters: Any) -> Any:
+    row = connection.execute(statement.encode(), parameters or None).fetchone()
+    if row is None:
+        raise PostgresError(f"ask PostgreSQL: no answer to {statement!r}")
+    return row[0]
+
+
+def _freeze(connection: Session) -> None:
+    """Take a snapshot that every later question of this session sees."""
+    connection.execute("begin isolation level repeatable read, read only")
+    connection.execute("select pg_current_snapshot()")
+    if connection.info.transaction_status is not TransactionStatus.INTRANS:
+        raise PostgresError("freeze a snapshot: the session is not in a transaction")
+
+
+def _shapes(connection: Session, names: Sequence[str]) -> list[TableShape]:
+    found = [(name, table_shape(connection, name)) for name in names]
+    missing = [name for name, shape in found if shape is None]
+    if missing:
+        raise ConfigurationError(
+            f"fingerprint the source: no table {', '.join(missing)}",
+            hint="Correct KB_DR_CRITICAL_TABLES: schema.table, in the database under protection.",
+        )
+    return [shape for _, shape in found if shape is not None]
+
+
+def _look_twice(
+    before: Session, after: Session, shape: TableShape, seed: str
+) -> tuple[TableFingerprint, list[str]]:
+    keys = sample_keys(before, shape, seed, sample_size())
+    first, second = look(before, shape, keys), look(after, shape, keys)
+    both = agreed(first, second)
+    notes = []
+    if not shape.key_columns:
+        notes.append(f"{shape.table} has no primary key: it is counted, not sampled")
+    if both.rows is None:
+        notes.append(f"{shape.table} grew or shrank at the restore point: its count is not kept")
+    moved = len(first.sample) - len(both.sample)
+    if moved:
+        notes.append(f"{shape.table}: {moved} sampled rows changed at the restore point")
+    return both, notes

@@ -1,0 +1,238 @@
+"""The source is described, locked and fingerprinted on a real server, and refusals are clear."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kb_dr.adapters.postgres_programs import PostgresPrograms
+from kb_dr.adapters.postgres_session import session
+from kb_dr.adapters.postgres_source import PostgresSource
+from kb_dr.adapters.row_sample import count_rows, rows_by_key, table_shape
+from kb_dr.domain.fingerprint import Fingerprint, differences
+from kb_dr.errors import (
+    BackupInProgress,
+    ConfigurationError,
+    PostgresError,
+    PostgresUnavailable,
+    SourceLockLost,
+)
+from kb_dr.settings import Secret
+from kb_dr_tests.postgres_servers import RunningCluster, fill, source_settings
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    postgres_programs: PostgresPrograms, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningCluster]:
+    with RunningCluster(postgres_programs, tmp_path_factory.mktemp("source")) as running:
+        fill(running)
+        yield running
+
+
+@pytest.fixture
+def source(cluster: RunningCluster) -> PostgresSource:
+    return PostgresSource(source_settings(cluster))
+
+
+def found_differences(cluster: RunningCluster, fingerprint: Fingerprint) -> list[str]:
+    """What a proof would say if the cluster were a restored one."""
+    seen = []
+    with session(source_settings(cluster)) as asked:
+        for table in fingerprint.tables:
+            shape = table_shape(asked, table.table)
+            assert shape is not None
+            found = rows_by_key(asked, shape, [row.key for row in table.sample])
+            rows = count_rows(asked, shape)
+            seen += [each.seen for each in differences(table, rows, found)]
+    return seen
+
+
+def test_a_description_names_what_a_restore_needs(
+    cluster: RunningCluster, source: PostgresSource
+) -> None:
+    found = source.describe()
+
+    assert found.system_identifier == cluster.system_identifier
+    assert found.major == 16
+    assert found.segment_bytes == 16 * 1024 * 1024
+    assert found.data_checksums
+    assert found.schema_version == "20260101_first"
+    assert found.extensions["vector"]
+    assert found.settings["max_connections"] == "30"
+    assert found.settings["lc_collate"] == "C.UTF-8"
+    assert found.invalid_indexes == ()
+    (vectors,) = found.vectors
+    assert (vectors.table, vectors.column) == ("public.knowledge_entries", "place")
+    assert (vectors.dimensions, vectors.queries) == (8, 100)
+    assert 0.8 < vectors.recall_at_10 <= 1.0
+
+
+def test_every_vector_index_is_measured_and_an_invalid_index_is_named(
+    cluster: RunningCluster, source: PostgresSource
+) -> None:
+    cluster.query("create table places (id int primary key, place vector(3))")
+    cluster.query("insert into places select i, array[i, 1, 1]::vector"
+                  " from generate_series(1, 200) i")  # fmt: skip
+    cluster.query("create index places_l2 on places using hnsw (place vector_l2_ops)")
+    cluster.query("create index places_id on places (id)")
+    cluster.query("update pg_index set indisvalid = false"
+                  " where indexrelid = 'places_id'::regclass")  # fmt: skip
+    try:
+        found = source.describe()
+
+        assert {each.index: each.recall_at_10 for each in found.vectors}["places_l2"] > 0.9
+        assert found.invalid_indexes == ("public.places_id",)
+    finally:
+        cluster.query("drop table places")
+
+
+def test_a_fingerprint_finds_every_kind_of_change(
+    cluster: RunningCluster, source: PostgresSource
+) -> None:
+    fingerprint, notes = source.fingerprint("kb-full-20260101-000000", ())
+
+    tables = {table.table: table for table in fingerprint.tables}
+    assert set(tables) == {
+        "public.alembic_version",
+        "public.knowledge_entries",
+        "public.organizations",
+    }
+    assert tables["public.knowledge_entries"].rows == 1500
+    assert len(tables["public.knowledge_entries"].sample) >= 1000
+    assert notes == ()
+    assert found_differences(cluster, fingerprint) == []
+    try:
+        cluster.query("update organizations set name = 'another' where id = 7")
+        assert found_differences(cluster, fingerprint) == ["1 of 20 sampled rows differ"]
+        cluster.query("delete from organizations where id = 7")
+        assert found_differences(cluster, fingerprint) == [
+            "19 rows, expected 20",
+            "1 of 20 sampled rows are missing",
+        ]
+    finally:
+        cluster.query("delete from organizations where id = 7")
+        cluster.query("insert into organizations values (7, 'organization 7')")
+
+
+def test_rows_that_move_at_the_restore_point_are_not_promised(
+    cluster: RunningCluster, source: PostgresSource
+) -> None:
+    cluster.query("create table busy (id bigint primary key, seen int)")
+    cluster.query("insert into busy select i, 0 from generate_series(1, 50) i")
+    stop = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
+            number = 1000
+            while not stop.is_set():
+                number += 1
+                connection.execute("insert into busy values (%s, 0)", [number])
+                connection.execute("update busy set seen = seen + 1 where id = 1")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        cluster.wait_for("select exists (select from busy where id > 1000)")
+        fingerprint, notes = source.fingerprint("kb-full-20260101-000001", ("public.busy",))
+    finally:
+        stop.set()
+        writer.join()
+        cluster.query("drop table busy")
+
+    (table,) = fingerprint.tables
+    assert table.rows is None
+    assert '["1"]' not in {row.key for row in table.sample}
+    assert '["2"]' in {row.key for row in table.sample}
+    assert len(notes) == 2
+
+
+def test_keys_of_several_columns_and_awkward_names_are_found_again(
+    cluster: RunningCluster, source: PostgresSource
+) -> None:
+    cluster.query('create schema "Odd one"')
+    try:
+        cluster.query('create table "Odd one"."a ""b" (n int, "Key %" text, t timestamptz,'
+                      ' v numeric, primary key ("Key %", n))')  # fmt: skip
+        cluster.query('insert into "Odd one"."a ""b" values (1, \'x/\'\'"%s\', now(), null),'
+                      " (2, '', null, 1.50)")  # fmt: skip
+
+        fingerprint, _ = source.fingerprint("kb-full-20260101-000002", ())
+
+        table = next(each for each in fingerprint.tables if each.table.startswith("Odd"))
+        assert table.key_columns == ("Key %", "n")
+        assert len(table.sample) == 2
+        assert found_differences(cluster, fingerprint) == []
+    finally:
+        cluster.query('drop schema "Odd one" cascade')
+
+
+def test_a_critical_table_that_is_not_there_is_named(source: PostgresSource) -> None:
+    with pytest.raises(ConfigurationError, match=r"public\.nothing"):
+        source.fingerprint("kb-full-20260101-000003", ("public.nothing",))
+
+
+def test_a_second_backup_of_the_same_server_is_refused(source: PostgresSource) -> None:
+    with source.exclusive() as lock:
+        lock.check()
+        with pytest.raises(BackupInProgress), source.exclusive():
+            pass
+        lock.check()
+
+    with source.exclusive() as lock:
+        lock.check()
+
+
+def test_losing_the_session_loses_the_lock(cluster: RunningCluster, source: PostgresSource) -> None:
+    with source.exclusive() as lock:
+        cluster.query("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'")
+
+        with pytest.raises(SourceLockLost):
+            lock.check()
+
+
+def test_a_server_that_is_not_there_and_a_password_that_is_wrong_are_told(
+    cluster: RunningCluster, tmp_path: Path
+) -> None:
+    nowhere = replace(source_settings(cluster), host=str(tmp_path), password=Secret("hunter2"))
+
+    with pytest.raises(PostgresUnavailable) as raised:
+        PostgresSource(nowhere).describe()
+
+    assert "hunter2" not in str(raised.value)
+    assert raised.value.hint
+
+
+def test_extra_tablespaces_are_refused_before_anything_is_stored(
+    cluster: RunningCluster, source: PostgresSource, tmp_path: Path
+) -> None:
+    place = tmp_path / "space"
+    place.mkdir(mode=0o700)
+    cluster.programs.unprivileged.give(place)
+    cluster.query(f"create tablespace aside location '{place}'")
+    try:
+        with pytest.raises(PostgresError, match="extra tablespaces: aside"):
+            source.describe()
+    finally:
+        cluster.query("drop tablespace aside")
+
+
+def test_configuration_outside_the_data_directory_is_read(
+    postgres_programs: PostgresPrograms, tmp_path: Path
+) -> None:
+    with RunningCluster(postgres_programs, tmp_path) as cluster:
+        outside = tmp_path / "pg_hba.conf"
+        outside.write_text("local all all trust\n")
+        postgres_programs.unprivileged.give(outside)
+        cluster.settings["hba_file"] = str(outside)
+        cluster.configure()
+        cluster.stop()
+        cluster.start()
+
+        found = PostgresSource(source_settings(cluster)).configuration()
+
+        assert found.files == {str(outside): b"local all all trust\n"}
+        assert found.unread == ()
