@@ -156,6 +156,13 @@ class SourceLockLost(PostgresError):
     retryable = True
 
 
+class CopyIncomplete(KbDrError):
+    """Some objects could not be copied to the other repository; the rest were."""
+
+    exit_code = 30
+    default_hint = "The objects named are bad in one copy: `kb-dr wal audit` and `kb-dr validate`."
+
+
 class RecoveryError(KbDrError):
     """A restore could not be planned or carried out."""
 

@@ -1,0 +1,188 @@
+"""Bring WAL to another repository as it arrives in the first.
+
+Only ever adds. What a listing of the first merely fails to show is left alone in the second.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kb_dr.domain import layout
+from kb_dr.domain.stored import Listed
+from kb_dr.domain.wal_names import is_segment
+from kb_dr.errors import (
+    ChecksumMismatch,
+    CopyIncomplete,
+    ObjectConflict,
+    ObjectMissing,
+)
+from kb_dr.operations.catalog import load_catalog, readable
+from kb_dr.operations.copy_object import copy_wal_object
+from kb_dr.operations.needed_wal import needed_segments
+from kb_dr.operations.run_parallel import run_parallel
+from kb_dr.ports import Codec, Progress, Repository
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 64
+"""Files between two looks at the listings: bounds what is held in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalCopy:
+    """What one copy_wal() did."""
+
+    system_identifier: int
+    copy: str
+    copied: int
+    copied_bytes: int
+    already: int
+    """Files that stood there already, with the same size."""
+    unchecked: int
+    """Copied files whose plain digest could not be checked for want of an identity."""
+    newest: str | None
+    """The last segment, by key, that now stands in both."""
+    problems: tuple[str, ...]
+    """Files that could not be copied, each with the reason."""
+
+
+def copy_wal(
+    primary: Repository,
+    offsite: Repository,
+    codec: Codec,
+    system_identifier: int,
+    progress: Progress,
+    *,
+    since: str = "",
+    parallel: int = 4,
+) -> WalCopy:
+    """Bring over every WAL file of one cluster that ``offsite`` lacks.
+
+    ``since`` is a key to begin after (recent_wal() gives one for a job that runs every minute);
+    without it both archives are compared from end to end. A bad file does not hold up the rest:
+    CopyIncomplete names all of them at the end. A repository that does not answer ends it at
+    once. Memory is bounded, whatever the archive's length.
+    """
+    report = follow_wal(
+        primary, offsite, codec, system_identifier, progress, since=since, parallel=parallel
+    )
+    if report.problems:
+        raise CopyIncomplete(
+            f"copy WAL of {system_identifier} to {offsite.name}: {report.copied} copied, "
+            f"{len(report.problems)} could not be: " + "; ".join(report.problems[:20])
+        )
+    return report
+
+
+def follow_wal(
+    primary: Repository,
+    offsite: Repository,
+    codec: Codec,
+    system_identifier: int,
+    progress: Progress,
+    *,
+    since: str = "",
+    parallel: int = 4,
+) -> WalCopy:
+    """As copy_wal(), with the files that could not be copied in ``problems``: look at them."""
+    copied = copied_bytes = already = unchecked = 0
+    newest: str | None = None
+    problems: list[str] = []
+
+    def bring(listed: Listed) -> bool | str:
+        try:
+            checked = copy_wal_object(primary, offsite, codec, listed)
+        except (ChecksumMismatch, ObjectConflict, ObjectMissing) as error:
+            return str(error)
+        progress.advance(listed.size_bytes)
+        return checked
+
+    progress.begin(f"copy WAL to {offsite.name}")
+    try:
+        for batch in _batches(_compared(primary, offsite, system_identifier, since)):
+            lacking = [listed for listed, there in batch if there is None]
+            results = dict(
+                zip(
+                    (listed.key for listed in lacking),
+                    run_parallel(lacking, bring, at_once=parallel),
+                    strict=True,
+                )
+            )
+            for listed, there in batch:
+                if there is None:
+                    result = results[listed.key]
+                    if isinstance(result, str):
+                        problems.append(result)
+                        continue
+                    copied += 1
+                    copied_bytes += listed.size_bytes
+                    unchecked += not result
+                elif there != listed.size_bytes:
+                    problems.append(
+                        f"{listed.key}: {there} bytes in {offsite.name}, "
+                        f"{listed.size_bytes} in {primary.name}"
+                    )
+                    continue
+                else:
+                    already += 1
+                parts = layout.wal_file_of(listed.key)
+                if parts is not None and is_segment(parts[1]):
+                    newest = parts[1]
+    finally:
+        progress.end()
+    logger.info("copy WAL: %d new, %d there, %d bad", copied, already, len(problems))
+    return WalCopy(
+        system_identifier=system_identifier,
+        copy=offsite.name,
+        copied=copied,
+        copied_bytes=copied_bytes,
+        already=already,
+        unchecked=unchecked,
+        newest=newest,
+        problems=tuple(problems),
+    )
+
+
+def recent_wal(offsite: Repository, system_identifier: int) -> str:
+    """A key to begin after: all WAL the newest backup there needs comes later.
+
+    What is older has been brought before that backup's manifest was: copy_backup() sees to it.
+    Empty, for a whole comparison, when there is no backup of that cluster yet.
+    """
+    for stored in reversed(readable(load_catalog(offsite))):
+        manifest = stored.manifest
+        if manifest.source.system_identifier == system_identifier:
+            first, _ = needed_segments(manifest)
+            return layout.timeline_prefix(system_identifier, first.timeline) + first.name
+    return ""
+
+
+def _compared(
+    primary: Repository, offsite: Repository, system_identifier: int, since: str
+) -> Iterator[tuple[Listed, int | None]]:
+    """Each WAL file of the first, with its size in the second; both listings walked at once."""
+    prefix = layout.wal_prefix(system_identifier)
+    theirs = offsite.list(prefix, start_after=since)
+    their = next(theirs, None)
+    for ours in primary.list(prefix, start_after=since):
+        while their is not None and their.key < ours.key:
+            their = next(theirs, None)
+        if layout.wal_file_of(ours.key) is None:
+            continue
+        same = their is not None and their.key == ours.key
+        yield ours, their.size_bytes if same and their is not None else None
+
+
+def _batches(
+    pairs: Iterator[tuple[Listed, int | None]],
+) -> Iterator[list[tuple[Listed, int | None]]]:
+    batch: list[tuple[Listed, int | None]] = []
+    lacking = 0
+    for pair in pairs:
+        batch.append(pair)
+        lacking += pair[1] is None
+        if lacking >= _BATCH or len(batch) >= 10 * _BATCH:
+            yield batch
+            batch, lacking = [], 0
+    if batch:
+        yield batch
