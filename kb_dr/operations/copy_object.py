@@ -4,6 +4,8 @@ import hashlib
 
 from kb_dr.domain import layout
 from kb_dr.domain.stored import Listed, StoredObject
+from kb_dr.domain.wal_names import is_segment
+from kb_dr.domain.wal_page import LONG_HEADER_BYTES, check_segment
 from kb_dr.errors import ChecksumMismatch, KeyMissing, UnreadableRecord
 from kb_dr.ports import Codec, Repository
 
@@ -33,7 +35,7 @@ def copy_wal_object(primary: Repository, offsite: Repository, codec: Codec, list
     bytes are passed on as they are, and False says so. The same bytes already there are a
     success, others raise ObjectConflict. Raises ChecksumMismatch when the primary's are wrong.
     """
-    if offsite.find(listed.key) is not None and has_its_digest(
+    if offsite.find(listed.key) is not None and check_wal_object(
         offsite, codec, listed.key, offsite.read(listed.key)
     ):
         return True
@@ -43,7 +45,7 @@ def copy_wal_object(primary: Repository, offsite: Repository, codec: Codec, list
             f"read {listed.key} of {primary.name}: {len(body)} bytes, "
             f"its listing said {listed.size_bytes}"
         )
-    checked = has_its_digest(primary, codec, listed.key, body)
+    checked = check_wal_object(primary, codec, listed.key, body)
     written = offsite.put(listed.key, body)
     if written.size_bytes != len(body) or written.sha256 != hashlib.sha256(body).hexdigest():
         raise ChecksumMismatch(
@@ -52,10 +54,11 @@ def copy_wal_object(primary: Repository, offsite: Repository, codec: Codec, list
     return checked
 
 
-def has_its_digest(repository: Repository, codec: Codec, key: str, body: bytes) -> bool:
-    """Hold a WAL object against the digest in its key; False when no identity opens it.
+def check_wal_object(repository: Repository, codec: Codec, key: str, body: bytes) -> bool:
+    """Hold a WAL object against the digest in its key, and a segment's header against its name.
 
-    Raises ChecksumMismatch when the bytes are not what the key says.
+    False when no identity opens it. Raises ChecksumMismatch when the bytes are not what the key
+    says, WalDamaged or WrongCluster when they are not WAL of that name and cluster.
     """
     parts = layout.wal_file_of(key)
     if parts is None:
@@ -66,9 +69,12 @@ def has_its_digest(repository: Repository, codec: Codec, key: str, body: bytes) 
         return False
     except ChecksumMismatch as error:
         raise ChecksumMismatch(f"read {key} of {repository.name}: {error}") from error
+    system, name, recorded = parts
     digest = hashlib.sha256(plain).hexdigest()
-    if digest != parts[2]:
+    if digest != recorded:
         raise ChecksumMismatch(
             f"read {key} of {repository.name}: its plain bytes have sha256 {digest}"
         )
+    if is_segment(name):
+        check_segment(name, plain[:LONG_HEADER_BYTES], len(plain), system_identifier=system)
     return True

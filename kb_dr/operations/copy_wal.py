@@ -15,6 +15,8 @@ from kb_dr.errors import (
     CopyIncomplete,
     ObjectConflict,
     ObjectMissing,
+    WalDamaged,
+    WrongCluster,
 )
 from kb_dr.operations.catalog import load_catalog, readable
 from kb_dr.operations.copy_object import copy_wal_object
@@ -23,6 +25,9 @@ from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
 
 logger = logging.getLogger(__name__)
+
+_BAD = (ChecksumMismatch, ObjectConflict, ObjectMissing, WalDamaged, WrongCluster)
+"""What speaks of one file, and not of a repository."""
 
 _BATCH = 64
 """Files between two looks at the listings: bounds what is held in memory."""
@@ -92,7 +97,7 @@ def follow_wal(
     def bring(listed: Listed) -> bool | str:
         try:
             checked = copy_wal_object(primary, offsite, codec, listed)
-        except (ChecksumMismatch, ObjectConflict, ObjectMissing) as error:
+        except _BAD as error:
             return str(error)
         progress.advance(listed.size_bytes)
         return checked
