@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from kb_dr.errors import (
 
 _INCOMING: Final = ".incoming"
 """Unfinished files; no key starts with a dot, so no listing shows them."""
+_ABANDONED_SECONDS: Final = 24 * 3600
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PIECE_BYTES: Final = 1 << 20
@@ -46,6 +48,7 @@ class DirectoryRepository:
     def __init__(self, root: Path, name: str) -> None:
         self._root = root.absolute()
         self._name = name
+        self._swept = False
 
     @property
     def name(self) -> str:
@@ -126,6 +129,7 @@ class DirectoryRepository:
     def _link_new(self, root: "_Open", folder: "_Open", filename: str, body: bytes) -> bool:
         """Put a whole, synced file under ``filename``; False when that name is taken."""
         with self._folder(root, [_INCOMING], make=True) as incoming:
+            self._sweep(incoming)
             unfinished = f"{os.getpid()}-{secrets.token_hex(8)}"
             try:
                 _write_synced(incoming, unfinished, body)
@@ -144,6 +148,18 @@ class DirectoryRepository:
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(unfinished, dir_fd=incoming.descriptor)
+
+    def _sweep(self, incoming: "_Open") -> None:
+        """Remove, once in a process, what a writer that was killed left a day ago or earlier."""
+        if self._swept:
+            return
+        self._swept = True
+        with os.scandir(incoming.descriptor) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    seen = entry.stat(follow_symlinks=False)
+                    if time.time() - seen.st_mtime > _ABANDONED_SECONDS:
+                        os.unlink(entry.name, dir_fd=incoming.descriptor)
 
     def _require_same(self, folder: "_Open", filename: str, key: str, body: bytes) -> None:
         with _opened_file(folder, filename) as file:

@@ -22,6 +22,8 @@ class S3Location:
     """None, with the secret, for the chain of AWS (environment, container, instance)."""
     secret_access_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
+    sse_kms_key_id: str | None = None
+    """Key of SSE-KMS for every object; None leaves it to the bucket's default."""
     timeout_seconds: float = 60.0
     """Deadline of one request, its body included: a chunk has at most 64 MiB."""
     deadline_seconds: float = 240.0

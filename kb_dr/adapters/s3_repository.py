@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _PAGE = 1000
 """Keys of one answer, the most S3 gives."""
 
+__all__ = ["S3Location", "S3Repository"]
+
 T = TypeVar("T")
 
 
@@ -280,6 +282,9 @@ def _store(location: S3Location) -> S3Store:
         "disable_bulk_delete": True,
         "disable_tagging": True,
     }
+    if location.sse_kms_key_id is not None:
+        config["server_side_encryption"] = "aws:kms"
+        config["sse_kms_key_id"] = location.sse_kms_key_id
     if location.endpoint_url is not None:
         config["endpoint"] = location.endpoint_url
         # Named as well, since AWS_ENDPOINT_URL_S3 in the environment would win over the first.
