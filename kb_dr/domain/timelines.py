@@ -4,6 +4,7 @@ Source: PostgreSQL, src/backend/access/transam/timeline.c (readTimeLineHistory).
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kb_dr.domain.lsn import Lsn
@@ -100,3 +101,17 @@ def parse_history(timeline: int, text: str) -> Lineage:
     if branches[-1].timeline >= timeline:
         raise WalDamaged(f"read {name}: its parent is timeline {branches[-1].timeline}")
     return Lineage(timeline, tuple(branches))
+
+
+def newest_timeline(start: int, lineages: Mapping[int, Lineage]) -> Lineage:
+    """The line that ``recovery_target_timeline = latest`` follows from timeline ``start``.
+
+    PostgreSQL asks for one history after the other and stops at the first that is absent
+    (timeline.c, findNewestTimeLine). Raises WalDamaged when the history of ``start`` is absent.
+    """
+    if start not in lineages:
+        raise WalDamaged(f"follow timeline {start}: its history file is not stored")
+    newest = start
+    while newest + 1 in lineages:
+        newest += 1
+    return lineages[newest]

@@ -113,6 +113,13 @@ class WalArchive:
             number = last.number + 1
         return last
 
+    def segment_along(
+        self, number: int, start: Segment, lineage: Lineage | None = None
+    ) -> Segment | None:
+        """The segment replay reads as number ``number`` of the WAL; None where there is none."""
+        run = self._run_of(number, start, lineage)
+        return run.first if run else None
+
     def _run_of(self, number: int, start: Segment, lineage: Lineage | None) -> Run | None:
         candidates = reversed(lineage.timelines) if lineage else (start.timeline,)
         for timeline in candidates:

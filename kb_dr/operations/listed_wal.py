@@ -12,6 +12,8 @@ from kb_dr.errors import ChecksumMismatch, ObjectConflict, WalGap, WrongReposito
 from kb_dr.operations.read_wal import read_wal
 from kb_dr.ports import Codec, Repository
 
+_LISTED_AT_ONCE = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class StoredWal:
@@ -117,6 +119,32 @@ def segments_between(
             hint="Restore from another copy, or to a point before the gap.",
         )
     return [found[name] for name in wanted]
+
+
+def segments_along(
+    repository: Repository,
+    system_identifier: int,
+    archive: WalArchive,
+    start: Segment,
+    last: Segment,
+    lineage: Lineage | None = None,
+) -> Iterator[StoredWal]:
+    """The stored segments that replay reads from ``start`` to ``last``, in its order.
+
+    ``archive`` is what read_archive() found; raises WalGap where a segment stands no more.
+    """
+    number = start.number
+    while number <= last.number:
+        first = archive.segment_along(number, start, lineage)
+        if first is None:
+            raise WalGap(f"read WAL of {repository.url}: segment number {number:X} is missing")
+        end = first
+        while end.number < min(last.number, number + _LISTED_AT_ONCE) and (
+            archive.segment_along(end.number + 1, start, lineage) == end.next()
+        ):
+            end = end.next()
+        yield from segments_between(repository, system_identifier, first, end)
+        number = end.number + 1
 
 
 def load_lineages(

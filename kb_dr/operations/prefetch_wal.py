@@ -1,0 +1,135 @@
+"""Fetch WAL ahead of replay, so that recovery finds each segment ready in a directory."""
+
+import logging
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from kb_dr.errors import KbDrError
+from kb_dr.operations.listed_wal import StoredWal
+from kb_dr.operations.read_wal import read_wal
+from kb_dr.ports import Codec, Repository
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.02
+
+
+class WalPrefetcher:
+    """Keeps the next segments ready in ``spool`` while its block runs.
+
+    restore_command(spool=...) moves a ready file out of it; whatever is not there is fetched by
+    the command itself, so trouble here slows a recovery down and never ends it. What is in the
+    spool is whole and checked. ``segments`` are in order of replay; ``give`` hands a file to the
+    user PostgreSQL runs as.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        codec: Codec,
+        spool: Path,
+        segments: Iterable[StoredWal],
+        *,
+        transfers: int = 4,
+        ahead: int = 16,
+        give: Callable[[Path], None] | None = None,
+    ) -> None:
+        self.spool = spool
+        self.fetched_segments = 0
+        self.fetched_bytes = 0
+        """Plain bytes."""
+        self.failure: KbDrError | OSError | None = None
+        """Why it stopped early, if it did."""
+        self._repository = repository
+        self._codec = codec
+        self._segments = iter(segments)
+        self._transfers = transfers
+        self._ahead = ahead
+        self._give = give
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="wal-prefetch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.spool.mkdir(mode=0o700, parents=True)
+        if self._give:
+            self._give(self.spool)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        shutil.rmtree(self.spool, ignore_errors=True)
+
+    def _run(self) -> None:
+        try:
+            with ThreadPoolExecutor(self._transfers, "wal-prefetch") as pool:
+                self._keep_ahead(pool)
+        except (KbDrError, OSError) as error:
+            self.failure = error
+            logger.warning("prefetch WAL: %s; each segment is fetched when asked for", error)
+
+    def _keep_ahead(self, pool: ThreadPoolExecutor) -> None:
+        ready: deque[Path] = deque()
+        running: set[Future[Path]] = set()
+        more = True
+        while (more or running or ready) and not self._stop.is_set():
+            self._forget_taken(ready)
+            while (
+                more
+                and len(running) < self._transfers
+                and (len(running) + len(ready) < self._ahead)
+            ):
+                segment = next(self._segments, None)
+                if segment is None:
+                    more = False
+                else:
+                    running.add(pool.submit(self._fetch, segment))
+            if not running:
+                self._stop.wait(_LOOK_SECONDS)
+                continue
+            done, running = wait(running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            for future in done:
+                ready.append(future.result())
+                self.fetched_segments += 1
+
+    @staticmethod
+    def _forget_taken(ready: deque[Path]) -> None:
+        """Drop what was moved away, and with it what replay has passed without taking it."""
+        passed = [path for path in ready if not path.exists()]
+        if not passed:
+            return
+        newest = max(path.name[8:] for path in passed)
+        for path in list(ready):
+            if path.name[8:] <= newest:
+                path.unlink(missing_ok=True)
+                ready.remove(path)
+
+    def _fetch(self, segment: StoredWal) -> Path:
+        plain = read_wal(
+            self._repository,
+            self._codec,
+            segment.listed,
+            segment.name,
+            segment.sha256,
+            system_identifier=segment.system_identifier,
+        )
+        path = self.spool / segment.name
+        unfinished = self.spool / f".{segment.name}"
+        unfinished.write_bytes(plain)
+        if self._give:
+            self._give(unfinished)
+        unfinished.replace(path)
+        self.fetched_bytes += len(plain)
+        return path
