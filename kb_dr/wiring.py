@@ -59,7 +59,6 @@ def _repository(
             secret_access_key=(
                 location.secret_access_key.reveal() if location.secret_access_key else None
             ),
-            sse_kms_key_id=location.sse_kms_key_id,
             timeout_seconds=settings.s3_timeout_seconds,
         ),
         copy,

@@ -1,0 +1,22 @@
+"""`kb-dr init`: make the repositories ready."""
+
+import click
+
+from kb_dr.cli.opened import installation
+
+
+@click.command("init")
+def command() -> None:
+    """Write the marker that says whose repository this is; again is harmless.
+
+    The bucket, or the directory, must exist and be empty.
+    """
+    opened = installation()
+    for copy in opened.copies:
+        marker = opened.initialise(copy)
+        click.echo(
+            f"{copy}: {opened.repository(copy).url} is the repository of service "
+            f"{marker.service} of {marker.org}, since {marker.created:%Y-%m-%d %H:%M:%SZ}"
+        )
+    if len(opened.copies) == 1:
+        click.echo("offsite: none is configured (KB_DR_OFFSITE_URL); one copy is not a backup plan")

@@ -1,0 +1,75 @@
+"""`kb-dr show ID`: one backup, its copies and its proofs."""
+
+import click
+
+from kb_dr.cli.opened import installation, json_option, parse_backup_id
+from kb_dr.cli.output import moment, print_json, print_table, size
+from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.proof import Proof
+
+
+@click.command("show")
+@click.argument("backup_id", metavar="ID")
+@json_option
+def command(backup_id: str, as_json: bool) -> None:
+    """One backup: what it is made of, and each proof that was made of it."""
+    opened = installation()
+    stored = opened.find_backup(parse_backup_id(backup_id))
+    proofs = opened.proofs(stored.manifest.backup_id)
+    if as_json:
+        print_json({"manifest": stored.manifest, "digest": stored.digest, "proofs": proofs})
+        return
+    _print_manifest(stored)
+    _print_proofs(proofs)
+
+
+def _print_manifest(stored: StoredManifest) -> None:
+    manifest = stored.manifest
+    rows = (
+        ("taken", f"{moment(manifest.started)} to {moment(manifest.finished)}"),
+        ("manifest", f"sha256 {stored.digest}, read from {stored.copy}"),
+        ("source", f"{manifest.source.host}, database {manifest.source.database}"),
+        ("system identifier", manifest.source.system_identifier),
+        ("PostgreSQL", manifest.source.server_version),
+        ("WAL", f"timeline {manifest.wal.timeline}, {manifest.wal.start} to {manifest.wal.stop}"),
+        ("restore point", f"{manifest.fingerprint.restore_point} at {manifest.fingerprint.lsn}"),
+        ("size", f"{size(manifest.plain_bytes)}, stored {size(manifest.stored_bytes)}"),
+        ("objects", len(manifest.objects)),
+        ("recipients", ", ".join(manifest.recipients)),
+        ("schema version", manifest.source.schema_version),
+        ("extensions", ", ".join(f"{k} {v}" for k, v in manifest.source.extensions.items())),
+        *(("note", note) for note in manifest.notes),
+    )
+    print_table(manifest.id, ("", ""), rows)
+    print_table(
+        "Fingerprint",
+        ("table", "rows", "sampled"),
+        (
+            (
+                table.table,
+                table.rows if table.rows is not None else "moved while looked at",
+                len(table.sample),
+            )
+            for table in manifest.fingerprint.tables
+        ),
+    )
+
+
+def _print_proofs(proofs: tuple[Proof, ...]) -> None:
+    print_table(
+        "Proofs",
+        ("finished", "copy", "verdict", "of manifest", "reached", "seconds", "why"),
+        (
+            (
+                moment(proof.finished),
+                proof.copy,
+                proof.verdict,
+                (proof.manifest_digest or "unreadable")[:12],
+                proof.reach.reached_lsn if proof.reach else None,
+                proof.rto_seconds,
+                proof.reason,
+            )
+            for proof in proofs
+        ),
+        caption="" if proofs else "none; `kb-dr verify` makes one",
+    )
