@@ -7,12 +7,14 @@ contracts in kb_dr_tests/contracts hold every implementation to the words writte
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from kb_dr.domain.base_backup import ArchiverStatus, BaseBackupEnd, SourceConfiguration
 from kb_dr.domain.fingerprint import Fingerprint
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Source
+from kb_dr.domain.recovery import ControlFile, Replay, ServerConfiguration, WorkArea
 from kb_dr.domain.stored import Listed, StoredObject
 
 
@@ -226,4 +228,114 @@ class BaseBackupProgram(Protocol):
 
     def stream(self, label: str) -> AbstractContextManager[BaseBackupStream]:
         """Run one base backup; the program is gone when the block is left, however it is left."""
+        ...
+
+
+class RestoredServer(Protocol):
+    """A PostgreSQL server that runs on restored files, reachable by its socket alone."""
+
+    def conninfo(self, database: str = "postgres") -> str:
+        """How to connect as a superuser, as libpq spells it; nothing in it is secret."""
+        ...
+
+    def wait_for_pause(self, seconds: float) -> Replay:
+        """Wait until replay is paused at its recovery target; return where.
+
+        Raises TargetNotReached when recovery ends before its target or is not there in time,
+        RecoveryAborted when the server ends.
+        """
+        ...
+
+    def wait_for_promotion(self, seconds: float) -> Replay:
+        """Wait until recovery has ended and the server is open for writing; return how far it came.
+
+        Raises TargetNotReached when it is not open in time, RecoveryAborted when the server ends.
+        """
+        ...
+
+    def replay(self) -> Replay:
+        """How far it has replayed. After promotion the answer comes from the history file that
+        the promotion wrote, so that it names timeline and LSN together.
+        """
+        ...
+
+    def log_tail(self) -> str:
+        """The last lines the server logged."""
+        ...
+
+    def stop(self) -> None:
+        """Shut it down cleanly and wait; stopped already is a success."""
+        ...
+
+
+class PostgresHost(Protocol):
+    """This machine, as a place to restore to: PostgreSQL's programs, its space, its servers."""
+
+    def check(self, source: Source) -> None:
+        """Raise PostgresProgramMissing unless the programs of the source's major version and the
+        files of all its extensions are at hand.
+        """
+        ...
+
+    def tools(self, source: Source) -> dict[str, str]:
+        """The programs a restore uses, and their versions."""
+        ...
+
+    def free_bytes(self, directory: Path) -> int:
+        """Room in the file system that holds ``directory``, or its nearest parent there is."""
+        ...
+
+    def unpack(self, directory: Path) -> AbstractContextManager[Writable]:
+        """Make ``directory`` and unpack the tar that is written into the stream.
+
+        The stream is complete and the program's status checked when the block is left; a tar
+        that is no tar, or cut short, raises ChecksumMismatch; a full disk NotEnoughSpace.
+        """
+        ...
+
+    def verify_files(self, directory: Path, source: Source) -> None:
+        """Hold every file against PostgreSQL's own backup manifest; raise ChecksumMismatch."""
+        ...
+
+    def control(self, directory: Path, source: Source) -> ControlFile:
+        """What pg_control says; RecoveryError when it cannot be read."""
+        ...
+
+    def start(
+        self, area: WorkArea, configuration: ServerConfiguration, source: Source
+    ) -> AbstractContextManager[RestoredServer]:
+        """Start a server on ``area.data``; it is gone when the block is left, however it is left.
+
+        Returns without waiting for connections. It listens on ``area.sockets`` alone, reads no
+        configuration of the source, and ends when we are killed.
+        """
+        ...
+
+
+class ScratchSpace(Protocol):
+    """Where restores work: private directories that never outlive the work."""
+
+    def area(self, purpose: str) -> AbstractContextManager[WorkArea]:
+        """A work area below the scratch directory, removed when the block is left."""
+        ...
+
+    def beside(self, target: Path) -> AbstractContextManager[WorkArea]:
+        """A work area on the file system of ``target``, beside it, removed likewise.
+
+        Removes first what killed restores into the same target left there.
+        """
+        ...
+
+    def put_in_place(self, area: WorkArea, target: Path) -> None:
+        """Give the data directory of ``area`` its final name, durably, as the last step.
+
+        Raises DataDirectoryNotEmpty when something has appeared there.
+        """
+        ...
+
+    def reap(self) -> tuple[str, ...]:
+        """Remove what killed restores left, and end their servers; never those of a live one.
+
+        Returns what was removed, for people.
+        """
         ...

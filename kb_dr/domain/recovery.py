@@ -1,0 +1,137 @@
+"""What a recovery is to do, worked out before anything is changed, and what it came to."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.proof import Reach
+
+SPOOLED_SEGMENTS = 8
+"""WAL segments held ready ahead of replay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """Recover to the end of the archived WAL."""
+
+
+RecoveryTarget = Latest
+"""What to recover to: a union of values, so that each kind is told apart by its type."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalFile:
+    """One WAL file that a recovery is served."""
+
+    name: str
+    key: str
+    sha256: str
+    """Of the plain bytes."""
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPlan:
+    """One recovery from one copy. Frozen: WAL that arrives later is not part of it."""
+
+    stored: StoredManifest
+    target: RecoveryTarget
+    copy: str
+    url: str
+    system_identifier: int
+    timeline: int
+    """The timeline replay follows."""
+    segments: tuple[WalFile, ...]
+    """In the order of replay, from the segment of the backup's start; never empty."""
+    histories: tuple[WalFile, ...]
+    """Every history file of the archive: PostgreSQL reads them to choose its next timeline."""
+    expected_end: Lsn
+    """The end of the last complete WAL record: where replay has to come to."""
+    expected_timeline: int
+    """The timeline of that record."""
+    newest_commit: datetime | None
+    """The last commit in the newest WAL looked at; None when there was none in it."""
+    bytes_needed: int
+    """Room the data directory and the spool take."""
+    notes: tuple[str, ...] = field(default=())
+    """What an operator should know before saying yes."""
+
+    @property
+    def first_segment(self) -> str:
+        """Where replay begins."""
+        return self.segments[0].name
+
+    @property
+    def last_segment(self) -> str:
+        """Where replay ends."""
+        return self.segments[-1].name
+
+    def reach(self, replay: "Replay") -> Reach:
+        """What was reached, against what this plan expects."""
+        return Reach(
+            expected_timeline=self.expected_timeline,
+            expected_lsn=self.expected_end,
+            reached_timeline=replay.timeline,
+            reached_lsn=replay.lsn,
+            newest_commit=replay.newest_commit,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """How far a restored server has replayed."""
+
+    lsn: Lsn | None
+    """The end of the last record replayed; None when the server cannot say."""
+    timeline: int | None
+    """Of that record. In recovery it is that of the last restart point, which may be behind."""
+    paused: bool
+    in_recovery: bool
+    newest_commit: datetime | None
+    """Commit time of the last transaction replayed since the server was started."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlFile:
+    """What ``pg_control`` of a data directory says."""
+
+    system_identifier: int
+    state: str
+    """As pg_controldata says it, e.g. ``shut down``."""
+    timeline: int
+    checkpoint: Lsn
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfiguration:
+    """How a restored server is started. Nothing of the source's own configuration is read."""
+
+    settings: dict[str, str]
+    recover: bool
+    """Whether it starts in archive recovery (``recovery.signal``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkArea:
+    """The directories of one restore, private to it, all below ``root`` but the sockets."""
+
+    root: Path
+    sockets: Path
+    """Short, so that the path of a socket fits into 107 bytes."""
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self.root / "data"
+
+    @property
+    def spool(self) -> Path:
+        """Where WAL is laid ready for the server."""
+        return self.root / "spool"
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.root / "server.log"
