@@ -17,19 +17,6 @@ STATEMENT_SECONDS = 120.0
 
 Session = psycopg.Connection[tuple[Any, ...]]
 
-# The text form of a value depends on these. The digests of rows are compared between two servers,
-# so both sides must ask with the same ones (docs: "Client Connection Defaults").
-_PINNED = {
-    "search_path": "",
-    "timezone": "UTC",
-    "datestyle": "ISO, YMD",
-    "intervalstyle": "postgres",
-    "extra_float_digits": "1",
-    "bytea_output": "hex",
-    "lc_monetary": "C",
-    "xmloption": "content",
-}
-
 
 def connection_words(source: SourceSettings) -> dict[str, str | int]:
     """How to reach the server, as libpq spells it and without the password."""
@@ -61,7 +48,7 @@ def session(source: SourceSettings, *, statement_seconds: float = STATEMENT_SECO
 
 
 def connect(source: SourceSettings, *, statement_seconds: float = STATEMENT_SECONDS) -> Session:
-    """Open a session whose values read the same on every server. Raises psycopg's errors."""
+    """Open a session whose statements have a deadline. Raises psycopg's errors."""
     password = source.password.reveal() if source.password else None
     connection = psycopg.connect(
         **connection_words(source),  # type: ignore[arg-type]  # libpq's words, not psycopg's own
@@ -71,18 +58,12 @@ def connect(source: SourceSettings, *, statement_seconds: float = STATEMENT_SECO
         autocommit=True,
     )
     try:
-        pin(connection, statement_seconds=statement_seconds)
+        milliseconds = f"{int(statement_seconds * 1000)}ms"
+        connection.execute("select set_config('statement_timeout', %s, false)", (milliseconds,))
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def pin(connection: Session, *, statement_seconds: float = STATEMENT_SECONDS) -> None:
-    """Set what the text forms of values depend on, and the deadline of each statement."""
-    wanted = {**_PINNED, "statement_timeout": f"{int(statement_seconds * 1000)}ms"}
-    for name, value in wanted.items():
-        connection.execute("select set_config(%s, %s, false)", (name, value))
 
 
 @contextmanager

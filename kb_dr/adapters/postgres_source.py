@@ -9,15 +9,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from kb_dr.adapters.postgres_session import Session, connect, session, translated
-from kb_dr.adapters.row_sample import (
-    TableShape,
-    look,
-    sample_keys,
-    sample_size,
-    table_shape,
-    user_tables,
-)
 from kb_dr.adapters.source_description import describe_source, read_configuration
+from kb_dr.adapters.table_sample import critical_tables, fingerprint_table
 from kb_dr.domain.base_backup import ArchiverStatus, SourceConfiguration
 from kb_dr.domain.fingerprint import Fingerprint, TableFingerprint, agreed
 from kb_dr.domain.lsn import Lsn
@@ -71,13 +64,21 @@ class PostgresSource:
                 )
                 for _ in range(3)
             )
-            names = tuple(tables) or user_tables(main)
-            shapes = _shapes(main, names)
+            names, unknown = critical_tables(main, tables)
+            if unknown:
+                raise ConfigurationError(
+                    f"fingerprint the source: no table {', '.join(unknown)}",
+                    hint="Correct KB_DR_CRITICAL_TABLES: schema.table, in the database under "
+                    "protection.",
+                )
             _freeze(before)
             lsn = Lsn.parse(_value(main, "select pg_create_restore_point(%s)::text", restore_point))
             time.sleep(_SETTLE_SECONDS)
             _freeze(after)
-            looks = [_look_twice(before, after, shape, restore_point) for shape in shapes]
+            looks = [
+                _agreed(*(fingerprint_table(each, name, restore_point) for each in (before, after)))
+                for name in names
+            ]
         notes = tuple(note for _, found in looks for note in found)
         return Fingerprint(restore_point, lsn, tuple(table for table, _ in looks)), notes
 
@@ -178,29 +179,16 @@ def _freeze(connection: Session) -> None:
         raise PostgresError("freeze a snapshot: the session is not in a transaction")
 
 
-def _shapes(connection: Session, names: Sequence[str]) -> list[TableShape]:
-    found = [(name, table_shape(connection, name)) for name in names]
-    missing = [name for name, shape in found if shape is None]
-    if missing:
-        raise ConfigurationError(
-            f"fingerprint the source: no table {', '.join(missing)}",
-            hint="Correct KB_DR_CRITICAL_TABLES: schema.table, in the database under protection.",
-        )
-    return [shape for _, shape in found if shape is not None]
-
-
-def _look_twice(
-    before: Session, after: Session, shape: TableShape, seed: str
+def _agreed(
+    before: TableFingerprint, after: TableFingerprint
 ) -> tuple[TableFingerprint, list[str]]:
-    keys = sample_keys(before, shape, seed, sample_size())
-    first, second = look(before, shape, keys), look(after, shape, keys)
-    both = agreed(first, second)
+    both = agreed(before, after)
     notes = []
-    if not shape.key_columns:
-        notes.append(f"{shape.table} has no primary key: it is counted, not sampled")
+    if not both.key_columns:
+        notes.append(f"{both.table} has no primary key: it is counted, not sampled")
     if both.rows is None:
-        notes.append(f"{shape.table} grew or shrank at the restore point: its count is not kept")
-    moved = len(first.sample) - len(both.sample)
+        notes.append(f"{both.table} changed at the restore point: its count is not kept")
+    moved = len(before.sample) - len(both.sample)
     if moved:
-        notes.append(f"{shape.table}: {moved} sampled rows changed at the restore point")
+        notes.append(f"{both.table}: {moved} sampled rows changed at the restore point")
     return both, notes

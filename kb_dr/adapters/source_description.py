@@ -5,8 +5,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from kb_dr.adapters.index_recall import measure_recall, vector_indexes
 from kb_dr.adapters.postgres_session import Session
-from kb_dr.adapters.vector_recall import measure_recall, vector_indexes
 from kb_dr.domain.base_backup import SourceConfiguration
 from kb_dr.domain.manifest import Source
 from kb_dr.errors import PostgresError

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from kb_dr.domain.fingerprint import SAMPLED_ROWS, SampledRow, TableFingerprint, row_digest
 
@@ -145,8 +146,9 @@ def fingerprint_table(
     """Count one table and sample its rows, in one snapshot.
 
     ``table`` is a name as list_tables() returns it; ``seed`` is the name of the restore point,
-    which a proof reads back from the manifest. The connection must be in autocommit mode with no
-    transaction open. A table without a primary key is counted, and its sample is empty.
+    which a proof reads back from the manifest. The connection must be in autocommit mode, with no
+    transaction open or with a repeatable read one. A table without a primary key is counted, and
+    its sample is empty.
     """
     with pinned_settings(connection):
         oid = _oid(connection, table)
@@ -186,9 +188,14 @@ def look_up_rows(
 
 @contextmanager
 def pinned_settings(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """One read-only snapshot, with every setting fixed that changes what values look like."""
+    """One read-only snapshot, with every setting fixed that changes what values look like.
+
+    A caller that opened a transaction has frozen its snapshot already: that one is looked at.
+    """
+    frozen = connection.info.transaction_status is TransactionStatus.INTRANS
     with connection.transaction():
-        connection.execute("set transaction isolation level repeatable read read only")
+        if not frozen:
+            connection.execute("set transaction isolation level repeatable read read only")
         for name, value in _SETTINGS.items():
             connection.execute("select pg_catalog.set_config(%s, %s, true)", [name, value])
         yield
