@@ -55,7 +55,11 @@ class RunningStore(ABC):
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -158,10 +162,10 @@ class RcloneStore(ProgramStore):
         ]  # fmt: skip
 
     def environment(self) -> dict[str, str]:
-        # Not an argument: every user of the machine can read those.
-        return super().environment() | {
-            "RCLONE_AUTH_KEY": f"{self.access_key_id},{self.secret_access_key}"
-        }
+        # Not an argument: every user of the machine can read those. A list in CSV, so one pair,
+        # which holds a comma, stands in quotes.
+        pair = f'"{self.access_key_id},{self.secret_access_key}"'
+        return super().environment() | {"RCLONE_AUTH_KEY": pair}
 
     def start(self) -> None:
         self.buckets.mkdir(parents=True, exist_ok=True)
@@ -199,6 +203,7 @@ class Program:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
+                cwd=log.parent,  # the one of the tests may be closed to that user
                 start_new_session=True,
             )
 
