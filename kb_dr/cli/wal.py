@@ -1,0 +1,204 @@
+"""`kb-dr wal audit|restore-command`; push and fetch are in wal_fast."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from kb_dr import wiring
+from kb_dr.cli import wal_fast
+from kb_dr.cli.opened import COPIES, from_option, json_option, progress
+from kb_dr.cli.output import print_json, print_table
+from kb_dr.domain.restore_command import restore_command
+from kb_dr.domain.wal_archive import WalProblemKind
+from kb_dr.errors import KeyMissing, PostgresError, WalDamaged, WalGap
+from kb_dr.operations.audit_wal import (
+    WalAudit,
+    audit_wal,
+    clusters_present,
+    stored_segment_bytes,
+)
+from kb_dr.operations.listed_wal import require_marker
+from kb_dr.ports import Codec, Repository
+from kb_dr.settings import Settings, load_settings
+
+
+@click.group("wal")
+def command() -> None:
+    """Archive, fetch and audit WAL."""
+
+
+@command.command("audit")
+@from_option("primary")
+@click.option("--deep", is_flag=True, help="Read every file and follow the WAL record by record.")
+@click.option("--system-identifier", type=int, help="One cluster; default: all that are stored.")
+@click.option("--segment-bytes", type=int, help="Needed only where no identity can read one.")
+@json_option
+def audit(
+    copy: str, deep: bool, system_identifier: int | None, segment_bytes: int | None, as_json: bool
+) -> None:
+    """Gaps, damage, strangers and missing histories in the WAL archive.
+
+    Exits 24 when WAL is missing, 25 when some cannot be used.
+    """
+    settings = load_settings()
+    repository, codec = wiring.repository(settings, copy), wiring.codec(settings)
+    require_marker(repository)
+    clusters = [system_identifier] if system_identifier else clusters_present(repository)
+    audits = [
+        _audit(settings, repository, codec, cluster, segment_bytes=segment_bytes, deep=deep)
+        for cluster in clusters
+    ]
+    if as_json:
+        print_json([_as_json(each) for each in audits])
+    else:
+        for each in audits:
+            _print(each, copy)
+    _raise_worst(audits, copy)
+
+
+def _audit(
+    settings: Settings,
+    repository: Repository,
+    codec: Codec,
+    cluster: int,
+    *,
+    segment_bytes: int | None,
+    deep: bool,
+) -> WalAudit:
+    size = segment_bytes
+    if size is None:
+        try:
+            size = stored_segment_bytes(repository, codec, cluster)
+        except KeyMissing as error:
+            raise KeyMissing(
+                f"audit WAL of cluster {cluster}: no identity to read a segment's size with",
+                hint="Give --segment-bytes (`show wal_segment_size`), or an identity.",
+            ) from error
+    return audit_wal(
+        repository,
+        system_identifier=cluster,
+        segment_bytes=size,
+        codec=codec if settings.identity_file else None,
+        deep=deep,
+        progress=progress() if deep else None,
+        transfers=settings.transfers,
+    )
+
+
+def _as_json(audit: WalAudit) -> dict[str, object]:
+    return {
+        "system_identifier": str(audit.system_identifier),
+        "segment_bytes": audit.segment_bytes,
+        "segments": audit.archive.segments,
+        "deep": audit.deep,
+        "read_files": audit.read_files,
+        "passed": audit.passed,
+        "timelines": [
+            {
+                "timeline": each.timeline,
+                "has_history": each.has_history,
+                "runs": [
+                    {"first": run.first.name, "last": run.last.name, "segments": run.segments}
+                    for run in each.runs
+                ],
+            }
+            for each in audit.archive.timelines.values()
+        ],
+        "problems": [
+            {"kind": str(each.kind), "name": each.name, "detail": each.detail}
+            for each in audit.archive.problems
+        ],
+        "more_problems": audit.archive.more_problems,
+    }
+
+
+def _print(audit: WalAudit, copy: str) -> None:
+    print_table(
+        f"WAL of cluster {audit.system_identifier} in {copy}"
+        + (" (every file read)" if audit.deep else " (listed, not read)"),
+        ("timeline", "from", "to", "segments"),
+        (
+            (each.timeline, run.first.name, run.last.name, run.segments)
+            for each in audit.archive.timelines.values()
+            for run in each.runs
+        ),
+        caption="" if audit.archive.problems else "nothing wrong was found",
+    )
+    if audit.archive.problems:
+        more = audit.archive.more_problems
+        print_table(
+            "Problems",
+            ("kind", "file", "what was found"),
+            ((each.kind, each.name, each.detail) for each in audit.archive.problems),
+            caption=f"and {more} more" if more else "",
+        )
+
+
+def _raise_worst(audits: Sequence[WalAudit], copy: str) -> None:
+    if not any(each.archive.segments for each in audits):
+        raise WalGap(
+            f"audit WAL in {copy}: no segment is stored",
+            hint="Set archive_command to `kb-dr wal push %p` and look at pg_stat_archiver.",
+        )
+    problems = [problem for each in audits for problem in each.archive.problems]
+    if not problems:
+        return
+    missing = {WalProblemKind.GAP, WalProblemKind.MISSING_HISTORY}
+    kind: type[PostgresError] = WalDamaged
+    if any(problem.kind in missing for problem in problems):
+        kind = WalGap
+    count = len(problems) + sum(each.archive.more_problems for each in audits)
+    raise kind(
+        f"audit WAL in {copy}: {count} problem{'s' * (count != 1)}, the first is "
+        f"{problems[0].kind} at {problems[0].name}",
+        hint="Take a new full backup now: recovery from the older ones stops at the first "
+        "problem after them. Then see whether the other copy has the file.",
+    )
+
+
+@command.command("restore-command")
+@click.option("--from", "copy", type=click.Choice(COPIES), default="primary", show_default=True)
+@click.option("--expect-end", help="LSN that recovery must come to.")
+@click.option("--expect-timeline", type=int)
+@click.option("--segment-bytes", type=int)
+def show_restore_command(
+    copy: str, expect_end: str | None, expect_timeline: int | None, segment_bytes: int | None
+) -> None:
+    """Print the restore_command PostgreSQL needs; never use `kb-dr wal fetch` without it."""
+    settings = load_settings()
+    words = [*program()]
+    if settings.env_file is not None:
+        words += ["--env-file", str(settings.env_file)]
+    words += ["wal", "fetch", "--from", copy]
+    for name, value in (
+        ("--expect-end", expect_end),
+        ("--expect-timeline", expect_timeline),
+        ("--segment-bytes", segment_bytes),
+    ):
+        if value is not None:
+            words += [name, str(value)]
+    click.echo(restore_command(words))
+
+
+def program() -> list[str]:
+    """How to start this very installation from anywhere."""
+    beside = Path(sys.executable).with_name("kb-dr")
+    if beside.is_file():
+        return [str(beside)]
+    return [sys.executable, "-P", "-m", "kb_dr.cli"]
+
+
+@command.command("push", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def push(words: tuple[str, ...]) -> int:
+    """Store one WAL file; the archive_command: kb-dr wal push %p."""
+    return wal_fast.main(["wal", "push", *words])
+
+
+@command.command("fetch", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def fetch(words: tuple[str, ...]) -> int:
+    """Fetch one WAL file; what `wal restore-command` prints calls it."""
+    return wal_fast.main(["wal", "fetch", *words])
