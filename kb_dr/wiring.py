@@ -10,7 +10,16 @@ from kb_dr.errors import ConfigurationError
 from kb_dr.settings import DirectoryLocation, S3Settings, Settings
 
 if TYPE_CHECKING:
-    from kb_dr.ports import Codec, Repository
+    from kb_dr.adapters.unprivileged import Unprivileged
+    from kb_dr.ports import (
+        BaseBackupProgram,
+        Clock,
+        Codec,
+        PostgresHost,
+        Repository,
+        ScratchSpace,
+        SourceServer,
+    )
 
 
 def repository(settings: Settings, copy: str) -> "Repository":
@@ -40,6 +49,37 @@ def codec(settings: Settings) -> "Codec":
     return AgeCodec(settings.recipients, _identities(settings.identity_file))
 
 
+def clock() -> "Clock":
+    """The clock of this machine."""
+    from kb_dr.adapters.clock import SystemClock
+
+    return SystemClock()
+
+
+def source(settings: Settings) -> "SourceServer":
+    """The PostgreSQL under protection."""
+    from kb_dr.adapters.postgres_source import PostgresSource
+
+    return PostgresSource(settings.source)
+
+
+def base_backup_program(settings: Settings) -> "BaseBackupProgram":
+    """pg_basebackup of the source's own major version; asks the source which that is."""
+    from kb_dr.adapters.pg_basebackup import PgBaseBackup
+    from kb_dr.adapters.postgres_programs import find_programs
+    from kb_dr.adapters.postgres_session import server_major
+
+    major = server_major(settings.source)
+    programs = find_programs(major, settings.postgres_bin_dirs, _unprivileged(settings))
+    return PgBaseBackup(programs, settings.source)
+
+
+def _unprivileged(settings: Settings) -> "Unprivileged":
+    from kb_dr.adapters.unprivileged import Unprivileged
+
+    return Unprivileged(settings.postgres_os_user)
+
+
 def _repository(
     settings: Settings, location: DirectoryLocation | S3Settings, copy: str
 ) -> "Repository":
@@ -60,6 +100,7 @@ def _repository(
                 location.secret_access_key.reveal() if location.secret_access_key else None
             ),
             timeout_seconds=settings.s3_timeout_seconds,
+            sse_kms_key_id=location.sse_kms_key_id,
         ),
         copy,
     )

@@ -47,6 +47,12 @@ def session(source: SourceSettings, *, statement_seconds: float = STATEMENT_SECO
             connection.close()
 
 
+def server_major(source: SourceSettings) -> int:
+    """The major version of the server, e.g. 16."""
+    with session(source, what="ask PostgreSQL for its version") as connection:
+        return connection.info.server_version // 10000
+
+
 def connect(source: SourceSettings, *, statement_seconds: float = STATEMENT_SECONDS) -> Session:
     """Open a session whose statements have a deadline. Raises psycopg's errors."""
     password = source.password.reveal() if source.password else None

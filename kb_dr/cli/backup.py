@@ -1,0 +1,46 @@
+"""`kb-dr backup full`: take a backup."""
+
+import click
+
+from kb_dr.cli.opened import installation, json_option, progress
+from kb_dr.cli.output import moment, print_json, print_table, size
+
+
+@click.group("backup")
+def command() -> None:
+    """Take a backup."""
+
+
+@command.command("full")
+@click.option("--copy", "and_copy", is_flag=True, help="Copy it offsite as well.")
+@json_option
+def full(and_copy: bool, as_json: bool) -> None:
+    """Take a full base backup into the primary repository.
+
+    It is complete when this ends well: its WAL has arrived and its manifest stands.
+    """
+    opened = installation()
+    watch = progress()
+    stored = opened.back_up(None, watch)
+    manifest = stored.manifest
+    copied = opened.copy_offsite(manifest.backup_id, watch) if and_copy else None
+    if as_json:
+        print_json({"manifest": manifest, "digest": stored.digest, "offsite": copied})
+        return
+    seconds = (manifest.finished - manifest.started).total_seconds()
+    print_table(
+        f"{manifest.id} is complete",
+        ("", ""),
+        (
+            ("taken", f"{moment(manifest.started)}, in {seconds:.1f} s"),
+            ("size", f"{size(manifest.plain_bytes)}, stored {size(manifest.stored_bytes)}"),
+            (
+                "WAL",
+                f"timeline {manifest.wal.timeline}, {manifest.wal.start} to {manifest.wal.stop}",
+            ),
+            ("manifest", f"sha256 {stored.digest}"),
+            ("offsite", f"copied, {copied.copied_objects} objects" if copied else "not yet copied"),
+            *(("note", note) for note in manifest.notes),
+            ("next", "kb-dr verify latest" if copied else "kb-dr copy, then kb-dr verify latest"),
+        ),
+    )
