@@ -121,10 +121,14 @@ class WalArchive:
         return run.first if run else None
 
     def _run_of(self, number: int, start: Segment, lineage: Lineage | None) -> Run | None:
-        candidates = reversed(lineage.timelines) if lineage else (start.timeline,)
-        for timeline in candidates:
+        for timeline in reversed(lineage.timelines) if lineage else (start.timeline,):
             segment = Segment(timeline, number, start.segment_bytes)
+            end = lineage.end_of(timeline) if lineage else None
             if lineage and segment.end <= lineage.begin_of(timeline):
+                continue
+            # What a timeline wrote from the segment on in which it was left is not on the line,
+            # even where the younger timeline's segment is missing.
+            if end is not None and segment.end > end:
                 continue
             for run in self.timelines.get(timeline, _NOTHING).runs:
                 if run.holds(segment):
@@ -137,8 +141,8 @@ class WalArchive:
         end = lineage.end_of(run.first.timeline) if lineage else None
         if end is None:
             return run.last
-        fork = Segment.holding(run.first.timeline, end, run.first.segment_bytes)
-        last = min(run.last.number, max(fork.number - 1, run.first.number))
+        whole = end // run.first.segment_bytes - 1
+        last = min(run.last.number, whole)
         return Segment(run.first.timeline, last, run.first.segment_bytes)
 
 
