@@ -1,0 +1,331 @@
+"""An installation: the verbs, plugged into the adapters its settings name.
+
+The command line and Dagster call the same methods, so that what runs unattended is what a person
+can run by hand. Nothing is opened before it is used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kb_dr import wiring
+from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.finding import Finding
+from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.proof import Proof, Standing, standing
+from kb_dr.errors import KbDrError, NoUsableBackup, RepositoryUnavailable
+from kb_dr.operations import catalog as catalogs
+from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
+from kb_dr.operations.base_backup import BackupTools, BaseBackupPlan, take_base_backup
+from kb_dr.operations.catalog import CatalogEntry, Unreadable
+from kb_dr.operations.copy_offsite import BackupCopy, copy_backup
+from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
+from kb_dr.operations.initialise import Marker, check_marker, init_repository
+from kb_dr.operations.validate_backup import Validation, validate_backup
+from kb_dr.ports import Clock, Codec, PostgresHost, Progress, Repository, ScratchSpace, SourceServer
+from kb_dr.settings import Settings
+
+if TYPE_CHECKING:
+    from kb_dr.operations.restore_postgres import RestoredCluster, RestorePlan
+
+
+@dataclass(frozen=True, slots=True)
+class BackupOverview:
+    """One line of `kb-dr list`."""
+
+    id: str
+    digest: str | None
+    finished: datetime | None
+    postgres: int | None
+    """``server_version_num``."""
+    plain_bytes: int | None
+    stored_bytes: int | None
+    standings: dict[str, Standing]
+    """Copy to standing; a copy that is not there is not named."""
+    unreadable: str | None
+    """Why the manifest cannot be read; None when it can."""
+
+
+class Installation:
+    """One service under protection, with its repositories and this machine."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or wiring.clock()
+
+    # --- where things are ---------------------------------------------------------------
+
+    @property
+    def copies(self) -> tuple[str, ...]:
+        """The repositories configured."""
+        return ("primary",) if self.settings.offsite is None else ("primary", "offsite")
+
+    @cached_property
+    def primary(self) -> Repository:
+        """Where backups and WAL go first."""
+        return wiring.repository(self.settings, "primary")
+
+    @cached_property
+    def offsite(self) -> Repository:
+        """The copy in another region; ConfigurationError when none is configured."""
+        return wiring.repository(self.settings, "offsite")
+
+    def repository(self, copy: str) -> Repository:
+        """The repository of that name, known to be this service's."""
+        return self.primary if copy == "primary" else self.offsite
+
+    def checked(self, copy: str) -> Repository:
+        """The repository of that name, its marker read: never another service's, never empty."""
+        found = self.repository(copy)
+        check_marker(found, service=self.settings.service, org=self.settings.org)
+        return found
+
+    @cached_property
+    def codec(self) -> Codec:
+        """Compression and encryption."""
+        return wiring.codec(self.settings)
+
+    @cached_property
+    def source(self) -> SourceServer:
+        """The PostgreSQL under protection."""
+        return wiring.source(self.settings)
+
+    @cached_property
+    def host(self) -> PostgresHost:
+        """PostgreSQL's programs on this machine."""
+        return wiring.host(self.settings)
+
+    @cached_property
+    def scratch(self) -> ScratchSpace:
+        """Where proofs restore to."""
+        return wiring.scratch(self.settings)
+
+    # --- verbs --------------------------------------------------------------------------
+
+    def initialise(self, copy: str) -> Marker:
+        """Make one repository ready."""
+        return init_repository(
+            self.repository(copy), self.clock, service=self.settings.service, org=self.settings.org
+        )
+
+    def new_backup_id(self) -> BackupId:
+        """The id a full backup that starts now will have."""
+        return BackupId.of(self.settings.service, BackupKind.FULL, self.clock.now())
+
+    def back_up(self, backup: BackupId | None, progress: Progress) -> StoredManifest:
+        """Take one full backup into the primary repository."""
+        tools = BackupTools(
+            source=self.source,
+            program=wiring.base_backup_program(self.settings),
+            repository=self.checked("primary"),
+            codec=self.codec,
+            clock=self.clock,
+            progress=progress,
+        )
+        plan = BaseBackupPlan(
+            service=self.settings.service,
+            org=self.settings.org,
+            critical_tables=self.settings.critical_tables,
+            chunk_bytes=self.settings.chunk_bytes,
+            transfers=self.settings.transfers,
+            wal_deadline_seconds=self.settings.wal_deadline_seconds,
+        )
+        return take_base_backup(tools, plan, backup=backup)
+
+    def copy_offsite(self, backup: BackupId, progress: Progress) -> BackupCopy:
+        """Bring one backup and the WAL it needs to the offsite repository."""
+        return copy_backup(
+            self.checked("primary"),
+            self.checked("offsite"),
+            self.codec,
+            backup,
+            progress,
+            parallel=self.settings.transfers,
+        )
+
+    def copy_wal(self, progress: Progress, *, everything: bool = False) -> tuple[WalCopy, ...]:
+        """Bring over all WAL the offsite repository lacks, of each cluster.
+
+        ``everything`` compares both archives from end to end; otherwise what is older than the
+        newest copied backup is taken as brought already. Look at each ``problems``.
+        """
+        primary, offsite = self.checked("primary"), self.checked("offsite")
+        return tuple(
+            follow_wal(
+                primary,
+                offsite,
+                self.codec,
+                cluster,
+                progress,
+                since="" if everything else recent_wal(offsite, cluster),
+                parallel=self.settings.transfers,
+            )
+            for cluster in clusters_present(primary)
+        )
+
+    def validate(
+        self, backup: BackupId, copy: str, *, deep: bool, progress: Progress
+    ) -> Validation:
+        """Look at every object of one backup in one copy."""
+        return validate_backup(
+            self.checked(copy),
+            self.codec,
+            backup,
+            progress,
+            deep=deep,
+            parallel=self.settings.transfers,
+        )
+
+    def audit_wal(
+        self, copy: str, *, deep: bool = False, progress: Progress | None = None
+    ) -> tuple[WalAudit, ...]:
+        """Walk the WAL archive of each cluster in one copy."""
+        repository = self.checked(copy)
+        return tuple(
+            audit_wal(
+                repository,
+                system_identifier=cluster,
+                segment_bytes=stored_segment_bytes(repository, self.codec, cluster),
+                codec=self.codec,
+                deep=deep,
+                progress=progress,
+                transfers=self.settings.transfers,
+            )
+            for cluster in clusters_present(repository)
+        )
+
+    def verify(self, wanted: BackupId | None, copy: str, progress: Progress) -> Proof:
+        """Restore a backup (None: the newest) from one copy into scratch, and leave a proof."""
+        from kb_dr.operations.verify import verify_backup
+
+        return verify_backup(
+            self.checked(copy),
+            self.codec,
+            self.host,
+            self.scratch,
+            self.clock,
+            progress,
+            backup=wanted,
+            also_store_in=self.checked("primary") if copy != "primary" else None,
+        )
+
+    def plan_restore(self, wanted: BackupId | None, copy: str, target: Path) -> "RestorePlan":
+        """What restore() would do; refuses what it would refuse, and changes nothing."""
+        from kb_dr.operations.restore_postgres import plan_restore
+
+        return plan_restore(
+            self.checked(copy), self.codec, self.host, self.clock, backup=wanted, target=target,
+            production=self.settings.source.data_directory,
+        )  # fmt: skip
+
+    def restore(self, plan: "RestorePlan", progress: Progress) -> "RestoredCluster":
+        """Carry out a plan: a promoted, stopped cluster in a new directory."""
+        from kb_dr.operations.restore_postgres import restore_postgres
+
+        return restore_postgres(
+            self.repository(plan.recovery.copy),
+            self.codec,
+            self.host,
+            self.scratch,
+            self.clock,
+            progress,
+            plan,
+        )
+
+    def sweep(self, *, dry_run: bool) -> Sequence[str]:
+        """Remove what unfinished backups left in the primary repository more than a day ago."""
+        from kb_dr.operations.sweep import sweep
+
+        return sweep(self.checked("primary"), self.clock, dry_run=dry_run)
+
+    def reap(self) -> tuple[str, ...]:
+        """Remove what killed restores left on this machine."""
+        return self.scratch.reap()
+
+    # --- what there is ------------------------------------------------------------------
+
+    def catalog(self, copy: str) -> tuple[CatalogEntry, ...]:
+        """Every backup of one copy, oldest first."""
+        return catalogs.load_catalog(self.checked(copy))
+
+    def find_backup(self, backup: BackupId) -> StoredManifest:
+        """One backup's manifest, from the first copy that has it."""
+        missing: NoUsableBackup | None = None
+        for copy in self.copies:
+            try:
+                return catalogs.read_manifest(self.checked(copy), backup)
+            except NoUsableBackup as error:
+                missing = error
+        assert missing is not None
+        raise missing
+
+    def is_offsite(self, stored: StoredManifest) -> bool:
+        """Whether the offsite repository holds this very manifest."""
+        try:
+            there = catalogs.read_manifest(self.checked("offsite"), stored.manifest.backup_id)
+        except NoUsableBackup:
+            return False
+        return there.digest == stored.digest
+
+    def proofs(self, backup: BackupId) -> tuple[Proof, ...]:
+        """Every proof of one backup, wherever it is kept, oldest first.
+
+        A repository that does not answer is passed over only when the other does: proofs made of
+        the offsite copy are kept in both.
+        """
+        from kb_dr.operations.proofs import load_proofs
+
+        found: dict[str, Proof] = {}
+        failure: KbDrError | None = None
+        asked = 0
+        for copy in self.copies:
+            try:
+                found |= {proof.id: proof for proof in load_proofs(self.checked(copy), backup)}
+                asked += 1
+            except RepositoryUnavailable as error:
+                failure = error
+        if failure is not None and not asked:
+            raise failure
+        return tuple(sorted(found.values(), key=lambda proof: (proof.finished, proof.id)))
+
+    def standings(self, stored: StoredManifest, copies: Sequence[str]) -> dict[str, Standing]:
+        """Where each of these copies of one backup stands."""
+        proofs = self.proofs(stored.manifest.backup_id)
+        return {copy: standing(proofs, digest=stored.digest, copy=copy)[0] for copy in copies}
+
+    def overview(self, copy: str) -> tuple[BackupOverview, ...]:
+        """The backups of one copy, with the standing of every copy."""
+        return tuple(self._line(entry, copy) for entry in self.catalog(copy))
+
+    def diagnose(self) -> tuple[Finding, ...]:
+        """Every setting and dependency, tested."""
+        from kb_dr.operations.diagnose import diagnose
+
+        return diagnose(self)
+
+    def _line(self, entry: CatalogEntry, copy: str) -> BackupOverview:
+        if isinstance(entry, Unreadable):
+            name = f"{self.settings.service}-{entry.kind}-{entry.stamp}"
+            return BackupOverview(name, None, None, None, None, None, {}, entry.why)
+        manifest = entry.manifest
+        copies = [copy]
+        if copy == "primary" and "offsite" in self.copies and self.is_offsite(entry):
+            copies.append("offsite")
+        return BackupOverview(
+            id=manifest.id,
+            digest=entry.digest,
+            finished=manifest.finished,
+            postgres=manifest.source.server_version,
+            plain_bytes=manifest.plain_bytes,
+            stored_bytes=manifest.stored_bytes,
+            standings=self.standings(entry, copies),
+            unreadable=None,
+        )
+
+
+def open_installation(settings: Settings) -> Installation:
+    """The installation these settings describe."""
+    return Installation(settings)
