@@ -1,0 +1,95 @@
+"""Work out, before anything changes, how far a recovery will come."""
+
+from kb_dr.domain.manifest import Manifest, StoredManifest
+from kb_dr.domain.recovery import (
+    SPOOLED_SEGMENTS,
+    Latest,
+    RecoveryPlan,
+    RecoveryTarget,
+    WalFile,
+)
+from kb_dr.domain.wal_records import WalReader, WalTip
+from kb_dr.errors import WalDamaged
+from kb_dr.operations.read_plan_wal import read_plan_wal
+from kb_dr.operations.replayable_wal import find_replayable_wal
+from kb_dr.ports import Clock, Codec, Repository
+
+MOST_SEGMENTS_BACK = 64
+"""How far back the newest commit is looked for."""
+
+_KEPT_SEGMENTS = 24
+"""Room for WAL in the data directory while it replays, besides the spool."""
+
+
+def plan_recovery(
+    repository: Repository,
+    codec: Codec,
+    stored: StoredManifest,
+    clock: Clock,
+    target: RecoveryTarget = Latest(),  # noqa: B008 - a frozen value without fields
+) -> RecoveryPlan:
+    """How to recover ``stored`` from ``repository``, and where that has to end.
+
+    Reads the newest WAL of the copy; changes nothing. Raises what find_replayable_wal() raises,
+    WalDamaged when the newest segments are not WAL up to their end, KeyMissing when no
+    identity opens them.
+    """
+    manifest = stored.manifest
+    wal = find_replayable_wal(repository, codec, manifest, clock)
+    tip, notes = _find_tip(repository, codec, manifest, wal.segments)
+    return RecoveryPlan(
+        stored=stored,
+        target=target,
+        copy=repository.name,
+        url=repository.url,
+        system_identifier=manifest.source.system_identifier,
+        timeline=wal.timeline,
+        segments=wal.segments,
+        histories=wal.histories,
+        expected_end=tip.end,
+        expected_timeline=tip.timeline,
+        newest_commit=tip.last_commit.at if tip.last_commit else None,
+        bytes_needed=_bytes_needed(manifest),
+        notes=(*wal.notes, *notes),
+    )
+
+
+def _bytes_needed(manifest: Manifest) -> int:
+    """The data directory, a tenth for what replay adds to it, WAL and spool."""
+    wal = (_KEPT_SEGMENTS + SPOOLED_SEGMENTS) * manifest.source.segment_bytes
+    return manifest.plain_bytes * 11 // 10 + wal
+
+
+def _find_tip(
+    repository: Repository, codec: Codec, manifest: Manifest, segments: tuple[WalFile, ...]
+) -> tuple[WalTip, tuple[str, ...]]:
+    """The end of the last complete record: read from the newest segments, as few as will do."""
+    needed = max(manifest.wal.stop, manifest.fingerprint.lsn)
+    count = 2
+    while True:
+        reader = WalReader()
+        for file in segments[-count:]:
+            content = read_plan_wal(
+                repository, codec, file, system_identifier=manifest.source.system_identifier
+            )
+            reader.feed(file.name, content, system_identifier=manifest.source.system_identifier)
+        tip = reader.tip()
+        everything = count >= len(segments)
+        if tip is not None and (tip.last_commit or everything or count >= MOST_SEGMENTS_BACK):
+            break
+        if everything:
+            raise WalDamaged(
+                f"read WAL of {repository.url}: no complete record from {segments[0].name} to "
+                f"{segments[-1].name}"
+            )
+        count *= 4
+    if tip.end < needed:
+        raise WalDamaged(
+            f"read WAL of {repository.url}: it ends at {tip.end} inside {segments[-1].name}, "
+            f"before {needed}, which {manifest.id} needs",
+            hint="This copy of the backup cannot be restored: use another copy or backup.",
+        )
+    if reader.ended:
+        note = f"WAL ends at {tip.end} inside {segments[-1].name}: what follows there is no record"
+        return tip, (note,)
+    return tip, ()

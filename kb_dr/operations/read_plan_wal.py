@@ -1,0 +1,36 @@
+"""Read one WAL file of a recovery plan."""
+
+from datetime import UTC, datetime
+
+from kb_dr.domain.recovery import WalFile
+from kb_dr.domain.stored import Listed
+from kb_dr.errors import ChecksumMismatch, WalDamaged, WrongCluster
+from kb_dr.operations.read_wal import read_wal
+from kb_dr.ports import Codec, Repository
+
+_UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def read_plan_wal(
+    repository: Repository, codec: Codec, file: WalFile, *, system_identifier: int
+) -> bytes:
+    """The plain bytes of a planned file, checked.
+
+    WalDamaged when it is not what was archived: empty, cut short, changed, or of another cluster.
+    Anything that only keeps us from reading it is raised as the repository and codec raise it.
+    """
+    listed = Listed(file.key, file.stored_bytes, _UNKNOWN)
+    try:
+        return read_wal(
+            repository,
+            codec,
+            listed,
+            file.name,
+            file.sha256,
+            system_identifier=system_identifier,
+        )
+    except (ChecksumMismatch, WrongCluster) as error:
+        raise WalDamaged(
+            f"read WAL file {file.name} of {repository.url}: {error}",
+            hint="This copy's WAL is damaged: restore from another copy.",
+        ) from error
