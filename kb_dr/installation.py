@@ -4,6 +4,7 @@ The command line and Dagster call the same methods, so that what runs unattended
 can run by hand. Nothing is opened before it is used.
 """
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,18 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kb_dr import wiring
-from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, standing
 from kb_dr.errors import KbDrError, NoUsableBackup, RepositoryUnavailable
 from kb_dr.operations import catalog as catalogs
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
-from kb_dr.operations.base_backup import BackupTools, BaseBackupPlan, take_base_backup
+from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
 from kb_dr.operations.copy_offsite import BackupCopy, copy_backup
 from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
 from kb_dr.operations.initialise import Marker, check_marker, init_repository
+from kb_dr.operations.name_backup import next_backup_id
 from kb_dr.operations.validate_backup import Validation, validate_backup
 from kb_dr.ports import Clock, Codec, PostgresHost, Progress, Repository, ScratchSpace, SourceServer
 from kb_dr.settings import Settings
@@ -112,28 +114,29 @@ class Installation:
         )
 
     def new_backup_id(self) -> BackupId:
-        """The id a full backup that starts now will have."""
-        return BackupId.of(self.settings.service, BackupKind.FULL, self.clock.now())
+        """The id a full backup that starts now will have; later than every one there is."""
+        return next_backup_id(self.checked("primary"), self.settings.service, self.clock.now())
 
     def back_up(self, backup: BackupId | None, progress: Progress) -> StoredManifest:
         """Take one full backup into the primary repository."""
-        tools = BackupTools(
-            source=self.source,
-            program=wiring.base_backup_program(self.settings),
-            repository=self.checked("primary"),
-            codec=self.codec,
-            clock=self.clock,
-            progress=progress,
+        return take_base_backup(
+            self.checked("primary"),
+            self.codec,
+            self.source,
+            wiring.base_backup_program(self.settings),
+            self.clock,
+            progress,
+            BackupTools(
+                service=self.settings.service,
+                org=self.settings.org,
+                host=socket.gethostname(),
+                critical_tables=self.settings.critical_tables,
+                chunk_bytes=self.settings.chunk_bytes,
+                transfers=self.settings.transfers,
+                wal_deadline_seconds=self.settings.wal_deadline_seconds,
+            ),
+            backup=backup,
         )
-        plan = BaseBackupPlan(
-            service=self.settings.service,
-            org=self.settings.org,
-            critical_tables=self.settings.critical_tables,
-            chunk_bytes=self.settings.chunk_bytes,
-            transfers=self.settings.transfers,
-            wal_deadline_seconds=self.settings.wal_deadline_seconds,
-        )
-        return take_base_backup(tools, plan, backup=backup)
 
     def copy_offsite(self, backup: BackupId, progress: Progress) -> BackupCopy:
         """Bring one backup and the WAL it needs to the offsite repository."""
