@@ -1,0 +1,174 @@
+"""pg_basebackup to a pipe: the tar of the cluster, and where its WAL begins and ends."""
+
+import fcntl
+import hashlib
+import os
+import select
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kb_dr.adapters.backup_manifest import BackupManifestReader
+from kb_dr.adapters.postgres_programs import PostgresPrograms, command_failed, last_words
+from kb_dr.adapters.postgres_session import connection_words
+from kb_dr.adapters.tar_index import MemberTap, TarDamaged
+from kb_dr.domain.base_backup import BaseBackupEnd
+from kb_dr.errors import PostgresCommandFailed, PostgresUnavailable, WalGap
+from kb_dr.settings import SourceSettings
+
+_PIPE_BYTES = 1024 * 1024
+_END_SECONDS = 60.0
+"""How long the program may take to end after its output did."""
+
+
+class PgBaseBackup:
+    """Implements `kb_dr.ports.BaseBackupProgram`.
+
+    ``stall_seconds``: with no byte for so long, the server is taken for gone. It has to be more
+    than a checkpoint of a busy server takes.
+    """
+
+    def __init__(
+        self, programs: PostgresPrograms, source: SourceSettings, *, stall_seconds: float = 600.0
+    ) -> None:
+        self._programs = programs
+        self._source = source
+        self._stall_seconds = stall_seconds
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {"pg_basebackup": self._programs.version}
+
+    @contextmanager
+    def stream(self, label: str) -> Iterator["RunningBaseBackup"]:
+        words = connection_words(self._source)
+        command = [
+            str(self._programs.path("pg_basebackup")),
+            f"--dbname={_conninfo(words)}",
+            "--no-password",
+            "--pgdata=-",
+            "--format=tar",
+            # WAL comes from the archive: without it there the backup is not complete anyway.
+            "--wal-method=none",
+            "--checkpoint=fast",
+            f"--label={label}",
+        ]
+        password = self._source.password
+        # In the environment of this one process: an argument could be read by every user.
+        env = {"PGPASSWORD": password.reveal()} if password else None
+        with self._programs.unprivileged.running(
+            command,
+            env=self._programs.environment(env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            yield RunningBaseBackup(process, self._stall_seconds)
+
+
+class RunningBaseBackup:
+    """Implements `kb_dr.ports.BaseBackupStream`."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", stall_seconds: float) -> None:
+        self._process = process
+        self._stall_seconds = stall_seconds
+        self._digest = hashlib.sha256()
+        self._length = 0
+        self._over = False
+        self._manifest = BackupManifestReader()
+        self._tap = MemberTap("backup_manifest", self._manifest.feed)
+        self._said: deque[bytes] = deque(maxlen=20)
+        if process.stdout is None or process.stderr is None:
+            raise PostgresCommandFailed("run pg_basebackup: it was started without pipes")
+        self._output = process.stdout.fileno()
+        self._errors = process.stderr
+        _widen(self._output)
+        # Unread, its messages would fill their pipe and stop it.
+        self._listener = threading.Thread(target=self._listen, name="pg_basebackup", daemon=True)
+        self._listener.start()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most ``size`` bytes. Raises PostgresUnavailable or WalGap when the server stalls."""
+        wanted = _PIPE_BYTES if size < 0 else min(size, _PIPE_BYTES)
+        if self._over or wanted == 0:
+            return b""
+        ready, _, _ = select.select([self._output], [], [], self._stall_seconds)
+        if not ready:
+            raise self._stalled()
+        data = os.read(self._output, wanted)
+        if not data:
+            self._over = True
+            # Its status is looked at before anyone takes this end for the tar's: a stream that
+            # broke off must not become a stored backup of the same shape.
+            self._check_status()
+            return b""
+        self._digest.update(data)
+        self._length += len(data)
+        try:
+            self._tap.feed(data)
+        except TarDamaged as error:
+            raise PostgresCommandFailed(f"run pg_basebackup: {error}") from error
+        return data
+
+    def finish(self) -> BaseBackupEnd:
+        if not self._over:
+            raise PostgresCommandFailed("run pg_basebackup: its output was not read to the end")
+        self._check_status()
+        try:
+            self._tap.finish()
+        except TarDamaged as error:
+            raise PostgresCommandFailed(f"run pg_basebackup: {error}") from error
+        if self._tap.seen != 1:
+            raise PostgresCommandFailed(
+                f"run pg_basebackup: {self._tap.seen} backup manifests in its tar, expected 1"
+            )
+        wal, manifest = self._manifest.finish()
+        return BaseBackupEnd(wal, self._length, self._digest.hexdigest(), manifest)
+
+    def _check_status(self) -> None:
+        try:
+            status = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise PostgresCommandFailed(
+                f"run pg_basebackup: its output ended, but it did not within {_END_SECONDS:g} s"
+            ) from error
+        if status != 0:
+            self._listener.join(_END_SECONDS)
+            failed = command_failed("pg_basebackup", status, b"\n".join(self._said))
+            failed.hint = "Check that the server still runs, and the role's REPLICATION right."
+            raise failed
+
+    def _stalled(self) -> PostgresUnavailable | WalGap:
+        words = last_words(b"\n".join(self._said))
+        seen = f"no byte within {self._stall_seconds:g} s{': ' + words if words else ''}"
+        if "archived" in words:
+            return WalGap(
+                f"back up: the server waits for its WAL to be archived; {seen}",
+                hint="Look at the server's log: archive_command fails. Then start again.",
+            )
+        return PostgresUnavailable(f"run pg_basebackup: {seen}")
+
+    def _listen(self) -> None:
+        try:
+            for line in self._errors:
+                self._said.append(line[:2000])
+        except ValueError:
+            return  # closed while it was read: the program is being ended
+
+
+def _conninfo(words: dict[str, str | int]) -> str:
+    """As libpq reads it: each value quoted."""
+    return " ".join(
+        "{}='{}'".format(name, str(value).replace("\\", "\\\\").replace("'", "\\'"))
+        for name, value in words.items()
+    )
+
+
+def _widen(descriptor: int) -> None:
+    """A larger pipe: fewer switches between the two programs. Linux only; else as it is."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        except PermissionError:
+            return  # past the limit of an ordinary user

@@ -1,0 +1,89 @@
+"""Remove what unfinished backups left behind."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from kb_dr import records
+from kb_dr.domain import layout
+from kb_dr.domain.backup_id import BackupKind
+from kb_dr.domain.manifest import Manifest
+from kb_dr.errors import ObjectMissing, UnreadableRecord
+from kb_dr.ports import Clock, Repository
+
+GRACE = timedelta(hours=24)
+"""Far longer than a running backup goes without storing a chunk, or waits for its WAL."""
+
+_KINDS = (BackupKind.FULL, BackupKind.INCR)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What stands of one try at one backup."""
+
+    kind: BackupKind
+    stamp: str
+    prefix: str
+    newest: datetime
+    """When its last object was stored, by the store's clock."""
+
+
+def sweep(
+    repository: Repository, clock: Clock, *, dry_run: bool, grace: timedelta = GRACE
+) -> tuple[str, ...]:
+    """Remove the attempts no manifest names; return their prefixes.
+
+    Never one that stored anything within ``grace``: it may be running. Never anything beside a
+    manifest that cannot be read. Whether a manifest stands is asked again right before the
+    removal. With ``dry_run`` nothing is removed.
+    """
+    swept = []
+    for attempt in _attempts(repository):
+        if clock.now() - attempt.newest < grace or _is_named(repository, attempt):
+            continue
+        if not dry_run:
+            _remove(repository, attempt)
+        swept.append(attempt.prefix)
+    return tuple(swept)
+
+
+def _attempts(repository: Repository) -> Iterator[_Attempt]:
+    """Every attempt that left something, named by a manifest or not; in order of key."""
+    for kind in _KINDS:
+        prefix = layout.backups_prefix(kind)
+        current: _Attempt | None = None
+        for listed in repository.list(prefix):
+            stamp, _, rest = listed.key.removeprefix(prefix).partition("/")
+            attempt, slash, _ = rest.partition("/")
+            # Only what this product would have written is its to remove.
+            if not slash or layout.stamp_of_manifest(layout.manifest_key_of(kind, stamp)) is None:
+                continue
+            here = f"{prefix}{stamp}/{attempt}/"
+            newest = listed.modified
+            if current is not None and current.prefix != here:
+                yield current
+            elif current is not None:
+                newest = max(newest, current.newest)
+            current = _Attempt(kind, stamp, here, newest)
+        if current is not None:
+            yield current
+
+
+def _is_named(repository: Repository, attempt: _Attempt) -> bool:
+    """Whether a manifest says, or may say, that this attempt is the backup."""
+    key = layout.manifest_key_of(attempt.kind, attempt.stamp)
+    try:
+        body = repository.read(key)
+    except ObjectMissing:
+        return False
+    try:
+        manifest = records.from_json(Manifest, body, what=key)
+    except UnreadableRecord:
+        return True  # of a newer kb_dr, or damaged: its chunks may be all that is left
+    return attempt.prefix == layout.attempt_prefix(manifest.backup_id, manifest.attempt)
+
+
+def _remove(repository: Repository, attempt: _Attempt) -> None:
+    # Listed whole before the first goes: a listing may pass over keys while others vanish.
+    for key in [listed.key for listed in repository.list(attempt.prefix)]:
+        repository.delete(key)
