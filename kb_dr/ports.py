@@ -15,6 +15,7 @@ from kb_dr.domain.fingerprint import Fingerprint
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Source
 from kb_dr.domain.recovery import ControlFile, Replay, ServerConfiguration, WorkArea
+from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.stored import Listed, StoredObject
 
 
@@ -203,6 +204,10 @@ class SourceServer(Protocol):
 
     def archiver(self) -> ArchiverStatus:
         """What the server itself says of its archive_command."""
+        ...
+
+    def facts(self) -> SourceFacts:
+        """What it is and how far its WAL reaches; asked in a moment, changes nothing."""
         ...
 
 

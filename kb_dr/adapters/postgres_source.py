@@ -10,11 +10,13 @@ from psycopg.pq import TransactionStatus
 
 from kb_dr.adapters.postgres_session import Session, connect, session, translated
 from kb_dr.adapters.source_description import describe_source, read_configuration
+from kb_dr.adapters.source_facts import read_facts
 from kb_dr.adapters.table_sample import critical_tables, fingerprint_table
 from kb_dr.domain.base_backup import ArchiverStatus, SourceConfiguration
 from kb_dr.domain.fingerprint import Fingerprint, TableFingerprint, agreed
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Source
+from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.errors import BackupInProgress, ConfigurationError, PostgresError, SourceLockLost
 from kb_dr.settings import SourceSettings
 
@@ -104,6 +106,10 @@ class PostgresSource:
         if row is None:
             raise PostgresError("ask for the archiver: pg_stat_archiver is empty")
         return ArchiverStatus(*row)
+
+    def facts(self) -> SourceFacts:
+        with session(self._source, what="ask the source") as s:
+            return read_facts(s)
 
 
 class PostgresSourceLock:

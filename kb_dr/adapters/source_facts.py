@@ -1,0 +1,56 @@
+"""What the running source says of itself, in one question and without changing anything."""
+
+import psycopg
+
+from kb_dr.adapters.postgres_session import Session
+from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.source_facts import SourceFacts
+from kb_dr.errors import PostgresError
+
+# pg_current_wal_insert_lsn() may lie just behind a page header that nothing follows yet; the
+# flushed position is what a crash leaves, and what an archive can be asked to hold.
+_QUESTION = """
+select current_setting('server_version_num')::int,
+       (select system_identifier from pg_control_system()),
+       (select setting::int from pg_settings where name = 'wal_segment_size'),
+       pg_is_in_recovery(),
+       (case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
+             else pg_current_wal_flush_lsn() end)::text,
+       clock_timestamp(),
+       current_setting('wal_level'),
+       current_setting('max_wal_senders')::int,
+       (select setting::int from pg_settings where name = 'archive_timeout'),
+       (select rolreplication or rolsuper from pg_roles where rolname = current_user)
+"""
+
+_WAITING = """
+select count(*)::int from pg_ls_archive_statusdir() where name like '%.ready'
+"""
+
+
+def read_facts(session: Session) -> SourceFacts:
+    """Ask; raises PostgresError when the answer makes no sense, and psycopg's errors."""
+    row = session.execute(_QUESTION).fetchone()
+    if row is None or row[4] is None:
+        raise PostgresError("ask the source: it does not say how far its WAL reaches")
+    return SourceFacts(
+        server_version=row[0],
+        system_identifier=row[1],
+        segment_bytes=row[2],
+        is_standby=row[3],
+        written_lsn=Lsn.parse(row[4]),
+        now=row[5],
+        wal_level=row[6],
+        max_wal_senders=row[7],
+        archive_timeout_seconds=row[8],
+        waiting_segments=_waiting(session),
+        may_replicate=bool(row[9]),
+    )
+
+
+def _waiting(session: Session) -> int | None:
+    try:
+        row = session.execute(_WAITING).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return None  # without pg_monitor; said by `kb-dr doctor`
+    return row[0] if row else None

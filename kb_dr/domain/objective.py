@@ -1,0 +1,206 @@
+"""Objectives: what has to hold, held against what was seen. Missing evidence never holds."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from kb_dr.domain.finding import Finding
+from kb_dr.domain.proof import Outcome, Standing
+from kb_dr.domain.rpo import measure_rpo
+from kb_dr.domain.source_facts import SourceFacts
+from kb_dr.domain.status import CopyRpo, CopyStatus, Rto, Status
+
+CLOCK_SLACK_SECONDS = 120.0
+"""Two clocks may differ so much."""
+
+
+class Limits(Protocol):
+    """What must hold, in seconds."""
+
+    @property
+    def rpo_seconds(self) -> float: ...
+    @property
+    def rto_seconds(self) -> float: ...
+    @property
+    def backup_age_seconds(self) -> float: ...
+    @property
+    def proof_age_seconds(self) -> float: ...
+
+
+def judge_status(
+    copies: Sequence[CopyStatus],
+    limits: Limits,
+    now: datetime,
+    *,
+    source: SourceFacts | None = None,
+    unread_proofs: Sequence[str] = (),
+    notes: Iterable[str] = (),
+) -> Status:
+    """The answer for every copy that is configured; each has to hold by itself.
+
+    ``unread_proofs`` names proofs that could not be read: any of them may be a FAILED one.
+    """
+    rpo = tuple(measure_rpo(copy, now, source) for copy in copies)
+    known = [each.seconds for each in rpo if each.seconds is not None]
+    rto = _measured_rto(copies)
+    objectives = (
+        *(_reachable(copy) for copy in copies),
+        *(_held_rpo(each, limits.rpo_seconds) for each in rpo),
+        *(_backup_age(copy, limits.backup_age_seconds, now) for copy in copies),
+        _proof_age(copies, limits.proof_age_seconds, now),
+        *(_newest_is_not_bad(copy) for copy in copies),
+        _proofs_read(unread_proofs),
+        _held_rto(rto, limits.rto_seconds),
+        _clocks(copies, now, source),
+    )
+    return Status(
+        now=now,
+        recoverable=any(_recovers(copy) for copy in copies),
+        holds=bool(copies) and all(each.outcome is Outcome.PASSED for each in objectives),
+        rpo_seconds=max(known) if known and len(known) == len(rpo) else None,
+        rto=rto,
+        rpo=rpo,
+        copies=tuple(copies),
+        objectives=objectives,
+        notes=(*notes, *_gaps(copies)),
+    )
+
+
+def _recovers(copy: CopyStatus) -> bool:
+    window = copy.tip_window
+    return window is not None and window.end is not None
+
+
+def _reachable(copy: CopyStatus) -> Finding:
+    subject = f"{copy.copy} can be read"
+    if copy.problem:
+        return Finding(subject, Outcome.COULD_NOT_RUN, copy.problem, copy.hint)
+    if copy.unreadable:
+        return Finding(
+            subject,
+            Outcome.FAILED,
+            f"{len(copy.unreadable)} unreadable: {copy.unreadable[0]}",
+            "A record was damaged, or written by a newer kb_dr; the other copy may hold it.",
+        )
+    return Finding(subject, Outcome.PASSED, f"{len(copy.backups)} backups in {copy.url}")
+
+
+def _held_rpo(rpo: CopyRpo, limit: float) -> Finding:
+    return _within(
+        f"RPO of {rpo.copy}",
+        rpo.seconds,
+        limit,
+        rpo.seen,
+        "See whether WAL arrives: `kb-dr doctor`, `kb-dr wal audit`, `kb-dr copy --wal-only`.",
+    )
+
+
+def _backup_age(copy: CopyStatus, limit: float, now: datetime) -> Finding:
+    newest = copy.newest_backup
+    return _within(
+        f"age of the newest backup in {copy.copy}",
+        (now - newest.finished).total_seconds() if newest else None,
+        limit,
+        newest.id if newest else copy.problem or "there is no backup",
+        "`kb-dr backup full`, then `kb-dr copy`.",
+    )
+
+
+def _proof_age(copies: Sequence[CopyStatus], limit: float, now: datetime) -> Finding:
+    proofs = [(copy.copy, copy.newest_proof) for copy in copies]
+    found = [(copy, proof) for copy, proof in proofs if proof is not None]
+    if not found:
+        return Finding(
+            "age of the newest proof", Outcome.COULD_NOT_RUN, "no backup is proven", _VERIFY
+        )
+    copy, newest = max(found, key=lambda each: each[1].proven_at)
+    seconds = (now - newest.proven_at).total_seconds()
+    return _within("age of the newest proof", seconds, limit, f"{newest.id} from {copy}", _VERIFY)
+
+
+def _newest_is_not_bad(copy: CopyStatus) -> Finding:
+    subject = f"newest backup in {copy.copy}"
+    newest = copy.newest_backup
+    if newest is None:
+        return Finding(subject, Outcome.COULD_NOT_RUN, copy.problem or "there is none", "")
+    if newest.standing is Standing.FAILED:
+        seen = f"{newest.id}: its newest proof is FAILED"
+        return Finding(subject, Outcome.FAILED, seen, f"`kb-dr show {newest.id}`; back up anew.")
+    if not newest.wal_complete:
+        seen = f"{newest.id}: WAL it needs is missing"
+        return Finding(subject, Outcome.FAILED, seen, f"`kb-dr validate {newest.id}`")
+    return Finding(subject, Outcome.PASSED, f"{newest.id}: {newest.standing}")
+
+
+def _proofs_read(unread: Sequence[str]) -> Finding:
+    if unread:
+        hint = "A proof that cannot be read may be a FAILED one: verify that backup again."
+        return Finding("proofs can be read", Outcome.COULD_NOT_RUN, unread[0], hint)
+    return Finding("proofs can be read", Outcome.PASSED, "all of them")
+
+
+def _measured_rto(copies: Sequence[CopyStatus]) -> Rto | None:
+    found = [(copy.copy, each) for copy in copies for each in copy.proven]
+    if not found:
+        return None
+    copy, newest = max(found, key=lambda each: each[1].proven_at)
+    return Rto(newest.rto_seconds, newest.id, copy, newest.proof_id, newest.phases)
+
+
+def _held_rto(rto: Rto | None, limit: float) -> Finding:
+    seen = f"{rto.backup_id} from {rto.copy}" if rto else "no restore was proven"
+    return _within("RTO", rto.seconds if rto else None, limit, seen, _VERIFY)
+
+
+def _clocks(copies: Sequence[CopyStatus], now: datetime, source: SourceFacts | None) -> Finding:
+    """Nothing recorded may lie ahead of the clock: every age here would be too small."""
+    seen = [("a backup", each.finished) for copy in copies for each in copy.backups]
+    seen += [("a proof", each.proven_at) for copy in copies for each in copy.proven]
+    seen += [
+        (f"a {window.end.what} in the WAL", window.end.at)
+        for copy in copies
+        for window in copy.windows
+        if window.end is not None
+    ]
+    hint = "Set the clock of this machine (NTP) before you trust any age shown here."
+    ahead = [(what, (at - now).total_seconds()) for what, at in seen]
+    late = max(ahead, key=lambda each: each[1], default=None)
+    if late is not None and late[1] > CLOCK_SLACK_SECONDS:
+        return Finding("clocks", Outcome.FAILED, f"{late[0]} is {late[1]:.0f} s ahead", hint)
+    if source is not None:
+        off = (source.now - now).total_seconds()
+        if abs(off) > CLOCK_SLACK_SECONDS:
+            return Finding("clocks", Outcome.FAILED, f"the source's is {off:+.0f} s off", hint)
+    if late is None:
+        return Finding("clocks", Outcome.COULD_NOT_RUN, "nothing to compare with", "")
+    return Finding("clocks", Outcome.PASSED, "nothing recorded is ahead of the clock")
+
+
+def _within(subject: str, seconds: float | None, limit: float, seen: str, hint: str) -> Finding:
+    if seconds is None:
+        return Finding(subject, Outcome.COULD_NOT_RUN, seen, hint)
+    text = f"{seen}: {_span(seconds)}, allowed {_span(limit)}"
+    # Not written as `seconds > limit`: a number that is none must not pass.
+    held = -CLOCK_SLACK_SECONDS <= seconds <= limit
+    return Finding(subject, Outcome.PASSED if held else Outcome.FAILED, text, "" if held else hint)
+
+
+def _gaps(copies: Sequence[CopyStatus]) -> list[str]:
+    return [
+        f"{copy.copy}: {len(copy.windows)} windows; between them nothing can be recovered"
+        for copy in copies
+        if len(copy.windows) > 1
+    ]
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172800:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} d"
+
+
+_VERIFY = "`kb-dr verify latest --from offsite`"

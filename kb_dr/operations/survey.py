@@ -1,0 +1,214 @@
+"""Look at one copy: what it holds, what is proven, and how far its WAL reaches.
+
+Whatever cannot be looked at is said, and never taken for good.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kb_dr.domain.manifest import Manifest, StoredManifest
+from kb_dr.domain.proof import Proof, Standing, standing
+from kb_dr.domain.replay_line import choose_lineage
+from kb_dr.domain.status import BackupStatus, CopyStatus, Evidence, ProvenBackup, Window
+from kb_dr.domain.timelines import Lineage
+from kb_dr.domain.wal_archive import WalArchive
+from kb_dr.domain.wal_names import Segment
+from kb_dr.errors import KbDrError, WalDamaged
+from kb_dr.operations.archived_end import find_archived_end
+from kb_dr.operations.catalog import load_catalog, readable, unreadable
+from kb_dr.operations.initialise import check_marker
+from kb_dr.operations.listed_wal import load_lineages, read_archive
+from kb_dr.operations.needed_wal import needed_segments
+from kb_dr.ports import Codec, Repository
+
+Proofs = Mapping[str, Sequence[Proof]]
+"""Backup id to all proofs of it, of every copy."""
+
+
+def survey(
+    repository: Repository, codec: Codec, proofs: Proofs, *, service: str, org: str
+) -> CopyStatus:
+    """What this copy allows. Raises nothing of ours: what is wrong with it is in the answer."""
+    try:
+        repository.check()
+        check_marker(repository, service=service, org=org)
+        catalog = load_catalog(repository)
+    except KbDrError as error:
+        return _unknown(repository, error)
+    found = readable(catalog)
+    problem, hint = "", ""
+    backups: list[BackupStatus] = []
+    windows: tuple[Window, ...] = ()
+    try:
+        backups, windows = _backups_and_windows(repository, codec, found, proofs)
+    except KbDrError as error:
+        problem, hint = str(error), error.hint
+        backups = [_backup(each, proofs, wal_complete=False) for each in found]
+    return CopyStatus(
+        copy=repository.name,
+        url=repository.url,
+        problem=problem,
+        hint=hint,
+        backups=tuple(backups),
+        unreadable=tuple(each.why for each in unreadable(catalog)),
+        proven=_proven(repository.name, found, proofs),
+        windows=windows,
+    )
+
+
+def _unknown(repository: Repository, error: KbDrError) -> CopyStatus:
+    return CopyStatus(
+        copy=repository.name,
+        url=repository.url,
+        problem=str(error),
+        hint=error.hint,
+        backups=(),
+        unreadable=(),
+        proven=(),
+        windows=(),
+    )
+
+
+def _backups_and_windows(
+    repository: Repository, codec: Codec, found: Sequence[StoredManifest], proofs: Proofs
+) -> tuple[list[BackupStatus], tuple[Window, ...]]:
+    clusters = {each.manifest.source.system_identifier: each.manifest for each in found}
+    lines = {
+        system: _Line(
+            read_archive(repository, codec, system, manifest.source.segment_bytes),
+            load_lineages(repository, codec, system),
+        )
+        for system, manifest in clusters.items()
+    }
+    backups: list[BackupStatus] = []
+    groups: dict[tuple[int, Segment], list[Manifest]] = {}
+    for each in found:
+        manifest = each.manifest
+        system = manifest.source.system_identifier
+        last = lines[system].last_segment(manifest)
+        status = _backup(each, proofs, wal_complete=last is not None)
+        backups.append(status)
+        if last is not None and status.usable:
+            groups.setdefault((system, last), []).append(manifest)
+    windows = [
+        _window(repository, codec, system, last, manifests, lines[system])
+        for (system, last), manifests in groups.items()
+    ]
+    windows.sort(key=lambda each: each.begins_at)
+    return backups, tuple(windows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The archive of one cluster, and its histories."""
+
+    archive: WalArchive
+    lineages: Mapping[int, Lineage]
+
+    def lineage(self, manifest: Manifest) -> Lineage | None:
+        """The line a recovery to the latest follows; None when it cannot be told."""
+        with_wal = {timeline for timeline, stands in self.archive.timelines.items() if stands.runs}
+        wal = manifest.wal
+        return choose_lineage(self.lineages.values(), with_wal, wal.timeline, wal.stop)
+
+    def last_segment(self, manifest: Manifest) -> Segment | None:
+        """The end of the contiguous archive behind this backup; None when it lacks WAL itself."""
+        lineage = self.lineage(manifest)
+        if lineage is None:
+            return None
+        first, needed = needed_segments(manifest)
+        last = self.archive.contiguous_end(first, lineage)
+        return last if last is not None and last.number >= needed.number else None
+
+
+def _window(
+    repository: Repository,
+    codec: Codec,
+    system: int,
+    last: Segment,
+    manifests: Sequence[Manifest],
+    line: _Line,
+) -> Window:
+    by_age = sorted(manifests, key=lambda each: each.finished)
+    oldest, newest = by_age[0], by_age[-1]
+    end: Evidence | None = None
+    problem = ""
+    try:
+        end = _evidence(repository, codec, system, newest, line)
+    except KbDrError as error:
+        problem = str(error)
+    return Window(
+        system_identifier=system,
+        timeline=last.timeline,
+        begins_at=oldest.finished,
+        begins_lsn=oldest.wal.stop,
+        end=end,
+        last_segment=last.name,
+        backups=tuple(each.id for each in by_age),
+        problem=problem,
+    )
+
+
+def _evidence(
+    repository: Repository, codec: Codec, system: int, manifest: Manifest, line: _Line
+) -> Evidence:
+    """The newest moment the archive behind a backup provably covers.
+
+    A commit's and a restore point's record bear the time they were made: whatever was committed
+    before stands before them. The backup covers at least what was committed when it began.
+    """
+    first, _ = needed_segments(manifest)
+    found = find_archived_end(
+        repository,
+        codec,
+        system_identifier=system,
+        archive=line.archive,
+        start=first,
+        lineage=line.lineage(manifest),
+    )
+    tip = found.tip
+    needed = max(manifest.wal.stop, manifest.fingerprint.lsn)
+    if tip.end < needed:
+        raise WalDamaged(
+            f"read WAL of {repository.name}: it ends at {tip.end}, before {needed}, which "
+            f"{manifest.id} needs"
+        )
+    moments = [(manifest.started, "start of a backup")]
+    if tip.last_commit is not None:
+        moments.append((tip.last_commit.at, "commit"))
+    if tip.restore_points:
+        moments.append((tip.restore_points[-1].at, "restore point"))
+    at, what = max(moments)
+    return Evidence(at, tip.end, tip.timeline, what)
+
+
+def _backup(stored: StoredManifest, proofs: Proofs, *, wal_complete: bool) -> BackupStatus:
+    manifest = stored.manifest
+    known = proofs.get(manifest.id, ())
+    return BackupStatus(
+        id=manifest.id,
+        digest=stored.digest,
+        finished=manifest.finished,
+        standing=standing(known, digest=stored.digest, copy=stored.copy)[0],
+        wal_complete=wal_complete,
+    )
+
+
+def _proven(copy: str, found: Sequence[StoredManifest], proofs: Proofs) -> tuple[ProvenBackup, ...]:
+    proven = []
+    for each in found:
+        manifest = each.manifest
+        state, proof = standing(proofs.get(manifest.id, ()), digest=each.digest, copy=copy)
+        if state is Standing.PROVEN and proof is not None:
+            proven.append(
+                ProvenBackup(
+                    id=manifest.id,
+                    digest=each.digest,
+                    finished=manifest.finished,
+                    proof_id=proof.id,
+                    proven_at=proof.finished,
+                    rto_seconds=proof.rto_seconds,
+                    phases=proof.phases,
+                )
+            )
+    return tuple(proven)
