@@ -1,0 +1,84 @@
+"""Documents are held against what they speak of: links, paths, verbs, keys."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from kb_dr.cli.app import _VERBS
+from kb_dr.domain import layout
+from kb_dr.domain.backup_id import BackupId
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)", document.read_text())
+    broken = [
+        target
+        for target in targets
+        if "://" not in target and not (document.parent / target).exists()
+    ]
+    assert broken == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_path_of_the_code_exists(document: Path) -> None:
+    named = re.findall(r"`((?:kb_dr|kb_dr_tests|scripts|docs)/[\w./-]*)`", document.read_text())
+    missing = [path for path in named if not (ROOT / path).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_verb_is_one_of_ours(document: Path) -> None:
+    text = document.read_text()
+    verbs = set(re.findall(r"kb-dr(?: --env-file \S+)? ([a-z]+)\b", text))
+    verbs -= {"and", "needs", "is", "itself", "runs", "would", "has"}
+    assert verbs <= set(_VERBS), verbs - set(_VERBS)
+
+
+def test_every_verb_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    missing = [
+        verb for verb in _VERBS if f"kb-dr {verb}" not in text and verb not in ("ui", "demo")
+    ]
+    assert missing == []
+    assert "make ui" in text
+    assert "make demo" in text
+
+
+def test_the_keys_are_the_documented_ones() -> None:
+    text = (ROOT / "docs" / "repository-format.md").read_text()
+    backup = BackupId.parse("kb-full-20261120-020000")
+    digest = "0" * 64
+    spelled = {
+        layout.MARKER: layout.MARKER,
+        "full/{stamp}/{attempt}/base.tar.zst.age.00000": layout.chunk_key(backup, "{attempt}", 0),
+        "full/{stamp}/{attempt}/configuration.tar.zst.age": layout.configuration_key(
+            backup, "{attempt}"
+        ),
+        "full/{stamp}/{attempt}/backup_manifest.zst": layout.postgres_manifest_key(
+            backup, "{attempt}"
+        ),
+        "full/{stamp}/manifest.json": layout.manifest_key(backup),
+        "wal/{system identifier}/{timeline}/{file}-{sha256}.zst.age": layout.wal_key(
+            7, "000000010000000000000003", digest
+        ),
+        "proofs/{backup id}/{copy}/{proof id}.json": layout.proof_key(
+            backup, "{copy}", "{proof id}"
+        ),
+        "failures/{backup id}/{attempt}.json": layout.failure_key(backup, "{attempt}"),
+    }
+    for documented, made in spelled.items():
+        assert f"`{documented}`" in text
+        filled = (
+            documented.replace("{stamp}", backup.stamp)
+            .replace("{backup id}", str(backup))
+            .replace("{system identifier}", "7")
+            .replace("{timeline}", "00000001")
+            .replace("{file}", "000000010000000000000003")
+            .replace("{sha256}", digest)
+        )
+        assert filled == made
