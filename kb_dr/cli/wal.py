@@ -1,8 +1,6 @@
 """`kb-dr wal audit|restore-command`; push and fetch are in wal_fast."""
 
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
@@ -10,6 +8,7 @@ from kb_dr import wiring
 from kb_dr.cli import wal_fast
 from kb_dr.cli.opened import COPIES, from_option, json_option, progress
 from kb_dr.cli.output import print_json, print_table
+from kb_dr.cli.program import program
 from kb_dr.domain.restore_command import restore_command
 from kb_dr.domain.wal_archive import WalProblemKind
 from kb_dr.errors import KeyMissing, PostgresError, WalDamaged, WalGap
@@ -180,14 +179,6 @@ def show_restore_command(
         if value is not None:
             words += [name, str(value)]
     click.echo(restore_command(words))
-
-
-def program() -> list[str]:
-    """How to start this very installation from anywhere."""
-    beside = Path(sys.executable).with_name("kb-dr")
-    if beside.is_file():
-        return [str(beside)]
-    return [sys.executable, "-P", "-m", "kb_dr.cli"]
 
 
 @command.command("push", context_settings={"ignore_unknown_options": True}, add_help_option=False)

@@ -1,0 +1,202 @@
+"""A cluster whose base backup and WAL outlived it, to recover from in many ways."""
+
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pyrage
+
+from kb_dr.adapters.age_codec import AgeCodec
+from kb_dr.adapters.clock import SystemClock
+from kb_dr.adapters.directory_repository import DirectoryRepository
+from kb_dr.adapters.postgres_programs import PostgresPrograms
+from kb_dr.adapters.unprivileged import end
+from kb_dr.cli.program import program
+from kb_dr.domain.lsn import Lsn
+from kb_dr.operations.initialise import init_repository
+from kb_dr_tests.postgres_servers import START_SECONDS, RunningCluster
+
+ROWS = 3
+
+
+@dataclass(frozen=True)
+class WalStore:
+    """A repository in a directory, and the settings file that names it."""
+
+    directory: Path
+    public: str
+    secret: str
+
+    @classmethod
+    def make(cls, directory: Path) -> "WalStore":
+        """Make an empty repository with a key of its own."""
+        directory.mkdir(parents=True)
+        identity = pyrage.x25519.Identity.generate()
+        store = cls(directory, str(identity.to_public()), str(identity))
+        store.repository.create()
+        init_repository(store.repository, SystemClock(), service="kb", org="default")
+        store.configure()
+        return store
+
+    def copied(self, directory: Path) -> "WalStore":
+        """The same content in another place, to be damaged there."""
+        shutil.copytree(self.directory, directory)
+        store = WalStore(directory, self.public, self.secret)
+        store.configure()
+        return store
+
+    def configure(self, **settings: str) -> Path:
+        """Write the settings file; return its path."""
+        identities = self.directory / "identities"
+        identities.write_text(self.secret + "\n")
+        lines = {
+            "KB_DR_REPOSITORY_URL": str(self.directory / "repository"),
+            "KB_DR_AGE_RECIPIENTS": self.public,
+            "KB_DR_AGE_IDENTITY_FILE": str(identities),
+            "KB_DR_STATE_DIR": str(self.directory / "state"),
+            **settings,
+        }
+        self.env_file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
+        return self.env_file
+
+    @property
+    def env_file(self) -> Path:
+        return self.directory / "kb_dr.env"
+
+    @property
+    def repository(self) -> DirectoryRepository:
+        return DirectoryRepository(self.directory / "repository", "primary")
+
+    @property
+    def codec(self) -> AgeCodec:
+        return AgeCodec([self.public], [self.secret])
+
+    def words(self, *words: str) -> list[str]:
+        """How to run this store's kb-dr."""
+        return [*program(), "--env-file", str(self.env_file), *words]
+
+    @property
+    def archive_command(self) -> str:
+        """The shell line that pushes into it."""
+        return " ".join(self.words("wal", "push")) + ' "%p"'
+
+    def stored(self, name: str) -> Path:
+        """The one object of a WAL file."""
+        (found,) = self.directory.rglob(f"{name}-*")
+        return found
+
+
+@dataclass(frozen=True)
+class ArchivedCluster:
+    """What is left of a lost cluster: a base backup, and its WAL in a store."""
+
+    programs: PostgresPrograms
+    base: Path
+    store: WalStore
+    system_identifier: int
+    segments: tuple[str, ...]
+    """The segments that end with the first, second and third row."""
+    end: Lsn
+    """The end of WAL."""
+    segment_bytes: int
+
+
+def archived_cluster(
+    programs: PostgresPrograms, directory: Path, *, segment_mib: int
+) -> ArchivedCluster:
+    """Make a cluster, back it up, add three rows in a segment each, and lose it."""
+    store = WalStore.make(directory / "store")
+    data = directory / "source" / "data"
+    data.parent.mkdir(parents=True)
+    data.mkdir(mode=0o700)
+    programs.unprivileged.give(data)
+    programs.run(
+        "initdb",
+        *("-D", data, "-U", "postgres", "-A", "trust", "--locale=C.UTF-8", "--no-sync"),
+        f"--wal-segsize={segment_mib}",
+    )
+    sizes = {"min_wal_size": f"{4 * segment_mib}MB", "max_wal_size": f"{8 * segment_mib}MB"}
+    with RunningCluster(
+        programs, directory / "source", archive_command=store.archive_command, settings=sizes
+    ) as source:
+        source.query("create table kept (n int)")
+        base = directory / "base"
+        programs.run(
+            "pg_basebackup",
+            *("-D", base, "-X", "none", "-c", "fast", "--no-sync", "-d", source.conninfo()),
+        )
+        segments = []
+        for number in range(1, ROWS + 1):
+            source.query(f"insert into kept values ({number})")
+            segments.append(source.archive_everything())
+        at = source.value("select pg_current_wal_lsn()")
+        identifier = source.system_identifier
+        source.lose()
+    size = segment_mib * 1024 * 1024
+    return ArchivedCluster(
+        programs,
+        base,
+        store,
+        identifier,
+        tuple(segments),
+        Lsn(Lsn.parse(at) // size * size),
+        size,
+    )
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """How a recovery ended."""
+
+    rows: tuple[int, ...] | None
+    """What was in the table, when the cluster opened; None when recovery was aborted."""
+    log: str
+
+    @property
+    def opened(self) -> bool:
+        """Whether the cluster opened for writing."""
+        return self.rows is not None
+
+
+def recover(
+    archived: ArchivedCluster, directory: Path, restore_command: str, **settings: str
+) -> Recovered:
+    """Recover the base backup with this command, and see whether the cluster opens."""
+    data = directory / "data"
+    shutil.copytree(archived.base, data)
+    data.chmod(0o700)
+    (data / "recovery.signal").touch()
+    recovery = {
+        "restore_command": restore_command,
+        "archive_mode": "off",
+        # So that it takes connections only once it has opened.
+        "hot_standby": "off",
+        **settings,
+    }
+    cluster = RunningCluster(archived.programs, directory, settings=recovery)
+    cluster.configure()
+    with cluster.log.open("ab") as log:
+        process = archived.programs.unprivileged.start(
+            [archived.programs.path("postgres"), "-D", data],
+            env=archived.programs.environment(),
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while process.poll() is None:
+            assert time.monotonic() < deadline, cluster.log.read_text()
+            try:
+                rows = cluster.query("select n from kept order by n")
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+            else:
+                return Recovered(tuple(row[0] for row in rows), cluster.log.read_text())
+        return Recovered(None, cluster.log.read_text())
+    finally:
+        process.send_signal(signal.SIGQUIT)
+        end(process, seconds=START_SECONDS)
+        cluster.close()
