@@ -6,6 +6,9 @@ import pytest
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
+from kb_dr_tests.store_fixtures import ceph_store, moto_store, rclone_store
+
+__all__ = ["ceph_store", "moto_store", "rclone_store"]  # fixtures for all
 
 _FOLDERS = ("unit", "contracts", "integration", "faults", "end_to_end")
 

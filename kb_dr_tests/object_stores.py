@@ -121,7 +121,10 @@ class ProgramStore(RunningStore):
 
     def start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._program = self._started() if self.port else on_a_free_port(self, self._started)
+        if self.port:
+            self._program = on_the_same_port(self._started)
+        else:
+            self._program = on_a_free_port(self, self._started)
 
     def stop(self) -> None:
         if self._program is not None:
@@ -243,6 +246,18 @@ def on_a_free_port(store: RunningStore, start: Callable[[], T]) -> T:
             if attempt + 1 == PORTS_TRIED:
                 raise
     raise AssertionError("unreachable")
+
+
+def on_the_same_port(start: Callable[[], T]) -> T:
+    """What ``start`` returns; a stranger's connection may hold that port for a while."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return start()
+        except StoreDidNotStart:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def free_port() -> int:

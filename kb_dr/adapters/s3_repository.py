@@ -1,6 +1,7 @@
 """A repository on S3, or on a store that speaks its protocol."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -28,6 +29,9 @@ from kb_dr.errors import (
 if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import S3Config, S3Credential, S3CredentialProvider
+
+_MOMENTS_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0)
+"""AWS shows a new object at once; rclone's server may not while others write the same key."""
 
 _PAGE = 1000
 """Keys of one answer, the most S3 gives."""
@@ -73,11 +77,7 @@ class S3Repository:
             self._require_same(stored, body, there)
             return stored
         e_tag = self._create(key, body)
-        there = self._head(key)
-        if there is None:
-            raise RepositoryUnavailable(
-                f"put {self._where(key)}: nothing is there right after it was stored"
-            )
+        there = self._head_of_stored(key)
         if e_tag is None:
             self._require_same(stored, body, there)
         elif not self._holds(stored, body, there):
@@ -191,6 +191,16 @@ class S3Repository:
         if answer.is_404 and not answer.bucket_is_missing:
             return None
         raise answer.error(f"look at {self._where(key)}")
+
+    def _head_of_stored(self, key: str) -> "ObjectMeta":
+        """What stands under a key that was just written; a store may take a moment to show it."""
+        for pause in _MOMENTS_SECONDS:
+            if (there := self._head(key)) is not None:
+                return there
+            time.sleep(pause)
+        raise RepositoryUnavailable(
+            f"put {self._where(key)}: nothing is there right after it was stored"
+        )
 
     def _holds(self, stored: StoredObject, body: bytes, there: "ObjectMeta") -> bool:
         """True if what stands there is ``body``, by the store's own digest or by reading it."""
