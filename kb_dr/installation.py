@@ -17,6 +17,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, standing
+from kb_dr.domain.status import Status
 from kb_dr.errors import KbDrError, NoUsableBackup, RepositoryUnavailable
 from kb_dr.operations import catalog as catalogs
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
@@ -302,6 +303,20 @@ class Installation:
     def overview(self, copy: str) -> tuple[BackupOverview, ...]:
         """The backups of one copy, with the standing of every copy."""
         return tuple(self._line(entry, copy) for entry in self.catalog(copy))
+
+    def status(self) -> Status:
+        """Can we recover now: each copy, the objectives, what a disaster would cost."""
+        from kb_dr.operations.status import take_status
+
+        return take_status(
+            [self.repository(copy) for copy in self.copies],
+            self.codec,
+            self.clock,
+            self.settings.objectives,
+            service=self.settings.service,
+            org=self.settings.org,
+            source=self.source,
+        )
 
     def diagnose(self) -> tuple[Finding, ...]:
         """Every setting and dependency, tested."""

@@ -74,6 +74,24 @@ def base_backup_program(settings: Settings) -> "BaseBackupProgram":
     return PgBaseBackup(programs, settings.source)
 
 
+def host(settings: Settings) -> "PostgresHost":
+    """PostgreSQL's programs on this machine."""
+    from kb_dr.adapters.postgres_host import LocalPostgresHost
+
+    return LocalPostgresHost(
+        settings.postgres_bin_dirs,
+        unprivileged=_unprivileged(settings),
+        users=(settings.source.user,),
+    )
+
+
+def scratch(settings: Settings) -> "ScratchSpace":
+    """Where proofs restore to."""
+    from kb_dr.adapters.scratch_space import LocalScratchSpace
+
+    return LocalScratchSpace(settings.scratch_dir, _unprivileged(settings))
+
+
 def _unprivileged(settings: Settings) -> "Unprivileged":
     from kb_dr.adapters.unprivileged import Unprivileged
 

@@ -24,7 +24,14 @@ def print_table(
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
-    table = Table(title=title, caption=caption or None, title_justify="left", pad_edge=False)
+    table = Table(
+        title=title,
+        caption=caption or None,
+        title_justify="left",
+        caption_justify="left",
+        pad_edge=False,
+        show_header=any(columns),
+    )
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
@@ -68,3 +75,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1f}"
     return str(value)
+
+
+def say(text: str) -> None:
+    """One line on stdout."""
+    click.echo(text)

@@ -34,8 +34,7 @@ def test_every_path_of_the_code_exists(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_verb_is_one_of_ours(document: Path) -> None:
     text = document.read_text()
-    verbs = set(re.findall(r"kb-dr(?: --env-file \S+)? ([a-z]+)\b", text))
-    verbs -= {"and", "needs", "is", "itself", "runs", "would", "has"}
+    verbs = set(re.findall(r"(?:`|^|')kb-dr(?: --env-file \S+)? ([a-z]+)\b", text, re.MULTILINE))
     assert verbs <= set(_VERBS), verbs - set(_VERBS)
 
 

@@ -1,0 +1,68 @@
+"""`kb-dr verify ID|latest`: restore into scratch, look, and leave a proof."""
+
+import click
+
+from kb_dr.cli.opened import from_option, installation, json_option, parse_backup_id, progress
+from kb_dr.cli.output import moment, print_json, print_table, size
+from kb_dr.domain.proof import Proof, Verdict
+from kb_dr.errors import NotProven, ProofFailed
+
+
+@click.command("verify")
+@click.argument("wanted", metavar="ID|latest", default="latest")
+@from_option(None)
+@json_option
+def command(wanted: str, copy: str | None, as_json: bool) -> None:
+    """Restore a backup from one copy (default: offsite, where there is one) and prove it.
+
+    Exits 0 only for PROVEN; 61 for FAILED, 62 for NOT_PROVEN. The scratch server is always gone
+    afterwards; the proof is kept in the repository.
+    """
+    opened = installation()
+    backup = None if wanted == "latest" else parse_backup_id(wanted)
+    proof = opened.verify(backup, copy or opened.copies[-1], progress())
+    if as_json:
+        print_json(proof)
+    else:
+        print_proof(proof)
+    if proof.verdict is Verdict.FAILED:
+        raise ProofFailed(
+            f"verify {proof.backup_id} from {proof.copy}: FAILED: {proof.reason}",
+            hint="This copy cannot be relied on. Verify the other one, and take a full backup now.",
+        )
+    if proof.verdict is Verdict.NOT_PROVEN:
+        raise NotProven(
+            f"verify {proof.backup_id} from {proof.copy}: NOT_PROVEN: {proof.reason}",
+            hint="It says neither good nor bad of the backup. Mend what was missing; run it again.",
+        )
+
+
+def print_proof(proof: Proof) -> None:
+    """A proof as three tables."""
+    reach = proof.reach
+    print_table(
+        f"{proof.verdict}: {proof.backup_id} from {proof.copy}",
+        ("", ""),
+        (
+            ("why", proof.reason),
+            ("read from", f"{proof.copy} ({proof.url})"),
+            ("manifest", f"sha256 {proof.manifest_digest or 'unreadable'}"),
+            ("reached", f"{reach.reached_lsn} on timeline {reach.reached_timeline}"
+             if reach else "not known"),
+            ("expected", f"{reach.expected_lsn} on timeline {reach.expected_timeline}"
+             if reach else "not known"),
+            ("newest commit", moment(reach.newest_commit) if reach else "-"),
+            ("restore took", f"{proof.rto_seconds:.1f} s"),
+            ("proof", proof.id),
+        ),
+    )  # fmt: skip
+    print_table(
+        "Checks",
+        ("check", "outcome", "seen"),
+        ((check.name, check.outcome, check.seen) for check in proof.checks),
+    )
+    print_table(
+        "Phases",
+        ("phase", "seconds", "bytes"),
+        ((phase.name, f"{phase.seconds:.2f}", size(phase.size_bytes)) for phase in proof.phases),
+    )
