@@ -1,0 +1,49 @@
+"""The whole Dagster surface, listed by hand: the page to read first.
+
+Backups are partitions: `postgres/backup` -> `postgres/offsite_copy` -> `postgres/restore_proof`.
+Whether one can be relied on is said by the check `restore_proven`, read from the repositories.
+"""
+
+import dagster as dg
+
+from kb_dr.defs import reaper
+from kb_dr.defs.postgres import assets, checks, jobs, schedules, sensors
+from kb_dr.defs.resources import InstallationDoor, ScheduleTimes, schedule_times
+
+
+def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Definitions:
+    """Everything, for one installation."""
+    return dg.Definitions(
+        assets=[
+            assets.backup,
+            assets.offsite_copy,
+            assets.restore_proof,
+            assets.wal_archive,
+            assets.offsite_wal,
+        ],
+        asset_checks=[
+            checks.restore_proven,
+            checks.every_chunk_is_stored,
+            checks.wal_archive_has_no_gap,
+        ],
+        jobs=[
+            jobs.back_up_now,
+            jobs.backup_job,
+            jobs.offsite_copy_job,
+            jobs.verify_job,
+            jobs.wal_job,
+            jobs.wal_audit_job,
+        ],
+        schedules=schedules.make_schedules(times),
+        sensors=[
+            sensors.backups_asked_for,
+            sensors.new_backups_go_offsite,
+            sensors.pages_follow_the_repository,
+            reaper.reaper,
+        ],
+        resources={"door": door},
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions(InstallationDoor(), schedule_times())

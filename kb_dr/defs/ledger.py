@@ -1,0 +1,155 @@
+"""What Dagster believes at present, and how it is told otherwise.
+
+Everything that leans on the preview interface of partitioned checks stands in this file.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import dagster as dg
+
+# The one name Dagster does not export: an evaluation reported from outside a run has to say
+# which materialisation it speaks of, or the page shows it for whatever is newest.
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData as Target,
+)
+
+from kb_dr.defs.metadata import Metadata
+
+DATA_VERSION_TAG = "dagster/data_version"
+PARTITION_TAG = "dagster/partition"
+
+UNDER_WAY = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The newest materialisation of one partition."""
+
+    storage_id: int
+    run_id: str
+    timestamp: float
+    data_version: str | None
+    texts: dict[str, str]
+    """Its metadata that is text."""
+
+
+def newest(instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str) -> Recorded | None:
+    """The newest materialisation of one partition; None when there was none."""
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition]), limit=1
+    ).records
+    if not records:
+        return None
+    event = records[0].asset_materialization
+    if event is None:
+        return None
+    return Recorded(
+        storage_id=records[0].storage_id,
+        run_id=records[0].run_id,
+        timestamp=records[0].timestamp,
+        data_version=(event.tags or {}).get(DATA_VERSION_TAG),
+        texts={
+            name: value.value
+            for name, value in event.metadata.items()
+            if isinstance(value, dg.TextMetadataValue) and value.value is not None
+        },
+    )
+
+
+def shown(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dict[str, bool]:
+    """Partition to what the page shows for it now: True green, False red.
+
+    Partitions whose check speaks of an older materialisation are left out: the page shows them
+    as not evaluated.
+    """
+    found: dict[str, bool] = {}
+    for info in instance.event_log_storage.get_asset_check_partition_info([check]):
+        current = (
+            info.latest_target_materialization_storage_id == info.latest_materialization_storage_id
+        )
+        if info.partition_key is None or not current:
+            continue
+        status = info.latest_execution_status.value
+        if status in ("SUCCEEDED", "FAILED"):
+            found[info.partition_key] = status == "SUCCEEDED"
+    return found
+
+
+def record_materialisation(
+    instance: dg.DagsterInstance,
+    asset: dg.AssetKey,
+    partition: str,
+    *,
+    data_version: str,
+    metadata: Metadata,
+) -> None:
+    """Say that something exists which no run of this Dagster made."""
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            asset_key=asset,
+            partition=partition,
+            metadata=metadata,
+            tags={DATA_VERSION_TAG: data_version},
+            description="Found in the repository",
+        )
+    )
+
+
+def record_check(
+    instance: dg.DagsterInstance,
+    check: dg.AssetCheckKey,
+    partition: str,
+    *,
+    passed: bool,
+    description: str,
+    metadata: Metadata,
+) -> None:
+    """Show a check's result on exactly the newest materialisation of its partition."""
+    at = newest(instance, check.asset_key, partition)
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=check.asset_key,
+            check_name=check.name,
+            passed=passed,
+            partition=partition,
+            description=description,
+            metadata=metadata,
+            target_materialization_data=(
+                Target(storage_id=at.storage_id, run_id=at.run_id, timestamp=at.timestamp)
+                if at
+                else None
+            ),
+        )
+    )
+
+
+def partitions_under_way(instance: dg.DagsterInstance, jobs: Iterable[str] = ()) -> set[str]:
+    """Partitions that a run is queued or running for, of these jobs or of any."""
+    wanted = set(jobs)
+    runs = instance.get_runs(dg.RunsFilter(statuses=list(UNDER_WAY)))
+    return {
+        run.tags[PARTITION_TAG]
+        for run in runs
+        if PARTITION_TAG in run.tags and (not wanted or run.job_name in wanted)
+    }
+
+
+def is_under_way(instance: dg.DagsterInstance, job: str) -> bool:
+    """Whether a run of this job is queued or running."""
+    return bool(instance.get_runs(dg.RunsFilter(job_name=job, statuses=list(UNDER_WAY)), limit=1))
+
+
+def last_sign_of_life(instance: dg.DagsterInstance, run_id: str) -> datetime | None:
+    """When a run last wrote an event; None when it never did."""
+    records = instance.get_records_for_run(run_id, limit=1, ascending=False).records
+    if not records:
+        return None
+    return datetime.fromtimestamp(records[0].timestamp).astimezone()

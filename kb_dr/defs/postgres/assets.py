@@ -1,0 +1,197 @@
+"""PostgreSQL assets: what must exist for the cluster to be recoverable."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from kb_dr.adapters.log_progress import LogProgress
+from kb_dr.defs.failures import reported_failures
+from kb_dr.defs.heartbeat import signs_of_life
+from kb_dr.defs.metadata import backup_metadata, copy_metadata, proof_metadata, table
+from kb_dr.defs.partitions import postgres_backups
+from kb_dr.defs.postgres import keys
+from kb_dr.defs.postgres.judgement import copy_that_counts
+from kb_dr.defs.postgres.report import report_standing
+from kb_dr.defs.resources import InstallationDoor
+from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.proof import Verdict
+from kb_dr.errors import ConfigurationError, WalGap
+
+GROUP = "postgres"
+
+RETRIES = dg.RetryPolicy(
+    max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+"""Takes effect only for errors that say a retry can help."""
+
+
+class ProofConfig(dg.Config):
+    """Which copy a proof reads."""
+
+    copy_read: str = ""
+    """`primary` or `offsite`; empty means offsite wherever there is one."""
+
+
+@contextmanager
+def at_work(context: dg.AssetExecutionContext) -> Iterator[LogProgress]:
+    """A step that shows progress and signs of life, and fails with what our errors know."""
+    say = context.log.info
+    progress = LogProgress(say)
+    with reported_failures(), signs_of_life(say):
+        try:
+            yield progress
+        finally:
+            progress.end()
+
+
+@dg.asset(
+    key=keys.BACKUP,
+    partitions_def=postgres_backups,
+    group_name=GROUP,
+    kinds={"postgres", "s3"},
+    pool="postgres_source",
+    retry_policy=RETRIES,
+)
+def backup(
+    context: dg.AssetExecutionContext, door: dg.ResourceParam[InstallationDoor]
+) -> dg.MaterializeResult[None]:
+    """One restorable copy of the whole cluster.
+
+    Materialized means that its manifest is in a repository; `kb-dr list` shows the same set.
+    Whether it restores is another question: see its check `restore_proven`.
+    """
+    with at_work(context) as progress:
+        stored = door.open().back_up(BackupId.parse(context.partition_key), progress)
+    return dg.MaterializeResult(
+        metadata=backup_metadata(stored), data_version=dg.DataVersion(stored.digest)
+    )
+
+
+@dg.asset(
+    key=keys.OFFSITE_COPY,
+    deps=[keys.BACKUP],
+    partitions_def=postgres_backups,
+    group_name=GROUP,
+    kinds={"s3"},
+    pool="offsite_copy",
+    retry_policy=RETRIES,
+)
+def offsite_copy(
+    context: dg.AssetExecutionContext, door: dg.ResourceParam[InstallationDoor]
+) -> dg.MaterializeResult[None]:
+    """The same backup, and the WAL it needs, in the offsite repository.
+
+    Materialized means that the same manifest stands there, after everything it names was compared
+    from both ends.
+    """
+    with at_work(context) as progress:
+        copied = door.open().copy_offsite(BackupId.parse(context.partition_key), progress)
+    return dg.MaterializeResult(
+        metadata=copy_metadata(copied), data_version=dg.DataVersion(copied.digest)
+    )
+
+
+@dg.asset(
+    key=keys.RESTORE_PROOF,
+    deps=[keys.OFFSITE_COPY],
+    partitions_def=postgres_backups,
+    group_name=GROUP,
+    kinds={"postgres"},
+    pool="scratch",
+)
+def restore_proof(
+    context: dg.AssetExecutionContext,
+    config: ProofConfig,
+    door: dg.ResourceParam[InstallationDoor],
+) -> dg.MaterializeResult[None]:
+    """A copy of the backup, restored into a scratch server, looked at and timed.
+
+    Materialized means that a proof with the verdict in its metadata is in the repository. Any
+    other verdict than PROVEN fails the run.
+    """
+    with at_work(context) as progress:
+        installation = door.open()
+        copy = config.copy_read or copy_that_counts(installation)
+        if copy not in installation.copies:
+            raise ConfigurationError(f"read copy {copy!r}: expected {installation.copies}")
+        proof = installation.verify(BackupId.parse(context.partition_key), copy, progress)
+        if proof.verdict is not Verdict.PROVEN:
+            # The check of this run will be skipped; the page must not wait for the next sync.
+            report_standing(context.instance, installation, context.partition_key)
+    if proof.verdict is not Verdict.PROVEN:
+        raise dg.Failure(
+            description=f"{proof.verdict}: {proof.reason}",
+            metadata=proof_metadata(proof),
+            allow_retries=False,
+        )
+    return dg.MaterializeResult(
+        metadata=proof_metadata(proof), data_version=dg.DataVersion(proof.id)
+    )
+
+
+@dg.observable_source_asset(key=keys.WAL_ARCHIVE, group_name=GROUP)
+def wal_archive(
+    context: dg.AssetExecutionContext, door: dg.ResourceParam[InstallationDoor]
+) -> dg.ObserveResult:
+    """The WAL that PostgreSQL archives by itself: looked at every minute, made by no run."""
+    with at_work(context):
+        audits = door.open().audit_wal("primary")
+    runs = [
+        (a.system_identifier, f"{timeline:08X}", run.first.name, run.last.name, run.segments)
+        for a in audits
+        for timeline, each in sorted(a.archive.timelines.items())
+        for run in each.runs
+    ]
+    newest = max((run[3] for run in runs), default="none")
+    return dg.ObserveResult(
+        data_version=dg.DataVersion(newest),
+        metadata={
+            "newest_segment": dg.MetadataValue.text(newest),
+            "segments": dg.MetadataValue.int(sum(run[4] for run in runs)),
+            "problems": dg.MetadataValue.int(
+                sum(len(a.archive.problems) + a.archive.more_problems for a in audits)
+            ),
+            "runs": table(("cluster", "timeline", "first", "last", "segments"), runs),
+        },
+    )
+
+
+@dg.asset(
+    key=keys.OFFSITE_WAL,
+    deps=[keys.WAL_ARCHIVE],
+    group_name=GROUP,
+    kinds={"s3"},
+    pool="offsite_wal",
+    output_required=False,
+)
+def offsite_wal(
+    context: dg.AssetExecutionContext, door: dg.ResourceParam[InstallationDoor]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """WAL newer than the last copied backup, brought offsite as it is archived.
+
+    Nothing is materialized when no offsite repository is configured, or nothing was to be copied.
+    """
+    with at_work(context) as progress:
+        installation = door.open()
+        if "offsite" not in installation.copies:
+            context.log.info("no offsite repository is configured")
+            return
+        copies = installation.copy_wal(progress)
+        problems = [problem for copy in copies for problem in copy.problems]
+        if problems:
+            raise WalGap(
+                f"copy WAL offsite: {len(problems)} files could not be copied: {problems[0]}",
+                hint="`kb-dr wal audit` says more of the primary archive.",
+            )
+    copied = sum(copy.copied for copy in copies)
+    if copied:
+        yield dg.MaterializeResult(
+            metadata={
+                "copied_files": dg.MetadataValue.int(copied),
+                "copied_bytes": dg.MetadataValue.int(sum(c.copied_bytes for c in copies)),
+                "newest_segment": dg.MetadataValue.text(
+                    max((copy.newest or "" for copy in copies), default="") or "none"
+                ),
+            }
+        )

@@ -1,0 +1,114 @@
+"""PostgreSQL checks: each is a sentence that is true when it is green."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from kb_dr.adapters.log_progress import LogProgress
+from kb_dr.defs import ledger
+from kb_dr.defs.failures import reported_failures
+from kb_dr.defs.heartbeat import signs_of_life
+from kb_dr.defs.metadata import table
+from kb_dr.defs.partitions import postgres_backups
+from kb_dr.defs.postgres import keys
+from kb_dr.defs.postgres.judgement import judge_now
+from kb_dr.defs.postgres.report import judgement_metadata
+from kb_dr.defs.resources import InstallationDoor
+from kb_dr.domain.backup_id import BackupId
+
+
+@dg.multi_asset_check(
+    name="restore_proven",
+    can_subset=True,
+    specs=[
+        dg.AssetCheckSpec(
+            "restore_proven",
+            asset=keys.BACKUP,
+            partitions_def=postgres_backups,
+            additional_deps=[keys.RESTORE_PROOF],
+            description="The newest conclusive proof of this very manifest, read from the copy "
+            "that counts, is PROVEN, and no copy is known to be bad. Not evaluated: nobody tried.",
+        )
+    ],
+)
+def restore_proven(
+    context: dg.AssetCheckExecutionContext, door: dg.ResourceParam[InstallationDoor]
+) -> Iterator[dg.AssetCheckResult]:
+    """Read from the repositories: what Dagster remembers of earlier runs is no evidence."""
+    backup = context.partition_key
+    with reported_failures():
+        judgement = judge_now(door.open(), backup)
+    at = ledger.newest(context.instance, keys.BACKUP, backup)
+    if judgement.passed is None:
+        context.log.info(f"not evaluated: {judgement.reason}")
+        return
+    if judgement.passed and (at is None or at.data_version != judgement.digest):
+        context.log.warning("not evaluated: this page shows another manifest than was proven")
+        return
+    yield dg.AssetCheckResult(
+        asset_key=keys.BACKUP,
+        check_name="restore_proven",
+        passed=judgement.passed,
+        description=judgement.reason,
+        metadata=judgement_metadata(judgement),
+    )
+
+
+@dg.asset_check(
+    asset=keys.BACKUP,
+    name="every_chunk_is_stored",
+    partitions_def=postgres_backups,
+)
+def every_chunk_is_stored(
+    context: dg.AssetCheckExecutionContext, door: dg.ResourceParam[InstallationDoor]
+) -> dg.AssetCheckResult:
+    """Each object the manifest names, and all WAL it needs, stands with the size recorded.
+
+    Bytes are not read here (`kb-dr validate --deep` reads them); a proof reads them all.
+    """
+    backup = BackupId.parse(context.partition_key)
+    with reported_failures(), signs_of_life(context.log.info):
+        found = door.open().validate(
+            backup, "primary", deep=False, progress=LogProgress(context.log.info)
+        )
+    bad = [finding for finding in found.findings if not finding.good]
+    return dg.AssetCheckResult(
+        passed=found.sound,
+        description=f"{found.objects} objects looked at, {len(bad)} findings",
+        metadata={
+            "manifest_digest": dg.MetadataValue.text(found.digest),
+            "copy": dg.MetadataValue.text(found.copy),
+            "objects": dg.MetadataValue.int(found.objects),
+            "size_bytes": dg.MetadataValue.int(found.size_bytes),
+            "findings": table(
+                ("subject", "outcome", "seen", "hint"),
+                ((f.subject, f.outcome, f.seen, f.hint) for f in bad),
+            ),
+        },
+    )
+
+
+@dg.asset_check(asset=keys.WAL_ARCHIVE, name="wal_archive_has_no_gap")
+def wal_archive_has_no_gap(
+    context: dg.AssetCheckExecutionContext, door: dg.ResourceParam[InstallationDoor]
+) -> dg.AssetCheckResult:
+    """WAL stands, and each timeline is whole: no gap, no foreign, empty or doubled segment.
+
+    An archive with nothing in it is red: there is nothing to recover with.
+    """
+    with reported_failures(), signs_of_life(context.log.info):
+        audits = door.open().audit_wal("primary")
+    problems = [problem for audit in audits for problem in audit.archive.problems]
+    more = sum(audit.archive.more_problems for audit in audits)
+    return dg.AssetCheckResult(
+        passed=bool(audits) and all(audit.passed for audit in audits),
+        description=f"{len(problems) + more} problems in the archives of {len(audits)} clusters",
+        metadata={
+            "segments": dg.MetadataValue.int(sum(a.archive.segments for a in audits)),
+            "problems": dg.MetadataValue.int(len(problems) + more),
+            "named": table(
+                ("kind", "timeline", "name", "detail"),
+                ((p.kind, f"{p.timeline:08X}", p.name, p.detail) for p in problems),
+            ),
+        },
+    )

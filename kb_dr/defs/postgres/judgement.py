@@ -1,0 +1,100 @@
+"""What the repositories say of one backup: the only source of `restore_proven`."""
+
+from dataclasses import dataclass
+
+from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.proof import Proof, Standing, standing
+from kb_dr.installation import Installation
+from kb_dr.operations.catalog import CatalogEntry, Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether one backup is proven to restore, by what stands in the repositories now."""
+
+    digest: str | None
+    """Of the manifest; None when no copy's can be read, or two copies differ."""
+    passed: bool | None
+    """None: nobody knows yet, which is neither green nor red."""
+    reason: str
+    standings: dict[str, tuple[Standing, Proof | None]]
+    """Copy to its standing; only copies that hold the backup are named."""
+    decisive: Proof | None = None
+    """The proof that speaks for ``passed``."""
+    proof_ids: frozenset[str] = frozenset()
+    """Every proof of this backup that stands, conclusive or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """The catalogs of all copies at one moment, by backup id."""
+
+    entries: dict[str, dict[str, CatalogEntry]]
+    """Backup id to copy to what stands there."""
+
+    def readable(self, backup: str, copy: str) -> StoredManifest | None:
+        """The backup's manifest in one copy."""
+        entry = self.entries.get(backup, {}).get(copy)
+        return entry if isinstance(entry, StoredManifest) else None
+
+    def any_readable(self, backup: str) -> StoredManifest | None:
+        """The backup's manifest in the first copy that has it."""
+        entries = self.entries.get(backup, {}).values()
+        return next((entry for entry in entries if isinstance(entry, StoredManifest)), None)
+
+
+def load_holdings(installation: Installation) -> Holdings:
+    """Read every catalog. One that cannot be read raises: half the truth is none."""
+    entries: dict[str, dict[str, CatalogEntry]] = {}
+    for copy in installation.copies:
+        for entry in installation.catalog(copy):
+            if isinstance(entry, Unreadable):
+                name = f"{installation.settings.service}-{entry.kind}-{entry.stamp}"
+            else:
+                name = entry.manifest.id
+            entries.setdefault(name, {})[copy] = entry
+    return Holdings(entries)
+
+
+def copy_that_counts(installation: Installation) -> str:
+    """A proof has to read this copy: the offsite one wherever there is one."""
+    return installation.copies[-1]
+
+
+def judge(installation: Installation, holdings: Holdings, backup: str) -> Judgement:
+    """Where a backup stands.
+
+    Red when any copy is bad; green when the copy that counts is proven, by a proof of the very
+    manifest that stands there; else unknown.
+    """
+    held = holdings.entries.get(backup, {})
+    damaged = [entry for entry in held.values() if isinstance(entry, Unreadable)]
+    if damaged:
+        return Judgement(None, False, f"{damaged[0].copy}: {damaged[0].why}", {})
+    found = {copy: entry for copy, entry in held.items() if isinstance(entry, StoredManifest)}
+    digests = {entry.digest for entry in found.values()}
+    if len(digests) > 1:
+        return Judgement(None, False, "the copies hold different manifests under this id", {})
+    if not found:
+        return Judgement(None, None, "no copy holds this backup", {})
+    digest = digests.pop()
+    proofs = installation.proofs(BackupId.parse(backup))
+    standings = {copy: standing(proofs, digest=digest, copy=copy) for copy in found}
+    ids = frozenset(proof.id for proof in proofs)
+    for copy, (state, proof) in standings.items():
+        if state is Standing.FAILED:
+            why = proof.reason if proof else "it failed"
+            reason = f"the {copy} copy failed: {why}"
+            return Judgement(digest, False, reason, standings, proof, ids)
+    counts = copy_that_counts(installation)
+    state, proof = standings.get(counts, (Standing.UNPROVEN, None))
+    if state is Standing.PROVEN:
+        reason = f"proven to restore from the {counts} copy"
+        return Judgement(digest, True, reason, standings, proof, ids)
+    return Judgement(digest, None, f"no proof of the {counts} copy yet", standings, None, ids)
+
+
+def judge_now(installation: Installation, backup: str) -> Judgement:
+    """As judge(), reading the catalogs first."""
+    return judge(installation, load_holdings(installation), backup)

@@ -1,0 +1,147 @@
+"""Bring what Dagster shows of one backup in line with what the repositories say."""
+
+import dagster as dg
+
+from kb_dr.defs import ledger
+from kb_dr.defs.metadata import Metadata, backup_metadata, proof_metadata, standing_metadata
+from kb_dr.defs.postgres import keys
+from kb_dr.defs.postgres.judgement import Holdings, Judgement, judge, judge_now
+from kb_dr.installation import Installation
+
+
+def judgement_metadata(judgement: Judgement) -> Metadata:
+    """Why the check is what it is."""
+    found: Metadata = {
+        "manifest_digest": dg.MetadataValue.text(judgement.digest or "not known"),
+        "reason": dg.MetadataValue.text(judgement.reason),
+        "copies": standing_metadata(judgement.standings),
+    }
+    if judgement.decisive is not None:
+        found["proof_id"] = dg.MetadataValue.text(judgement.decisive.id)
+        found["rto_seconds"] = dg.MetadataValue.float(judgement.decisive.rto_seconds)
+    return found
+
+
+def report_standing(instance: dg.DagsterInstance, installation: Installation, backup: str) -> bool:
+    """Show where one backup stands; whether anything had to be changed."""
+    judgement = judge_now(installation, backup)
+    return _show_check(instance, backup, judgement, ledger.shown(instance, keys.RESTORE_PROVEN))
+
+
+def report_backup(
+    instance: dg.DagsterInstance,
+    installation: Installation,
+    holdings: Holdings,
+    backup: str,
+    shown: dict[str, bool],
+) -> tuple[str, ...]:
+    """Show one backup, its copy, its proof and its check as they are; name what was changed.
+
+    ``shown`` is ledger.shown() of the check. Nothing is greened that the repositories do not
+    prove: a new materialisation first takes the old check off the page.
+    """
+    changes: list[str] = []
+    judgement = judge(installation, holdings, backup)
+    stored = holdings.any_readable(backup)
+    if stored is not None and _moved(instance, keys.BACKUP, backup, stored.digest):
+        ledger.record_materialisation(
+            instance,
+            keys.BACKUP,
+            backup,
+            data_version=stored.digest,
+            metadata=backup_metadata(stored),
+        )
+        shown = {name: state for name, state in shown.items() if name != backup}
+        changes.append("backup")
+    offsite = holdings.readable(backup, "offsite")
+    if offsite is not None and _moved(instance, keys.OFFSITE_COPY, backup, offsite.digest):
+        ledger.record_materialisation(
+            instance,
+            keys.OFFSITE_COPY,
+            backup,
+            data_version=offsite.digest,
+            metadata=backup_metadata(offsite),
+        )
+        changes.append("offsite_copy")
+    if _show_proof(instance, backup, judgement, shown):
+        changes.append("restore_proof")
+    if _show_check(instance, backup, judgement, shown):
+        changes.append("restore_proven")
+    return tuple(changes)
+
+
+def _moved(instance: dg.DagsterInstance, asset: dg.AssetKey, backup: str, digest: str) -> bool:
+    at = ledger.newest(instance, asset, backup)
+    return at is None or at.data_version != digest
+
+
+def _show_proof(
+    instance: dg.DagsterInstance, backup: str, judgement: Judgement, shown: dict[str, bool]
+) -> bool:
+    """A PROVEN proof is shown; a FAILED one only where an older, better one is on the page.
+
+    (A run of ours that ended FAILED is red by itself; a materialisation would hide that.)
+    """
+    at = ledger.newest(instance, keys.RESTORE_PROOF, backup)
+    on_page = at.texts.get("proof_id", "") if at else ""
+    proof = judgement.decisive
+    if proof is None:
+        if not on_page or on_page in judgement.proof_ids:
+            return False
+        gone: Metadata = {
+            "verdict": dg.MetadataValue.text("none"),
+            "reason": dg.MetadataValue.text(f"proof {on_page} no longer stands"),
+        }
+        _record_proof(instance, backup, "none", gone)
+        return True
+    if on_page >= proof.id:
+        return False
+    if not judgement.passed and (not on_page or shown.get(backup) is False):
+        return False
+    _record_proof(instance, backup, proof.id, proof_metadata(proof))
+    return True
+
+
+def _record_proof(
+    instance: dg.DagsterInstance, backup: str, version: str, metadata: Metadata
+) -> None:
+    ledger.record_materialisation(
+        instance, keys.RESTORE_PROOF, backup, data_version=version, metadata=metadata
+    )
+
+
+def _show_check(
+    instance: dg.DagsterInstance, backup: str, judgement: Judgement, shown: dict[str, bool]
+) -> bool:
+    if judgement.passed is None:
+        return _take_off(instance, backup, shown)
+    at = ledger.newest(instance, keys.BACKUP, backup)
+    if judgement.passed and (at is None or at.data_version != judgement.digest):
+        # The page shows another manifest than the one that was proven; sync records it first.
+        return False
+    if shown.get(backup) is judgement.passed:
+        return False
+    ledger.record_check(
+        instance,
+        keys.RESTORE_PROVEN,
+        backup,
+        passed=judgement.passed,
+        description=judgement.reason,
+        metadata=judgement_metadata(judgement),
+    )
+    return True
+
+
+def _take_off(instance: dg.DagsterInstance, backup: str, shown: dict[str, bool]) -> bool:
+    """Make the check read "not evaluated" again: its proof is gone, or was of something else."""
+    at = ledger.newest(instance, keys.BACKUP, backup)
+    if backup not in shown or at is None or at.data_version is None:
+        return False
+    ledger.record_materialisation(
+        instance,
+        keys.BACKUP,
+        backup,
+        data_version=at.data_version,
+        metadata={"note": dg.MetadataValue.text("the proof shown before no longer stands")},
+    )
+    return True

@@ -1,0 +1,155 @@
+"""PostgreSQL sensors: each brings Dagster, or the other copy, in line with the repository."""
+
+from datetime import datetime, timedelta
+
+import dagster as dg
+
+from kb_dr.defs import ledger
+from kb_dr.defs.partitions import POSTGRES_BACKUPS, postgres_backups
+from kb_dr.defs.postgres import keys
+from kb_dr.defs.postgres.jobs import back_up_now, backup_job, offsite_copy_job
+from kb_dr.defs.postgres.judgement import load_holdings
+from kb_dr.defs.postgres.report import report_backup
+from kb_dr.defs.resources import InstallationDoor
+from kb_dr.errors import KbDrError
+
+ON = dg.DefaultSensorStatus.RUNNING
+
+RETRY_AFTER = timedelta(minutes=30)
+"""A copy that failed is tried again in the next slot of this length."""
+
+ASKED_WITHIN = timedelta(hours=1)
+"""A wish for a backup older than this is not caught up with."""
+
+BUDGET_SECONDS = 40.0
+"""A tick has 60 seconds in all; what does not fit goes on in the next one."""
+
+
+@dg.sensor(
+    job=backup_job,
+    minimum_interval_seconds=5,
+    default_status=ON,
+    description="Requests the run of each backup that `back_up_now` has named.",
+)
+def backups_asked_for(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Each run of back_up_now leads to one backup, also when a tick is lost or repeated."""
+    since = datetime.now().astimezone() - ASKED_WITHIN
+    asked = context.instance.get_runs(
+        dg.RunsFilter(
+            job_name=back_up_now.name,
+            statuses=[dg.DagsterRunStatus.SUCCESS],
+            created_after=since,
+        )
+    )
+    known = set(context.instance.get_dynamic_partitions(POSTGRES_BACKUPS))
+    wanted = [
+        (run.run_id, backup)
+        for run in reversed(asked)
+        if (backup := run.tags.get(keys.BACKUP_ID_TAG)) in known and backup is not None
+    ]
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(
+                run_key=f"asked-{run_id}",
+                partition_key=backup,
+                tags={keys.BACKUP_ID_TAG: backup},
+            )
+            for run_id, backup in wanted
+        ]
+    )
+
+
+@dg.sensor(
+    job=offsite_copy_job,
+    minimum_interval_seconds=15,
+    default_status=ON,
+    description="Copies each backup that is in the primary repository and not offsite.",
+)
+def new_backups_go_offsite(
+    context: dg.SensorEvaluationContext, door: dg.ResourceParam[InstallationDoor]
+) -> dg.SensorResult | dg.SkipReason:
+    """Reads both repositories: a backup taken from the command line is copied all the same."""
+    try:
+        installation = door.open()
+        if "offsite" not in installation.copies:
+            return dg.SkipReason("no offsite repository is configured")
+        holdings = load_holdings(installation)
+    except KbDrError as error:
+        return dg.SkipReason(f"could not tell: {error}")
+    busy = ledger.partitions_under_way(context.instance, [offsite_copy_job.name])
+    wanted = [
+        backup
+        for backup in sorted(holdings.entries)
+        if holdings.readable(backup, "primary") is not None
+        and "offsite" not in holdings.entries[backup]
+        and backup not in busy
+    ]
+    if not wanted:
+        return dg.SkipReason("every backup is offsite, or on its way")
+    slot = int(installation.clock.now().timestamp() // RETRY_AFTER.total_seconds())
+    return dg.SensorResult(
+        dynamic_partitions_requests=[postgres_backups.build_add_request(wanted)],
+        run_requests=[
+            dg.RunRequest(
+                run_key=f"offsite-{backup}-{slot}",
+                partition_key=backup,
+                tags={keys.BACKUP_ID_TAG: backup},
+            )
+            for backup in wanted
+        ],
+    )
+
+
+@dg.sensor(
+    minimum_interval_seconds=15,
+    default_status=ON,
+    description="Brings keys, assets and checks in line with the repositories, which are the "
+    "truth: after Dagster's database was lost this rebuilds what the pages show.",
+)
+def pages_follow_the_repository(
+    context: dg.SensorEvaluationContext, door: dg.ResourceParam[InstallationDoor]
+) -> dg.SkipReason:
+    """Nothing is shown as proven that the repositories do not prove.
+
+    When a repository cannot be read nothing is changed: what could not be told is not absent.
+    """
+    instance = context.instance
+    try:
+        installation = door.open()
+        holdings = load_holdings(installation)
+    except KbDrError as error:
+        return dg.SkipReason(f"could not tell: {error}")
+    known = set(instance.get_dynamic_partitions(POSTGRES_BACKUPS))
+    busy = ledger.partitions_under_way(instance)
+    present = sorted(holdings.entries)
+    added = [backup for backup in present if backup not in known]
+    if added:
+        instance.add_dynamic_partitions(POSTGRES_BACKUPS, added)
+    purged = [
+        backup
+        for backup in sorted(known - set(present) - busy)
+        if ledger.newest(instance, keys.BACKUP, backup) is not None
+    ]
+    for backup in purged:
+        instance.delete_dynamic_partition(POSTGRES_BACKUPS, backup)
+    shown = ledger.shown(instance, keys.RESTORE_PROVEN)
+    changed: list[str] = []
+    began = installation.clock.monotonic()
+    resume = context.cursor or ""
+    order = [b for b in present if b > resume] + [b for b in present if b <= resume]
+    for backup in order:
+        if backup in busy:
+            continue  # its own run will say
+        if installation.clock.monotonic() - began > BUDGET_SECONDS:
+            break
+        try:
+            changes = report_backup(instance, installation, holdings, backup, shown)
+        except KbDrError as error:
+            changes = (f"could not tell: {error}",)
+        if changes:
+            changed.append(f"{backup} ({', '.join(changes)})")
+        context.update_cursor(backup)
+    return dg.SkipReason(
+        f"{len(present)} backups; added {len(added)}, removed {len(purged)}, "
+        f"brought in line: {'; '.join(changed) or 'none'}"
+    )

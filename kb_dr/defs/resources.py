@@ -1,0 +1,58 @@
+"""How the definitions reach an installation: opened at run time, never at import."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import dagster as dg
+
+from kb_dr.errors import ConfigurationError
+from kb_dr.installation import Installation, open_installation
+from kb_dr.settings import Settings, load_settings
+
+
+def _open_from_environment() -> Installation:
+    return open_installation(load_settings())
+
+
+@dataclass(frozen=True)
+class InstallationDoor:
+    """Opens the installation that the environment of this process describes.
+
+    A plain object and not a configurable resource on purpose: Dagster shows a resource's
+    configuration to everyone, and lets anyone who may launch a run change it.
+    """
+
+    open: Callable[[], Installation] = _open_from_environment
+    """Settings are read and validated now; ConfigurationError names all that is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleTimes:
+    """When things happen, as cron lines in UTC."""
+
+    backup: str = "0 2 * * *"
+    verify: str = "0 6 * * 0"
+
+
+def schedule_times(read: Callable[[], Settings] = load_settings) -> ScheduleTimes:
+    """The times configured; the defaults when the settings cannot be used.
+
+    A broken setting must not take the code location down: what runs then says what is wrong.
+    """
+    default = ScheduleTimes()
+    try:
+        settings = read()
+    except ConfigurationError:
+        return default
+    return ScheduleTimes(
+        _cron_or(settings.backup_schedule, default.backup),
+        _cron_or(settings.verify_schedule, default.verify),
+    )
+
+
+def _cron_or(wanted: str, default: str) -> str:
+    try:
+        dg.ScheduleDefinition(name="tried", cron_schedule=wanted, job_name="none")
+    except dg.DagsterInvalidDefinitionError:
+        return default
+    return wanted
