@@ -316,6 +316,12 @@ class PostgresHost(Protocol):
         """
         ...
 
+    def settle(self, area: WorkArea, lines: Sequence[str]) -> None:
+        """Make the recovered, stopped data directory fit to be kept: the source's own
+        configuration stands again, and ``lines`` are added to ``postgresql.auto.conf``.
+        """
+        ...
+
 
 class ScratchSpace(Protocol):
     """Where restores work: private directories that never outlive the work."""

@@ -1,0 +1,149 @@
+"""Restore a cluster into a new directory: recovered, opened once, stopped, and compared."""
+
+import io
+import tarfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from kb_dr.domain.manifest import Manifest
+from kb_dr.domain.proof import Phase, Reach
+from kb_dr.domain.recovery import RecoveryPlan, WorkArea
+from kb_dr.errors import UnreadableRecord
+from kb_dr.operations.check_target import check_space, check_target
+from kb_dr.operations.choose_backup import Chosen
+from kb_dr.operations.phases import Phases
+from kb_dr.operations.plan_recovery import plan_recovery
+from kb_dr.operations.recover import recovered, require_clean_shutdown, require_complete
+from kb_dr.operations.restore_files import restore_files
+from kb_dr.ports import Clock, Codec, PostgresHost, Progress, Repository, ScratchSpace
+
+CONFIGURATION = "source_configuration"
+"""Below the data directory: configuration files that stood outside it at the source."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """Everything a restore is going to do; nothing has been changed yet."""
+
+    recovery: RecoveryPlan
+    target: Path
+    free_bytes: int
+    production: Path | None
+    passed_over: tuple[str, ...] = ()
+    """Newer backups that were not chosen, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A cluster that stands, stopped, in its directory."""
+
+    plan: RestorePlan
+    reach: Reach
+    phases: tuple[Phase, ...]
+    started: datetime
+    finished: datetime
+
+    @property
+    def next_steps(self) -> tuple[str, ...]:
+        """What an operator does now."""
+        manifest, target = self.plan.recovery.stored.manifest, self.plan.target
+        steps = []
+        if manifest.configuration is not None:
+            steps.append(
+                f"put back the configuration files from {target / CONFIGURATION}, then remove it"
+            )
+        return (
+            *steps,
+            f"give {target} to the user PostgreSQL runs as (chown -R)",
+            f"start PostgreSQL {manifest.source.major}: pg_ctl -D {target} start",
+            "look at the data; then set up a new repository or prefix, since this cluster goes on "
+            "along a timeline of its own",
+            "take it into service: ALTER SYSTEM RESET archive_mode, restart, kb-dr backup full",
+        )
+
+
+def plan_restore(
+    repository: Repository,
+    codec: Codec,
+    host: PostgresHost,
+    clock: Clock,
+    chosen: Chosen,
+    target: Path,
+    *,
+    production: Path | None = None,
+) -> RestorePlan:
+    """Work out a restore to the end of this copy's WAL, and refuse what must not be done.
+
+    ``production`` is the data directory of the protected cluster when it is on this machine.
+    Raises what check_target(), PostgresHost.check(), plan_recovery() and check_space() raise.
+    """
+    target = target.absolute()
+    source = chosen.stored.manifest.source
+    check_target(target, system_identifier=source.system_identifier, production=production)
+    host.check(source)
+    recovery = plan_recovery(repository, codec, chosen.stored, clock)
+    free = check_space(target, recovery.bytes_needed, host)
+    return RestorePlan(recovery, target, free, production, chosen.passed_over)
+
+
+def restore_postgres(
+    plan: RestorePlan,
+    repository: Repository,
+    codec: Codec,
+    host: PostgresHost,
+    scratch: ScratchSpace,
+    clock: Clock,
+    progress: Progress,
+) -> Restored:
+    """Carry out a plan. The target appears in one rename, as the very last step.
+
+    A restore that fails or is killed leaves the target as it was; what a killed one left beside
+    it is removed by the next. Raises what restore_files() and recovered() raise, TargetNotReached
+    when the cluster was opened short of the plan's end.
+    """
+    started = clock.now()
+    recovery = plan.recovery
+    manifest = recovery.stored.manifest
+    phases = Phases(clock)
+    check_target(
+        plan.target, system_identifier=recovery.system_identifier, production=plan.production
+    )
+    with scratch.beside(plan.target) as area:
+        restore_files(repository, codec, host, manifest, area, phases, progress)
+        with recovered(recovery, repository, codec, host, area, phases, durable=True) as opened:
+            require_complete(recovery, opened.reach)
+            with phases.measured("shut down"):
+                opened.server.stop()
+            reach = opened.reach
+        require_clean_shutdown(recovery, host, area)
+        with phases.measured("put in place"):
+            host.settle(area, _service_lines(manifest))
+            _unpack_configuration(repository, codec, manifest, area)
+            scratch.put_in_place(area, plan.target)
+    return Restored(plan, reach, phases.done, started, clock.now())
+
+
+def _service_lines(manifest: Manifest) -> tuple[str, ...]:
+    return (
+        f"# Restored by kb-dr from {manifest.id}. It does not archive, so that it cannot write",
+        "# into the repository of the cluster it came from. To take it into service:",
+        "# ALTER SYSTEM RESET archive_mode, restart, and take a full backup.",
+        "archive_mode = 'off'",
+    )
+
+
+def _unpack_configuration(
+    repository: Repository, codec: Codec, manifest: Manifest, area: WorkArea
+) -> None:
+    """Lay the configuration files from outside the data directory where an operator finds them."""
+    if manifest.configuration is None:
+        return
+    body = codec.decode(repository.get(manifest.configuration))
+    place = area.data / CONFIGURATION
+    try:
+        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+            place.mkdir(mode=0o700)
+            tar.extractall(place, filter="data")
+    except tarfile.TarError as error:
+        raise UnreadableRecord(f"read {manifest.configuration.key}: {error}") from error

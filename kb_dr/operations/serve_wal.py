@@ -1,0 +1,204 @@
+"""Serve a recovery its WAL out of a directory, from a process that holds the keys.
+
+The restored server gets no credentials, no identity and no network: its restore_command is a few
+lines of shell that ask by leaving a name in ``asked``, and copy from ``ready``. What is read here
+is checked before it is laid there.
+
+The exit contract (DESIGN section 5; PostgreSQL, src/backend/access/transam/xlogarchive.c,
+RestoreArchivedFile): an exit of 1-125 ends recovery and opens the cluster. So the script says 99
+for a file that the frozen plan knows to be absent, the shell around it turns 99 into 1, and all
+else, also a script that cannot be read, into 126.
+"""
+
+import errno
+import shlex
+import shutil
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from kb_dr.domain.recovery import SPOOLED_SEGMENTS, RecoveryPlan, WalFile
+from kb_dr.domain.wal_names import Segment, is_segment, is_wal_file
+from kb_dr.errors import KbDrError, NotEnoughSpace, RecoveryError, WalGap
+from kb_dr.operations.read_plan_wal import read_plan_wal
+from kb_dr.ports import Codec, Repository
+
+_LOOK_SECONDS = 0.02
+_TRANSFERS = 3
+
+_SCRIPT = """\
+# Written by kb-dr: hands PostgreSQL one WAL file, or says that the plan knows of none.
+umask 022
+spool={spool}
+: > "$spool/asked/$1" || exit 126
+while :; do
+  if [ -f "$spool/ready/$1" ]; then
+    cp "$spool/ready/$1" "$2" || exit 126
+    exit 0
+  fi
+  if [ -f "$spool/absent/$1" ]; then exit 99; fi
+  if [ -f "$spool/closed" ] || [ ! -d "$spool/asked" ]; then exit 126; fi
+  sleep {look}
+done
+"""
+
+
+class WalServer:
+    """The serving end: what it was asked for, and why it gave up, if it did."""
+
+    def __init__(
+        self, plan: RecoveryPlan, repository: Repository, codec: Codec, spool: Path
+    ) -> None:
+        self.served_bytes = 0
+        """Plain bytes laid ready."""
+        self._plan = plan
+        self._repository = repository
+        self._codec = codec
+        self._spool = spool
+        self._stop = threading.Event()
+        self._order = {file.name: number for number, file in enumerate(plan.segments)}
+        self._histories = {file.name: file for file in plan.histories}
+        self._answered: set[str] = set()
+        self._reading: deque[tuple[int, Future[bytes]]] = deque()
+        self._ready: deque[int] = deque()
+        self._next = 0
+        self.failure: KbDrError | None = None
+        """Why it stopped early, if it did."""
+
+    @property
+    def restore_command(self) -> str:
+        """For postgresql.conf."""
+        script = shlex.quote(str(self._spool / "fetch-wal")).replace("%", "%%")
+        return f'/bin/sh {script} "%f" "%p"; case $? in 0) exit 0;; 99) exit 1;; *) exit 126;; esac'
+
+    def prepare(self) -> None:
+        """Lay out the spool."""
+        self._spool.mkdir(mode=0o755)
+        for name in ("asked", "ready", "absent"):
+            (self._spool / name).mkdir(mode=0o755)
+        # The one place the server's user writes to; its parent is closed to everybody else.
+        (self._spool / "asked").chmod(0o777)
+        script = _SCRIPT.format(spool=shlex.quote(str(self._spool)), look=_LOOK_SECONDS)
+        path = self._spool / "fetch-wal"
+        path.write_text(script)
+        path.chmod(0o644)
+
+    def run(self) -> None:
+        """Serve until stop(); whatever ends it, the script learns that nobody serves any more."""
+        try:
+            with ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="serve-wal") as pool:
+                try:
+                    self._serve(pool)
+                finally:
+                    pool.shutdown(wait=True, cancel_futures=True)
+        except KbDrError as error:
+            self.failure = error
+        except OSError as error:
+            kind = NotEnoughSpace if error.errno == errno.ENOSPC else RecoveryError
+            self.failure = kind(f"serve WAL in {self._spool}: {error.strerror}")
+        finally:
+            (self._spool / "closed").touch()
+
+    def stop(self) -> None:
+        """Serve no more."""
+        self._stop.set()
+
+    def _serve(self, pool: ThreadPoolExecutor) -> None:
+        while not self._stop.is_set():
+            for asked in (self._spool / "asked").iterdir():
+                if asked.name not in self._answered:
+                    self._answer(asked.name)
+                asked.unlink(missing_ok=True)
+            self._read_ahead(pool)
+            self._lay_ready()
+            self._stop.wait(_LOOK_SECONDS)
+
+    def _answer(self, name: str) -> None:
+        """See to it that a file is laid ready, or marked absent."""
+        number = self._order.get(name)
+        if number is not None:
+            self._seek(number)
+        elif name in self._histories:
+            self._lay(name, self._read(self._histories[name]))
+            self._answered.add(name)
+        elif is_wal_file(name) and not self._needed(name):
+            (self._spool / "absent" / name).touch()
+            self._answered.add(name)
+        else:
+            raise WalGap(
+                f"serve WAL file {name} from {self._plan.url}: not in the plan, but recovery has "
+                f"to come to {self._plan.expected_end} on timeline {self._plan.expected_timeline}"
+            )
+
+    def _needed(self, name: str) -> bool:
+        """Whether recovery cannot be complete without a file that the plan does not have."""
+        if not is_segment(name):
+            return False
+        last = Segment.parse(
+            self._plan.last_segment, self._plan.stored.manifest.source.segment_bytes
+        )
+        return Segment.parse(name, last.segment_bytes).number <= last.number
+
+    def _seek(self, number: int) -> None:
+        """Replay is here now: what lies before is done with; a restart may have gone back."""
+        while self._ready and self._ready[0] < number:
+            self._drop(self._ready.popleft())
+        at_hand = {*self._ready, *(each for each, _ in self._reading)}
+        if number not in at_hand:
+            for _, future in self._reading:
+                future.cancel()
+            self._reading.clear()
+            while self._ready:
+                self._drop(self._ready.popleft())
+            self._next = number
+
+    def _read_ahead(self, pool: ThreadPoolExecutor) -> None:
+        segments = self._plan.segments
+        while (
+            self._next < len(segments)
+            and len(self._reading) < _TRANSFERS
+            and (len(self._reading) + len(self._ready) < SPOOLED_SEGMENTS)
+        ):
+            self._reading.append((self._next, pool.submit(self._read, segments[self._next])))
+            self._next += 1
+
+    def _lay_ready(self) -> None:
+        while self._reading and self._reading[0][1].done():
+            number, future = self._reading.popleft()
+            self._lay(self._plan.segments[number].name, future.result())
+            self._ready.append(number)
+
+    def _read(self, file: WalFile) -> bytes:
+        return read_plan_wal(
+            self._repository, self._codec, file, system_identifier=self._plan.system_identifier
+        )
+
+    def _lay(self, name: str, content: bytes) -> None:
+        unfinished = self._spool / f".{name}"
+        unfinished.write_bytes(content)
+        unfinished.chmod(0o644)
+        unfinished.replace(self._spool / "ready" / name)
+        self.served_bytes += len(content)
+
+    def _drop(self, number: int) -> None:
+        (self._spool / "ready" / self._plan.segments[number].name).unlink(missing_ok=True)
+
+
+@contextmanager
+def serving_wal(
+    plan: RecoveryPlan, repository: Repository, codec: Codec, spool: Path
+) -> Iterator[WalServer]:
+    """Serve the WAL of ``plan`` while the block runs; the spool is gone afterwards."""
+    server = WalServer(plan, repository, codec, spool)
+    server.prepare()
+    thread = threading.Thread(target=server.run, name="serve-wal", daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join()
+        shutil.rmtree(spool, ignore_errors=True)
