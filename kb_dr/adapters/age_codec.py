@@ -197,8 +197,10 @@ def _recipient(text: str) -> "pyrage.x25519.Recipient":
     try:
         return pyrage.x25519.Recipient.from_str(text)
     except pyrage.RecipientError:
+        # Shown only if it looks public: a secret key put here by mistake must not be.
+        shown = repr(text[:80]) if text.startswith("age1") else "that does not begin with age1"
         raise ConfigurationError(
-            f"use age recipient {text[:80]!r}: not an X25519 public key (age1...)"
+            f"use age recipient {shown}: not an X25519 public key (age1...)"
         ) from None
 
 
