@@ -118,6 +118,7 @@ def _repository(
                 location.secret_access_key.reveal() if location.secret_access_key else None
             ),
             timeout_seconds=settings.s3_timeout_seconds,
+            deadline_seconds=4 * settings.s3_timeout_seconds,
             sse_kms_key_id=location.sse_kms_key_id,
         ),
         copy,
