@@ -32,7 +32,7 @@ from kb_dr.ports import Clock, Codec, PostgresHost, Progress, Repository, Scratc
 from kb_dr.settings import Settings
 
 if TYPE_CHECKING:
-    from kb_dr.operations.restore_postgres import RestoredCluster, RestorePlan
+    from kb_dr.operations.restore_postgres import Restored, RestorePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,25 +218,32 @@ class Installation:
 
     def plan_restore(self, wanted: BackupId | None, copy: str, target: Path) -> "RestorePlan":
         """What restore() would do; refuses what it would refuse, and changes nothing."""
+        from kb_dr.operations.choose_backup import LATEST, choose_backup
         from kb_dr.operations.restore_postgres import plan_restore
 
+        repository = self.checked(copy)
         return plan_restore(
-            self.checked(copy), self.codec, self.host, self.clock, backup=wanted, target=target,
+            repository,
+            self.codec,
+            self.host,
+            self.clock,
+            choose_backup(repository, LATEST if wanted is None else str(wanted)),
+            target,
             production=self.settings.source.data_directory,
-        )  # fmt: skip
+        )
 
-    def restore(self, plan: "RestorePlan", progress: Progress) -> "RestoredCluster":
+    def restore(self, plan: "RestorePlan", progress: Progress) -> "Restored":
         """Carry out a plan: a promoted, stopped cluster in a new directory."""
         from kb_dr.operations.restore_postgres import restore_postgres
 
         return restore_postgres(
+            plan,
             self.repository(plan.recovery.copy),
             self.codec,
             self.host,
             self.scratch,
             self.clock,
             progress,
-            plan,
         )
 
     def sweep(self, *, dry_run: bool) -> Sequence[str]:
