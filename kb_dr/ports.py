@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from kb_dr.domain.base_backup import ArchiverStatus, BaseBackupEnd, SourceConfiguration
-from kb_dr.domain.fingerprint import Fingerprint
+from kb_dr.domain.fingerprint import Fingerprint, Look, TableFingerprint
+from kb_dr.domain.inspection import Examined
 from kb_dr.domain.lsn import Lsn
-from kb_dr.domain.manifest import Source
+from kb_dr.domain.manifest import Source, VectorBaseline
 from kb_dr.domain.recovery import ControlFile, Replay, ServerConfiguration, WorkArea
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.stored import Listed, StoredObject
@@ -273,6 +274,64 @@ class RestoredServer(Protocol):
         ...
 
 
+class Inspection(Protocol):
+    """A look into one running restored server.
+
+    A question whose answer shows damage raises VerificationError; PostgresError when it could
+    not be answered.
+    """
+
+    def look_up(self, recorded: TableFingerprint, seed: str) -> Look | None:
+        """The rows of a recorded sample as they are now; None when the table is not there."""
+        ...
+
+    def schema_version(self) -> str | None:
+        """As Source.schema_version."""
+        ...
+
+    def extensions(self) -> dict[str, str]:
+        """Name to version, of the database under protection."""
+        ...
+
+    def extensions_of_host(self) -> dict[str, str]:
+        """Name to version of what this host has installed."""
+        ...
+
+    def invalid_indexes(self) -> tuple[str, ...]:
+        """As Source.invalid_indexes."""
+        ...
+
+    def vector_dimensions(self, baseline: VectorBaseline) -> int | None:
+        """Of one recorded vector index as it is now; None when it is not there, or not valid."""
+        ...
+
+    def measure_recall(self, baseline: VectorBaseline) -> VectorBaseline | None:
+        """Measured as at the source; None when the index is not there, or not valid."""
+        ...
+
+    def examine_tables(self) -> Examined:
+        """Every page and row of every table, by amcheck. The server must be open for writing."""
+        ...
+
+    def examine_indexes(self) -> Examined:
+        """Every B-tree against its table, by amcheck. The server must be open for writing."""
+        ...
+
+    def examine_visibility(self) -> Examined:
+        """Every visibility map, by pg_visibility. The server must be open for writing."""
+        ...
+
+
+class ServerInspector(Protocol):
+    """Opens restored servers to be looked at."""
+
+    def look_into(
+        self, server: RestoredServer, source: Source
+    ) -> AbstractContextManager[Inspection]:
+        """A look into the database that was under protection."""
+        ...
+
+
 class PostgresHost(Protocol):
     """This machine, as a place to restore to: PostgreSQL's programs, its space, its servers."""
 
@@ -300,6 +359,13 @@ class PostgresHost(Protocol):
 
     def verify_files(self, directory: Path, source: Source) -> None:
         """Hold every file against PostgreSQL's own backup manifest; raise ChecksumMismatch."""
+        ...
+
+    def verify_checksums(self, directory: Path, source: Source) -> None:
+        """Read every page of a cluster that is shut down; raise ChecksumMismatch.
+
+        PostgresProgramMissing when there is nothing here to do it with.
+        """
         ...
 
     def control(self, directory: Path, source: Source) -> ControlFile:

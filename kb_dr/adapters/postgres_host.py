@@ -131,6 +131,19 @@ class LocalPostgresHost:
                 hint="This copy of the backup is damaged: use another copy or backup.",
             )
 
+    def verify_checksums(self, directory: Path, source: Source) -> None:
+        done = self._programs(source).run_raw(
+            "pg_checksums", "--check", "-D", directory, timeout_seconds=_DAY_SECONDS
+        )
+        if done.returncode == 0:
+            return
+        if b"Bad checksums:" in done.stdout:
+            raise ChecksumMismatch(
+                f"verify page checksums: {last_words(done.stderr)}",
+                hint="This copy of the backup is damaged: use another copy or backup.",
+            )
+        raise command_failed("pg_checksums", done.returncode, done.stderr)
+
     def control(self, directory: Path, source: Source) -> ControlFile:
         told = self._programs(source).run("pg_controldata", directory)
         fields = {

@@ -82,19 +82,19 @@ def translated(what: str, source: SourceSettings | None = None) -> Iterator[None
         raise PostgresError(f"{what}{where}: a statement outlasted its deadline") from error
     except errors.InsufficientPrivilege as error:
         raise PostgresError(
-            f"{what}{where}: {_seen(error)}",
+            f"{what}{where}: {what_was_seen(error)}",
             hint="Grant the backup's role REPLICATION, pg_read_all_data, pg_read_all_settings and "
             "execute on pg_create_restore_point and pg_switch_wal.",
         ) from error
     except psycopg.OperationalError as error:
         raise PostgresUnavailable(
-            f"{what}{where}: {_seen(error)}",
+            f"{what}{where}: {what_was_seen(error)}",
             hint="Check that the server runs, its address, the user and its password.",
         ) from error
     except psycopg.Error as error:
-        raise PostgresError(f"{what}{where}: {_seen(error)}") from error
+        raise PostgresError(f"{what}{where}: {what_was_seen(error)}") from error
 
 
-def _seen(error: psycopg.Error) -> str:
+def what_was_seen(error: psycopg.Error) -> str:
     """What the server said; the values of a row that a DETAIL may quote are left out."""
     return last_words((error.diag.message_primary or str(error)).encode()) or type(error).__name__

@@ -55,7 +55,7 @@ def describe_source(session: Session, source: SourceSettings) -> Source:
         database=source.database,
         data_checksums=_value(session, "select current_setting('data_checksums')") == "on",
         extensions=dict(_rows(session, "select extname, extversion from pg_extension order by 1")),
-        schema_version=_schema_version(session),
+        schema_version=schema_version(session),
         settings=_settings(session, version),
         size_bytes=int(
             _value(session, "select sum(pg_database_size(oid))::bigint from pg_database")
@@ -121,7 +121,7 @@ def _refuse_tablespaces(session: Session) -> None:
         )
 
 
-def _schema_version(session: Session) -> str | None:
+def schema_version(session: Session) -> str | None:
     """Alembic's version; several heads are joined with a comma."""
     row = session.execute(
         "select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace"

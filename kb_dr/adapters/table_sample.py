@@ -8,14 +8,19 @@ in the clear. Errors of psycopg pass through; the adapter that calls translates 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from kb_dr.domain.fingerprint import SAMPLED_ROWS, SampledRow, TableFingerprint, row_digest
+from kb_dr.domain.fingerprint import (
+    SAMPLED_ROWS,
+    Look,
+    SampledRow,
+    TableFingerprint,
+    row_digest,
+)
 
 _TAKEN_ROWS = SAMPLED_ROWS + SAMPLED_ROWS // 4
 """More than are promised: rows that change between the two looks drop out."""
@@ -31,8 +36,6 @@ _SETTINGS = {
     "TimeZone": "UTC",
     # A policy that hides rows must be an error, never a smaller count.
     "row_security": "off",
-    # A count that another session's limit cuts off would be no evidence.
-    "statement_timeout": "0",
 }
 
 _WORD = r"""(?P<{}>[a-z_][a-z0-9_$]*|"(?:[^"]|"")+")"""
@@ -82,17 +85,6 @@ select chosen.digest, {columns}
 from (select {digest} as digest, t.ctid as place from only {table} t {limit}) chosen
 join only {table} t on t.ctid = chosen.place
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one look at a table shows."""
-
-    rows: int
-    row_versions: str
-    """Sum over all row versions; equal only if no row was added, changed or removed."""
-    digests: dict[str, str]
-    """Key digest to row digest."""
 
 
 def list_tables(connection: psycopg.Connection[Any]) -> tuple[str, ...]:

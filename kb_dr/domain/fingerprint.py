@@ -56,6 +56,16 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What one later look at a fingerprinted table shows."""
+
+    rows: int
+    row_versions: str
+    digests: Mapping[str, str]
+    """Key digest to row digest."""
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """One thing in which a restored table differs from its fingerprint."""
 
