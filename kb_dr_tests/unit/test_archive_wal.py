@@ -1,0 +1,234 @@
+"""A push succeeds only when the segment is stored; what was stored once is never replaced."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from kb_dr.domain.layout import wal_key
+from kb_dr.domain.stored import StoredObject
+from kb_dr.domain.wal_names import Segment
+from kb_dr.errors import (
+    ChecksumMismatch,
+    ConfigurationError,
+    ObjectConflict,
+    RepositoryUnavailable,
+    WalDamaged,
+    WrongCluster,
+)
+from kb_dr.operations.archive_wal import Pushed, archive_wal, push_file
+from kb_dr.operations.push_notes import PushNotes
+from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
+from kb_dr_tests.made_wal import SEGMENT_BYTES, SYSTEM_IDENTIFIER, full_segments
+
+NAMES = [Segment(1, number, SEGMENT_BYTES).name for number in range(1, 6)]
+SEGMENTS = full_segments(1, 5)
+
+
+@pytest.fixture
+def pg_wal(tmp_path: Path) -> Path:
+    """A pg_wal with five segments, all ready."""
+    directory = tmp_path / "data" / "pg_wal"
+    (directory / "archive_status").mkdir(parents=True)
+    for name, content in SEGMENTS.items():
+        (directory / name).write_bytes(content)
+        (directory / "archive_status" / f"{name}.ready").touch()
+    return directory
+
+
+@pytest.fixture
+def repository() -> MemoryRepository:
+    return MemoryRepository()
+
+
+def push(path: Path, repository: MemoryRepository) -> Pushed:
+    return push_file(
+        path, repository=repository, codec=PlainCodec(), system_identifier=SYSTEM_IDENTIFIER
+    )
+
+
+def names_in(repository: MemoryRepository) -> list[str]:
+    return sorted(key.split("/")[-1][:24] for key in repository.bodies)
+
+
+def test_what_was_pushed_stands_under_its_digest(
+    pg_wal: Path, repository: MemoryRepository
+) -> None:
+    pushed = push(pg_wal / NAMES[0], repository)
+
+    assert pushed.key == wal_key(SYSTEM_IDENTIFIER, NAMES[0], pushed.sha256)
+    assert PlainCodec().decode(repository.bodies[pushed.key]) == SEGMENTS[NAMES[0]]
+
+
+def test_pushing_again_after_a_lost_answer_succeeds(
+    pg_wal: Path, repository: MemoryRepository
+) -> None:
+    first = push(pg_wal / NAMES[0], repository)
+    again = push(pg_wal / NAMES[0], repository)
+
+    assert (again.key, again.already_there) == (first.key, True)
+    assert len(repository.bodies) == 1
+
+
+def test_other_bytes_for_a_stored_segment_are_refused(
+    pg_wal: Path, repository: MemoryRepository
+) -> None:
+    push(pg_wal / NAMES[0], repository)
+    changed = bytearray(SEGMENTS[NAMES[0]])
+    changed[500] ^= 1
+    (pg_wal / NAMES[0]).write_bytes(changed)
+
+    with pytest.raises(ObjectConflict, match="other bytes are stored"):
+        push(pg_wal / NAMES[0], repository)
+
+    assert len(repository.bodies) == 1
+
+
+def test_an_empty_object_left_behind_is_not_taken_for_the_segment(
+    pg_wal: Path, repository: MemoryRepository
+) -> None:
+    key = push(pg_wal / NAMES[0], repository).key
+    repository.bodies[key] = b""
+
+    with pytest.raises(ChecksumMismatch, match="zero bytes"):
+        push(pg_wal / NAMES[0], repository)
+
+
+def test_somebody_who_stored_the_same_bytes_first_is_no_conflict(
+    pg_wal: Path, repository: MemoryRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two pushes of one segment at once: encrypted bytes differ, plain ones do not."""
+
+    def raced(key: str, body: bytes) -> StoredObject:
+        repository.bodies[key] = PlainCodec().encode(SEGMENTS[NAMES[0]])
+        raise ObjectConflict(f"put {key}: other bytes stand there already")
+
+    monkeypatch.setattr(repository, "put", raced)
+
+    assert push(pg_wal / NAMES[0], repository).already_there
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"", WalDamaged),
+        (SEGMENTS[NAMES[0]][:8192], WalDamaged),
+        (SEGMENTS[NAMES[1]], WalDamaged),
+        (full_segments(1, 1, system_identifier=5)[NAMES[0]], WrongCluster),
+    ],
+)
+def test_what_is_not_this_segment_is_never_stored(
+    pg_wal: Path, repository: MemoryRepository, content: bytes, error: type[Exception]
+) -> None:
+    (pg_wal / NAMES[0]).write_bytes(content)
+
+    with pytest.raises(error):
+        push(pg_wal / NAMES[0], repository)
+
+    assert not repository.bodies
+
+
+@pytest.mark.parametrize(
+    "name", ["00000002.history", f"{NAMES[0]}.00000028.backup", f"{NAMES[0]}.partial"]
+)
+def test_histories_labels_and_partials_are_stored_as_they_are(
+    pg_wal: Path, repository: MemoryRepository, name: str
+) -> None:
+    content = SEGMENTS[NAMES[0]] if name.endswith("partial") else b"1\t0/3000000\tno target\n"
+    (pg_wal / name).write_bytes(content)
+
+    assert PlainCodec().decode(repository.bodies[push(pg_wal / name, repository).key]) == content
+
+
+def test_a_file_that_is_no_wal_is_refused(pg_wal: Path, repository: MemoryRepository) -> None:
+    (pg_wal / "notes.txt").write_text("x")
+
+    with pytest.raises(ConfigurationError):
+        push(pg_wal / "notes.txt", repository)
+
+
+def test_a_store_that_does_not_answer_fails_the_push(
+    pg_wal: Path, repository: MemoryRepository
+) -> None:
+    repository.failures[""] = RepositoryUnavailable("down")
+
+    with pytest.raises(RepositoryUnavailable):
+        push(pg_wal / NAMES[0], repository)
+
+
+class _Ahead:
+    """Pushes with notes."""
+
+    def __init__(self, directory: Path, repository: MemoryRepository) -> None:
+        self.clock = FakeClock()
+        self.repository = repository
+        self.notes = PushNotes(directory / "notes", repository.url, self.clock)
+
+    def push(self, path: Path) -> Pushed:
+        return archive_wal(
+            path,
+            repository=self.repository,
+            codec=PlainCodec(),
+            system_identifier=SYSTEM_IDENTIFIER,
+            notes=self.notes,
+        )
+
+
+@pytest.fixture
+def ahead(tmp_path: Path, repository: MemoryRepository) -> _Ahead:
+    return _Ahead(tmp_path, repository)
+
+
+def test_one_call_takes_the_other_ready_segments_along(pg_wal: Path, ahead: _Ahead) -> None:
+    ahead.push(pg_wal / NAMES[0])
+
+    assert names_in(ahead.repository) == NAMES
+
+
+def test_a_segment_pushed_ahead_needs_no_store_at_its_turn(pg_wal: Path, ahead: _Ahead) -> None:
+    ahead.push(pg_wal / NAMES[0])
+    ahead.repository.failures[""] = RepositoryUnavailable("down")
+
+    assert ahead.push(pg_wal / NAMES[1]).already_there
+    with pytest.raises(RepositoryUnavailable):
+        ahead.push(pg_wal / NAMES[1])  # a note is believed once
+
+
+def test_a_note_is_not_believed_of_a_file_that_changed(pg_wal: Path, ahead: _Ahead) -> None:
+    """Also when nothing but its bytes changed."""
+    ahead.push(pg_wal / NAMES[0])
+    path = pg_wal / NAMES[1]
+    before = path.stat()
+    changed = bytearray(SEGMENTS[NAMES[1]])
+    changed[500] ^= 1
+    with path.open("r+b") as file:
+        file.write(changed)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with pytest.raises(ObjectConflict):
+        ahead.push(path)
+
+
+def test_a_note_is_not_believed_for_ever_or_for_another_repository(
+    pg_wal: Path, ahead: _Ahead, tmp_path: Path
+) -> None:
+    ahead.push(pg_wal / NAMES[0])
+    other = _Ahead(tmp_path, MemoryRepository("another"))
+
+    assert not other.push(pg_wal / NAMES[1]).already_there
+
+    ahead.clock.pass_time(timedelta(hours=2))
+    ahead.repository.failures[""] = RepositoryUnavailable("down")
+    with pytest.raises(RepositoryUnavailable):
+        ahead.push(pg_wal / NAMES[2])
+
+
+def test_trouble_with_another_segment_is_told_at_its_own_turn(pg_wal: Path, ahead: _Ahead) -> None:
+    (pg_wal / NAMES[2]).write_bytes(b"")
+
+    ahead.push(pg_wal / NAMES[0])
+
+    assert names_in(ahead.repository) == [NAMES[0], NAMES[1], NAMES[3], NAMES[4]]
+    with pytest.raises(WalDamaged):
+        ahead.push(pg_wal / NAMES[2])
