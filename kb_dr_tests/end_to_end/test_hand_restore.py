@@ -1,0 +1,105 @@
+"""The README's restore by hand, typed line by line, without any of our code."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kb_dr.adapters.unprivileged import Unprivileged
+from kb_dr_tests.contracts.places import S3Place
+from kb_dr_tests.object_stores import RcloneStore
+from kb_dr_tests.protected_cluster import AFTER_THE_BACKUP, LostCluster
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def _typed_lines() -> str:
+    found = re.search(
+        r"<!-- restore by hand: begin -->\n```bash\n(.*?)```\n<!-- restore by hand: end -->",
+        README.read_text(),
+        re.DOTALL,
+    )
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture
+def by_hand(lost_cluster: LostCluster, rclone_store: RcloneStore, tmp_path: Path) -> dict[str, str]:
+    """The environment of the person who types: a bucket, a key, a directory, programs."""
+    prefix = f"by-hand-{tmp_path.name}"
+    client = rclone_store.client()
+    for file in lost_cluster.root.rglob("*"):
+        if file.is_file():
+            key = f"{prefix}/{file.relative_to(lost_cluster.root)}"
+            client.put_object(Bucket=S3Place.bucket, Key=key, Body=file.read_bytes())
+    identity = tmp_path / "kb.agekey"
+    identity.write_text(lost_cluster.identity + "\n")
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    (binaries / "rclone").symlink_to(Path(sys.executable).parent / "rclone")
+    programs = lost_cluster.programs
+    environment = programs.environment()
+    environment |= {
+        "PATH": f"{binaries}:{programs.bin_dir}:{os.environ['PATH']}",
+        "PGUSER": "postgres",
+        "REPOSITORY": f"store:{S3Place.bucket}/{prefix}",
+        "IDENTITY": str(identity),
+        "RCLONE_CONFIG": str(tmp_path / "no-configuration"),
+        "RCLONE_CONFIG_STORE_TYPE": "s3",
+        "RCLONE_CONFIG_STORE_PROVIDER": "Other",
+        "RCLONE_CONFIG_STORE_ENDPOINT": rclone_store.endpoint_url,
+        "RCLONE_CONFIG_STORE_ACCESS_KEY_ID": rclone_store.access_key_id,
+        "RCLONE_CONFIG_STORE_SECRET_ACCESS_KEY": rclone_store.secret_access_key,
+    }
+    return environment
+
+
+def _type(lines: str, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    return Unprivileged().run(["bash", "-c", lines], env=environment, timeout_seconds=240)
+
+
+@pytest.fixture
+def target() -> Iterator[Path]:
+    """Short: a unix socket will lie in it."""
+    place = Path("/tmp") / f"kbdr-hand-{os.getpid()}"
+    shutil.rmtree(place, ignore_errors=True)
+    yield place
+    pid_file = place / "data" / "postmaster.pid"
+    if pid_file.exists():
+        os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def test_the_lines_of_the_readme_bring_the_rows_back(by_hand: dict[str, str], target: Path) -> None:
+    done = _type(_typed_lines(), by_hand | {"TARGET": str(target)})
+
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+    with psycopg.connect(f"host={target} user=postgres dbname=postgres") as connection:
+        rows = connection.execute("select entry from ledger order by entry").fetchall()
+        archives = connection.execute("show archive_mode").fetchone()
+    assert {row[0] for row in rows} == {"in the base backup", *AFTER_THE_BACKUP}
+    assert archives == ("off",)
+
+
+def test_a_hole_in_the_wal_stops_the_person_before_anything_starts(
+    by_hand: dict[str, str], target: Path, lost_cluster: LostCluster, rclone_store: RcloneStore
+) -> None:
+    prefix = by_hand["REPOSITORY"].split("/", 1)[1]
+    hole = lost_cluster.segments[0]
+    client = rclone_store.client()
+    for entry in client.list_objects_v2(Bucket=S3Place.bucket, Prefix=f"{prefix}/wal/")["Contents"]:
+        if f"/{hole}-" in entry["Key"]:
+            client.delete_object(Bucket=S3Place.bucket, Key=entry["Key"])
+
+    done = _type(_typed_lines(), by_hand | {"TARGET": str(target)})
+
+    assert done.returncode != 0
+    assert f"missing: {hole}" in done.stdout.decode()
+    assert not (target / "data" / "recovery.signal").exists()
