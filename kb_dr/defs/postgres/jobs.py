@@ -1,5 +1,7 @@
 """PostgreSQL jobs: one verb each, one process each, none without an end."""
 
+from datetime import timedelta
+
 import dagster as dg
 
 from kb_dr.defs.failures import reported_failures
@@ -12,6 +14,7 @@ from kb_dr.defs.postgres.checks import (
     wal_archive_has_no_gap,
 )
 from kb_dr.defs.resources import InstallationDoor
+from kb_dr.domain.backup_id import BackupId
 
 HOUR = 3600
 
@@ -66,7 +69,12 @@ wal_audit_job = dg.define_asset_job(
 def name_a_backup(context: dg.OpExecutionContext, door: dg.ResourceParam[InstallationDoor]) -> None:
     """Add a partition for a backup that starts now; a sensor then requests its run."""
     with reported_failures():
-        backup_id = str(door.open().new_backup_id())
+        wanted = door.open().new_backup_id()
+    known = set(context.instance.get_dynamic_partitions(POSTGRES_BACKUPS))
+    while str(wanted) in known:
+        # Named already, and not yet taken: someone pressed twice within a second.
+        wanted = BackupId.of(wanted.service, wanted.kind, wanted.started + timedelta(seconds=1))
+    backup_id = str(wanted)
     context.instance.add_dynamic_partitions(POSTGRES_BACKUPS, [backup_id])
     context.instance.add_run_tags(context.run_id, {keys.BACKUP_ID_TAG: backup_id})
     context.log.info(f"{backup_id} will be taken as soon as the queue allows")
