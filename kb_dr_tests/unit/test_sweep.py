@@ -1,0 +1,112 @@
+"""Only what no manifest names, and what is old enough, is swept; ids keep their order."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kb_dr import records
+from kb_dr.domain import layout
+from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.operations.name_backup import clock_notes, next_backup_id
+from kb_dr.operations.sweep import sweep
+from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
+from kb_dr_tests.stored_backups import store_backup
+
+OLD = timedelta(hours=25)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def repository(clock: FakeClock) -> MemoryRepository:
+    return MemoryRepository(clock=clock)
+
+
+def debris(repository: MemoryRepository, stamp: str, attempt: str = "debris") -> str:
+    backup = BackupId("kb", BackupKind.FULL, stamp)
+    for number in range(3):
+        repository.put(layout.chunk_key(backup, attempt, number), b"chunk %d" % number)
+    return layout.attempt_prefix(backup, attempt)
+
+
+def test_old_debris_goes_and_the_backup_beside_it_stays(
+    repository: MemoryRepository, clock: FakeClock
+) -> None:
+    stored = store_backup(repository, PlainCodec())
+    prefix = debris(repository, stored.manifest.backup_id.stamp)
+    other = debris(repository, "20261119-020000")
+    before = {key for key in repository.bodies if "debris" not in key}
+    clock.pass_time(OLD)
+
+    assert sorted(sweep(repository, clock, dry_run=True)) == sorted([prefix, other])
+    assert any("debris" in key for key in repository.bodies)
+    assert sorted(sweep(repository, clock, dry_run=False)) == sorted([prefix, other])
+    assert set(repository.bodies) == before
+
+
+def test_an_attempt_that_still_stores_is_never_swept(
+    repository: MemoryRepository, clock: FakeClock
+) -> None:
+    prefix = debris(repository, "20261119-020000")
+    clock.pass_time(OLD)
+    repository.put(f"{prefix}base.tar.zst.age.00003", b"one more")
+
+    assert sweep(repository, clock, dry_run=False) == ()
+    assert len(repository.bodies) == 4
+
+
+def test_a_clock_put_back_sweeps_nothing(repository: MemoryRepository, clock: FakeClock) -> None:
+    debris(repository, "20261119-020000")
+    clock.set(datetime(2026, 1, 1, tzinfo=UTC))
+
+    assert sweep(repository, clock, dry_run=False) == ()
+
+
+def test_nothing_goes_beside_a_manifest_that_cannot_be_read(
+    repository: MemoryRepository, clock: FakeClock
+) -> None:
+    debris(repository, "20261119-020000")
+    key = layout.manifest_key(BackupId("kb", BackupKind.FULL, "20261119-020000"))
+    repository.put(key, b'{"schema_version": 2}')
+    clock.pass_time(OLD)
+
+    assert sweep(repository, clock, dry_run=False) == ()
+
+
+def test_what_this_product_did_not_write_is_left_alone(
+    repository: MemoryRepository, clock: FakeClock
+) -> None:
+    repository.put("full/notes/mine/todo.txt", b"keep")
+    clock.pass_time(OLD)
+
+    assert sweep(repository, clock, dry_run=False) == ()
+
+
+def test_ids_keep_their_order_when_the_clock_goes_back_a_little(
+    repository: MemoryRepository,
+) -> None:
+    stored = store_backup(repository, PlainCodec())
+    newest = stored.manifest.backup_id
+    earlier = newest.started - timedelta(minutes=10)
+
+    assert next_backup_id(repository, "kb", newest.started + timedelta(days=1)) == BackupId.of(
+        "kb", BackupKind.FULL, newest.started + timedelta(days=1)
+    )
+    after = next_backup_id(repository, "kb", earlier)
+    assert after.started == newest.started + timedelta(seconds=1)
+    assert "a clock was wrong" in clock_notes(repository, after, earlier)[0]
+
+
+def test_one_backup_from_the_far_future_does_not_name_all_later_ones(
+    repository: MemoryRepository,
+) -> None:
+    stored = store_backup(repository, PlainCodec())
+    future = replace(stored.manifest, id="kb-full-20991231-000000")
+    repository.put(layout.manifest_key(future.backup_id), records.to_json(future))
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+
+    assert next_backup_id(repository, "kb", now).started == now
