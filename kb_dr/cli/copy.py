@@ -5,6 +5,9 @@ import click
 from kb_dr.cli.opened import installation, json_option, parse_backup_id, progress
 from kb_dr.cli.output import print_json, print_table, size
 from kb_dr.domain.manifest import StoredManifest
+from kb_dr.errors import CopyIncomplete
+from kb_dr.operations.copy_offsite import BackupCopy
+from kb_dr.operations.copy_wal import WalCopy
 
 
 @click.command("copy")
@@ -33,7 +36,18 @@ def command(backup_id: str | None, wal_only: bool, as_json: bool) -> None:
     wal = opened.copy_wal(watch, everything=True)
     if as_json:
         print_json({"backups": copies, "wal": wal})
-        return
+    else:
+        _print(copies, wal)
+    # After the tables: what was copied is copied, and what was not must not look like success.
+    problems = [each for done in copies for each in done.wal_problems]
+    problems += [each for done in wal for each in done.problems if each not in problems]
+    if problems:
+        raise CopyIncomplete(
+            f"copy to offsite: {len(problems)} WAL files could not be: " + "; ".join(problems[:20])
+        )
+
+
+def _print(copies: list[BackupCopy], wal: tuple[WalCopy, ...]) -> None:
     print_table(
         "Copied offsite",
         ("what", "objects", "new", "bytes", "manifest digest"),

@@ -102,6 +102,28 @@ def unreadable(catalog: Sequence[CatalogEntry]) -> tuple[Unreadable, ...]:
     return tuple(entry for entry in catalog if isinstance(entry, Unreadable))
 
 
+def newest_backup(repository: Repository) -> BackupId:
+    """The newest backup of this copy, also one whose manifest cannot be read: "latest" must not
+    quietly mean an older one.
+
+    Raises NoUsableBackup when there is none, UnreadableRecord when nothing here can be read, so
+    that not even a name can be told.
+    """
+    catalog = load_catalog(repository)
+    if not catalog:
+        raise NoUsableBackup(
+            f"choose the newest backup: there is none in {repository.name} ({repository.url})",
+            hint="`kb-dr backup full` takes one, `kb-dr copy` brings it offsite.",
+        )
+    newest = catalog[-1]
+    if isinstance(newest, StoredManifest):
+        return newest.manifest.backup_id
+    named = readable(catalog)
+    if not named:
+        raise UnreadableRecord(newest.why)
+    return BackupId(named[-1].manifest.service, newest.kind, newest.stamp)
+
+
 def _entry(
     repository: Repository, key: str, kind: BackupKind, stamp: str, body: bytes
 ) -> CatalogEntry:

@@ -17,6 +17,7 @@ from kb_dr.errors import (
 from kb_dr.operations import catalog as catalog_module
 from kb_dr.operations.catalog import (
     load_catalog,
+    newest_backup,
     read_manifest,
     readable,
     store_manifest,
@@ -92,6 +93,19 @@ def test_a_manifest_that_cannot_be_read_is_named_and_hides_no_other(damage) -> N
     ]
     with pytest.raises(UnreadableRecord):
         read_manifest(repository, bad)
+
+
+def test_the_newest_backup_is_the_newest_also_when_it_cannot_be_read() -> None:
+    repository, codec = MemoryRepository(), PlainCodec()
+    with pytest.raises(NoUsableBackup):
+        newest_backup(repository)
+    store_backup(repository, codec)
+    last = store_backup(repository, codec, started=STARTED + timedelta(days=1)).manifest.backup_id
+    assert newest_backup(repository) == last
+
+    repository.bodies[layout.manifest_key(last)] = b"damaged"
+
+    assert newest_backup(repository) == last
 
 
 def test_a_listing_that_fails_is_no_empty_catalog() -> None:
