@@ -210,6 +210,7 @@ class Installation:
             self.codec,
             self.host,
             self.scratch,
+            wiring.inspector(),
             self.clock,
             progress,
             backup=wanted,

@@ -45,6 +45,14 @@ def from_json(kind: type[T], body: bytes, *, what: str) -> T:
         raise UnreadableRecord(f"read {what}: {error}") from error
 
 
+def schema_version_of(body: bytes) -> int | None:
+    """The schema version a record claims; None when it claims none."""
+    try:
+        return msgspec.json.decode(body, type=_Versioned).schema_version
+    except msgspec.MsgspecError:
+        return None
+
+
 class _Versioned(msgspec.Struct):
     schema_version: int
 

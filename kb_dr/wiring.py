@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         PostgresHost,
         Repository,
         ScratchSpace,
+        ServerInspector,
         SourceServer,
     )
 
@@ -90,6 +91,13 @@ def scratch(settings: Settings) -> "ScratchSpace":
     from kb_dr.adapters.scratch_space import LocalScratchSpace
 
     return LocalScratchSpace(settings.scratch_dir, _unprivileged(settings))
+
+
+def inspector() -> "ServerInspector":
+    """How restored servers are looked at."""
+    from kb_dr.adapters.restored_checks import RestoredChecks
+
+    return RestoredChecks()
 
 
 def _unprivileged(settings: Settings) -> "Unprivileged":

@@ -1,0 +1,250 @@
+"""Prove one copy of one backup: restore it into scratch, look, and leave a record.
+
+The record is stored whatever the verdict, and only after the scratch cluster is gone. A run
+that was interrupted, or that met an error of our own making, leaves none: nothing is never green.
+"""
+
+import logging
+import secrets
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from kb_dr import __version__, records
+from kb_dr.domain import layout
+from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.manifest import Manifest, StoredManifest, manifest_digest
+from kb_dr.domain.proof import Check, Outcome, Proof, Reach, Verdict, judge
+from kb_dr.domain.recovery import RecoveryPlan, Replay, WorkArea
+from kb_dr.domain.verdicts import verdict_of
+from kb_dr.errors import (
+    KbDrError,
+    NotEnoughSpace,
+    NotProven,
+    NoUsableBackup,
+    RepositoryError,
+    UnreadableRecord,
+)
+from kb_dr.operations.catalog import read_manifest
+from kb_dr.operations.check_restored import (
+    check_at_restore_point,
+    check_at_tip,
+    check_page_checksums,
+)
+from kb_dr.operations.newest_backup import newest_backup
+from kb_dr.operations.phases import Phases
+from kb_dr.operations.plan_recovery import plan_recovery
+from kb_dr.operations.proofs import load_proofs, store_proof_in
+from kb_dr.operations.recover import recovered, require_clean_shutdown
+from kb_dr.operations.restore_files import restore_files
+from kb_dr.ports import (
+    Clock,
+    Codec,
+    PostgresHost,
+    Progress,
+    Repository,
+    RestoredServer,
+    ScratchSpace,
+    ServerInspector,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Evidence:
+    """What is known so far; it survives the error that ends a proof."""
+
+    phases: Phases
+    digest: str | None = None
+    checks: list[Check] = field(default_factory=list)
+    reach: Reach | None = None
+    tools: dict[str, str] = field(default_factory=lambda: {"kb-dr": __version__})
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    repository: Repository
+    codec: Codec
+    host: PostgresHost
+    scratch: ScratchSpace
+    inspector: ServerInspector
+    clock: Clock
+    progress: Progress
+    evidence: _Evidence
+
+
+def verify_backup(
+    repository: Repository,
+    codec: Codec,
+    host: PostgresHost,
+    scratch: ScratchSpace,
+    inspector: ServerInspector,
+    clock: Clock,
+    progress: Progress,
+    *,
+    backup: BackupId | None,
+    also_store_in: Repository | None = None,
+) -> Proof:
+    """Restore a backup (None: the newest of this copy) from ``repository``, and judge the copy.
+
+    The proof is kept in this copy and in ``also_store_in``. Raises NoUsableBackup when the copy
+    holds no such backup, and what the repository raises when it cannot even be asked for one;
+    everything later becomes a verdict: FAILED when the copy is bad, NOT_PROVEN when the proof
+    could not run.
+    """
+    started = clock.now()
+    chosen = backup or newest_backup(repository)
+    evidence = _Evidence(Phases(clock))
+    run = _Run(repository, codec, host, scratch, inspector, clock, progress, evidence)
+    try:
+        verdict, reason = _prove(run, _manifest(run, chosen))
+    except NoUsableBackup:
+        raise
+    except (KbDrError, OSError) as error:
+        verdict, reason = _judged(error, evidence)
+    places = (repository,) if also_store_in is None else (repository, also_store_in)
+    started, finished = _in_order(started, clock.now(), places, chosen, evidence)
+    proof = Proof(
+        schema_version=records.SCHEMA_VERSION,
+        id=f"{started.astimezone(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}",
+        backup_id=str(chosen),
+        manifest_digest=evidence.digest,
+        copy=repository.name,
+        url=repository.url,
+        started=started,
+        finished=finished,
+        verdict=verdict,
+        reason=reason,
+        checks=tuple(evidence.checks),
+        phases=evidence.phases.done,
+        reach=evidence.reach,
+        tools=evidence.tools,
+        host=socket.gethostname(),
+    )
+    store_proof_in(places, proof)
+    return proof
+
+
+def _manifest(run: _Run, backup: BackupId) -> StoredManifest:
+    """Read what is to be proven; NotProven for a manifest that only a newer kb_dr can read."""
+    with run.evidence.phases.measured("read manifest"):
+        try:
+            stored = read_manifest(run.repository, backup)
+        except UnreadableRecord as error:
+            body = run.repository.read(layout.manifest_key(backup))
+            if (records.schema_version_of(body) or 0) > records.SCHEMA_VERSION:
+                run.evidence.digest = manifest_digest(body)
+                raise NotProven(str(error), hint=error.hint) from error
+            raise
+    run.evidence.digest = stored.digest
+    return stored
+
+
+def _prove(run: _Run, stored: StoredManifest) -> tuple[Verdict, str]:
+    manifest, evidence = stored.manifest, run.evidence
+    run.host.check(manifest.source)
+    evidence.tools |= run.host.tools(manifest.source)
+    with evidence.phases.measured("plan"):
+        plan = plan_recovery(run.repository, run.codec, stored, run.clock)
+    with evidence.phases.measured("read what else is named"):
+        _read_extras(run, manifest)
+    with run.scratch.area("proof") as area:
+        free = run.host.free_bytes(area.root)
+        if free < plan.bytes_needed:
+            raise NotEnoughSpace(
+                f"verify {manifest.id} in {area.root}: {free} bytes are free, expected "
+                f"{plan.bytes_needed}",
+                hint="Make room, or point KB_DR_SCRATCH_DIR at another file system.",
+            )
+        restore_files(
+            run.repository, run.codec, run.host, manifest, area, evidence.phases, run.progress
+        )
+        _recover_and_look(run, plan, area)
+    return judge(evidence.checks, evidence.reach)
+
+
+def _read_extras(run: _Run, manifest: Manifest) -> None:
+    """What a restore needs besides the tar: a copy that has lost it is no whole copy."""
+    run.repository.get(manifest.postgres_manifest)
+    if manifest.configuration is not None:
+        run.codec.decode(run.repository.get(manifest.configuration))
+
+
+def _recover_and_look(run: _Run, plan: RecoveryPlan, area: WorkArea) -> None:
+    manifest, evidence = plan.stored.manifest, run.evidence
+
+    def paused(server: RestoredServer, _: Replay) -> None:
+        with run.inspector.look_into(server, manifest.source) as look:
+            evidence.checks += check_at_restore_point(look, manifest)
+
+    run.progress.begin("replay and check")
+    try:
+        with recovered(
+            plan,
+            run.repository,
+            run.codec,
+            run.host,
+            area,
+            evidence.phases,
+            at_restore_point=paused,
+        ) as opened:
+            evidence.reach = opened.reach
+            with (
+                evidence.phases.measured("checks"),
+                run.inspector.look_into(opened.server, manifest.source) as look,
+            ):
+                evidence.checks += check_at_tip(look, manifest)
+            with evidence.phases.measured("shut down"):
+                opened.server.stop()
+        require_clean_shutdown(plan, run.host, area)
+        with evidence.phases.measured("page checksums", manifest.source.size_bytes):
+            evidence.checks.append(
+                check_page_checksums(
+                    manifest, lambda: run.host.verify_checksums(area.data, manifest.source)
+                )
+            )
+    finally:
+        run.progress.end()
+
+
+def _judged(error: KbDrError | OSError, evidence: _Evidence) -> tuple[Verdict, str]:
+    """What an error that ended the proof says, beside what was seen before it."""
+    red = [check for check in evidence.checks if check.outcome is Outcome.FAILED]
+    if isinstance(error, KbDrError):
+        verdict, seen = verdict_of(error), str(error)
+    else:
+        verdict, seen = Verdict.NOT_PROVEN, f"{error.strerror or error}"
+    failed = verdict is Verdict.FAILED
+    evidence.checks.append(
+        Check("restore", Outcome.FAILED if failed else Outcome.COULD_NOT_RUN, seen)
+    )
+    if red:
+        return Verdict.FAILED, f"{red[0].name}: {red[0].seen}"
+    return verdict, seen
+
+
+def _in_order(
+    started: datetime,
+    finished: datetime,
+    places: tuple[Repository, ...],
+    backup: BackupId,
+    evidence: _Evidence,
+) -> tuple[datetime, datetime]:
+    """Times at which this proof is the newest of its backup, also on a clock that was set back.
+
+    Else an older green would outlive this red.
+    """
+    known: list[datetime] = []
+    for place in places:
+        try:
+            known += [proof.finished for proof in load_proofs(place, backup)]
+        except RepositoryError as error:
+            logger.warning("older proofs of %s in %s: %s", backup, place.name, error)
+    newest = max(known, default=None)
+    if newest is None or newest < finished:
+        return started, finished
+    shift = newest - finished + timedelta(microseconds=1)
+    seen = f"this host's clock stands before the last proof, of {newest.isoformat()}"
+    evidence.checks.append(Check("clock", Outcome.COULD_NOT_RUN, seen, needed=False))
+    return started + shift, finished + shift
