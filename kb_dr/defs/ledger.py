@@ -3,6 +3,7 @@
 Everything that leans on the preview interface of partitioned checks stands in this file.
 """
 
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,9 @@ from kb_dr.defs.metadata import Metadata
 
 DATA_VERSION_TAG = "dagster/data_version"
 PARTITION_TAG = "dagster/partition"
+
+SYNC = "read_from_the_repository"
+"""What the pages name as the job of results that no job of ours came to."""
 
 UNDER_WAY = (
     dg.DagsterRunStatus.QUEUED,
@@ -108,27 +112,50 @@ def record_check(
     check: dg.AssetCheckKey,
     partition: str,
     *,
+    run_id: str | None,
     passed: bool,
     description: str,
     metadata: Metadata,
 ) -> None:
-    """Show a check's result on exactly the newest materialisation of its partition."""
+    """Show a check's result on exactly the newest materialisation of its partition.
+
+    ``run_id`` is the run that says so. None adds one, ended already: Dagster keeps one result of
+    a partition's check for each run, so a second one without a run would be refused.
+    """
     at = newest(instance, check.asset_key, partition)
-    instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(
-            asset_key=check.asset_key,
-            check_name=check.name,
-            passed=passed,
-            partition=partition,
-            description=description,
-            metadata=metadata,
-            target_materialization_data=(
-                Target(storage_id=at.storage_id, run_id=at.run_id, timestamp=at.timestamp)
-                if at
-                else None
-            ),
+    evaluation = dg.AssetCheckEvaluation(
+        asset_key=check.asset_key,
+        check_name=check.name,
+        passed=passed,
+        partition=partition,
+        description=description,
+        metadata=metadata,
+        target_materialization_data=(
+            Target(storage_id=at.storage_id, run_id=at.run_id, timestamp=at.timestamp)
+            if at
+            else None
+        ),
+    )
+    instance.report_dagster_event(
+        dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value,
+            job_name=SYNC,
+            event_specific_data=evaluation,
+        ),
+        run_id=run_id or _ended_run(instance, partition),
+    )
+
+
+def _ended_run(instance: dg.DagsterInstance, partition: str) -> str:
+    made = instance.add_run(
+        dg.DagsterRun(
+            job_name=SYNC,
+            run_id=str(uuid.uuid4()),
+            status=dg.DagsterRunStatus.SUCCESS,
+            tags={PARTITION_TAG: partition},
         )
     )
+    return made.run_id
 
 
 def partitions_under_way(instance: dg.DagsterInstance, jobs: Iterable[str] = ()) -> set[str]:

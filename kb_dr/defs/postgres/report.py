@@ -22,10 +22,13 @@ def judgement_metadata(judgement: Judgement) -> Metadata:
     return found
 
 
-def report_standing(instance: dg.DagsterInstance, installation: Installation, backup: str) -> bool:
-    """Show where one backup stands; whether anything had to be changed."""
+def report_standing(
+    instance: dg.DagsterInstance, installation: Installation, backup: str, run_id: str
+) -> bool:
+    """Let a run show where its backup stands; whether anything had to be changed."""
     judgement = judge_now(installation, backup)
-    return _show_check(instance, backup, judgement, ledger.shown(instance, keys.RESTORE_PROVEN))
+    shown = ledger.shown(instance, keys.RESTORE_PROVEN)
+    return _show_check(instance, backup, judgement, shown, run_id)
 
 
 def report_backup(
@@ -65,7 +68,7 @@ def report_backup(
         changes.append("offsite_copy")
     if _show_proof(instance, backup, judgement, shown):
         changes.append("restore_proof")
-    if _show_check(instance, backup, judgement, shown):
+    if _show_check(instance, backup, judgement, shown, None):
         changes.append("restore_proven")
     return tuple(changes)
 
@@ -111,7 +114,11 @@ def _record_proof(
 
 
 def _show_check(
-    instance: dg.DagsterInstance, backup: str, judgement: Judgement, shown: dict[str, bool]
+    instance: dg.DagsterInstance,
+    backup: str,
+    judgement: Judgement,
+    shown: dict[str, bool],
+    run_id: str | None,
 ) -> bool:
     if judgement.passed is None:
         return _take_off(instance, backup, shown)
@@ -125,6 +132,7 @@ def _show_check(
         instance,
         keys.RESTORE_PROVEN,
         backup,
+        run_id=run_id,
         passed=judgement.passed,
         description=judgement.reason,
         metadata=judgement_metadata(judgement),

@@ -1,0 +1,123 @@
+"""An installation on repositories in memory, for what Dagster makes of it."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+
+from kb_dr import records
+from kb_dr.definitions import build_definitions
+from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
+from kb_dr.domain import layout
+from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.proof import Check, Outcome, Phase, Proof, Reach, Verdict
+from kb_dr.installation import Installation
+from kb_dr.operations.catalog import store_manifest
+from kb_dr.operations.initialise import init_repository
+from kb_dr.operations.proofs import store_proof
+from kb_dr.ports import Progress
+from kb_dr.settings import load_settings
+from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
+from kb_dr_tests.stored_backups import STARTED, store_backup
+
+
+class MadeInstallation(Installation):
+    """Real verbs on repositories in memory; only a restore is played."""
+
+    def __init__(self, directory: Path, *, offsite: bool = True) -> None:
+        environment = {
+            "KB_DR_REPOSITORY_URL": str(directory / "primary"),
+            "KB_DR_SCRATCH_DIR": str(directory / "scratch"),
+            "KB_DR_STATE_DIR": str(directory / "state"),
+        }
+        if offsite:
+            environment["KB_DR_OFFSITE_URL"] = str(directory / "offsite")
+        super().__init__(load_settings(environment), FakeClock())
+        self.memory = {name: MemoryRepository(name) for name in self.copies}
+        self.primary = self.memory["primary"]
+        if offsite:
+            self.offsite = self.memory["offsite"]
+        self.codec = PlainCodec()
+        self.verdict = Verdict.PROVEN
+        """What the next verify() comes to."""
+        self.reaped = 0
+        for memory in self.memory.values():
+            init_repository(memory, self.clock, service="kb", org="default")
+
+    def has_backup(self, *, days: int = 0) -> StoredManifest:
+        """A backup in the primary repository, with its WAL."""
+        return store_backup(self.primary, self.codec, started=STARTED + timedelta(days=days))
+
+    def has_offsite_copy(self, stored: StoredManifest) -> None:
+        """The same manifest offsite."""
+        store_manifest(self.offsite, stored.manifest)
+
+    def has_proof(
+        self,
+        stored: StoredManifest,
+        verdict: Verdict,
+        *,
+        copy: str = "offsite",
+        minutes: int = 10,
+        digest: str | None = "the manifest's",
+    ) -> Proof:
+        """A proof, kept where a real one would be."""
+        proof = made_proof(stored, verdict, copy=copy, minutes=minutes)
+        if digest != "the manifest's":
+            proof = replace(proof, manifest_digest=digest)
+        for memory in {copy, "primary"}:
+            store_proof(self.memory[memory], proof)
+        return proof
+
+    def forget(self, stored: StoredManifest) -> None:
+        """Purge the backup everywhere, its proofs too."""
+        backup = stored.manifest.backup_id
+        for memory in self.memory.values():
+            memory.delete(layout.manifest_key(backup))
+            for listed in list(memory.list(layout.proofs_prefix(backup))):
+                memory.delete(listed.key)
+
+    def verify(self, wanted: BackupId | None, copy: str, progress: Progress) -> Proof:
+        """A restore that comes to ``verdict``; the proof is stored as a real one is."""
+        progress.begin("fetch", 10)
+        progress.advance(10)
+        progress.end()
+        assert wanted is not None
+        minutes = 100 + len(self.proofs(wanted))
+        return self.has_proof(self.find_backup(wanted), self.verdict, copy=copy, minutes=minutes)
+
+    def reap(self) -> tuple[str, ...]:
+        """Nothing is left over here."""
+        self.reaped += 1
+        return ()
+
+    def definitions(self) -> dg.Definitions:
+        """The project's definitions, on this installation."""
+        return build_definitions(InstallationDoor(lambda: self), ScheduleTimes())
+
+
+def made_proof(
+    stored: StoredManifest, verdict: Verdict, *, copy: str = "offsite", minutes: int = 10
+) -> Proof:
+    """A proof that finished so long after the backup."""
+    finished = stored.manifest.finished + timedelta(minutes=minutes)
+    return Proof(
+        schema_version=records.SCHEMA_VERSION,
+        id=f"{finished:%Y%m%d-%H%M%S}-{copy}",
+        backup_id=stored.manifest.id,
+        manifest_digest=stored.digest,
+        copy=copy,
+        url=f"memory://{copy}",
+        started=finished - timedelta(seconds=90),
+        finished=finished,
+        verdict=verdict,
+        reason="as the test says",
+        checks=(Check("rows", Outcome.PASSED, "all | there"),),
+        phases=(Phase("fetch", 1.5, 1000), Phase("replay", 2.0)),
+        reach=Reach(1, Lsn(0x3000000), 1, Lsn(0x3000000), finished),
+        tools={"postgres": "16.14"},
+        host="h",
+    )

@@ -1,0 +1,116 @@
+"""The Dagster surface loads, whatever the settings, and nothing in it is without an end."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from kb_dr.definitions import build_definitions, defs
+from kb_dr.defs.ledger import PARTITION_TAG
+from kb_dr.defs.postgres import keys
+from kb_dr.defs.resources import InstallationDoor, ScheduleTimes, schedule_times
+from kb_dr.errors import ConfigurationError
+from kb_dr.sandbox import dagster_questions
+from kb_dr.settings import Settings, load_settings
+from kb_dr_tests.made_installation import MadeInstallation
+
+ROOT = Path(__file__).parents[2]
+JOBS = ("back_up_now", "backup_job", "offsite_copy_job", "verify_job", "wal_job", "wal_audit_job")
+
+
+def test_the_definitions_are_loadable() -> None:
+    dg.Definitions.validate_loadable(defs)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_every_job_ends_some_time_and_runs_in_one_process(name: str) -> None:
+    job = defs.resolve_job_def(name)
+
+    assert 0 < int(job.tags["dagster/max_runtime"]) <= 12 * 3600
+    assert job.executor_def is dg.in_process_executor
+
+
+def test_no_job_is_left_out_above() -> None:
+    named = {job.name for job in defs.resolve_all_job_defs()}
+
+    assert {name for name in named if not name.startswith("__")} == set(JOBS)
+
+
+def test_the_family_is_one_chain_of_partitions() -> None:
+    graph = defs.resolve_asset_graph()
+
+    assert graph.get(keys.OFFSITE_COPY).parent_keys == {keys.BACKUP}
+    assert graph.get(keys.RESTORE_PROOF).parent_keys == {keys.OFFSITE_COPY}
+    family = (keys.BACKUP, keys.OFFSITE_COPY, keys.RESTORE_PROOF)
+    assert len({graph.get(key).partitions_def for key in family}) == 1
+    assert graph.get(keys.WAL_ARCHIVE).is_observable
+
+
+def test_a_backup_is_taken_daily_at_two_and_a_proof_weekly() -> None:
+    crons = {schedule.name: schedule.cron_schedule for schedule in defs.schedules or ()}
+
+    assert crons["daily_full_backup"] == "0 2 * * *"
+    assert crons["weekly_restore_proof"] == "0 6 * * 0"
+    assert crons["wal_every_minute"] == "* * * * *"
+    for schedule in defs.schedules or ():
+        assert isinstance(schedule, dg.ScheduleDefinition)
+        assert schedule.execution_timezone == "UTC"
+        assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+
+
+def test_settings_decide_the_times() -> None:
+    def read() -> Settings:
+        return load_settings({"KB_BACKUP_SCHEDULE": "30 3 * * *"})
+
+    assert schedule_times(read) == ScheduleTimes("30 3 * * *", "0 6 * * 0")
+
+
+def test_settings_that_cannot_be_used_take_nothing_down() -> None:
+    def read() -> Settings:
+        raise ConfigurationError("read settings: 3 cannot be used")
+
+    assert schedule_times(read) == ScheduleTimes()
+
+
+def test_a_cron_line_that_is_none_leaves_the_default() -> None:
+    def read() -> Settings:
+        return load_settings({"KB_BACKUP_SCHEDULE": "at some time or other"})
+
+    assert schedule_times(read) == ScheduleTimes()
+
+
+def test_nothing_is_opened_before_a_run_needs_it() -> None:
+    def refuse() -> MadeInstallation:
+        raise AssertionError("opened while loading")
+
+    made = build_definitions(InstallationDoor(refuse), ScheduleTimes())
+
+    dg.Definitions.validate_loadable(made)
+
+
+def test_the_names_spoken_over_graphql_are_those_of_the_definitions() -> None:
+    assert dagster_questions.BACKUP_ID_TAG == keys.BACKUP_ID_TAG
+    assert PARTITION_TAG == "dagster/partition"
+
+
+def instance_settings() -> dict[str, Any]:
+    loaded = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def test_the_storage_names_its_driver() -> None:
+    assert instance_settings()["storage"]["postgres"]["postgres_db"]["scheme"] == (
+        "postgresql+psycopg2"
+    )
+
+
+def test_pools_admit_one_run_and_runs_are_watched() -> None:
+    settings = instance_settings()
+
+    assert settings["concurrency"]["pools"] == {"default_limit": 1, "granularity": "run"}
+    assert settings["run_monitoring"]["enabled"] is True
+    assert settings["telemetry"] == {"enabled": False}
+    assert settings["nux"] == {"enabled": False}
