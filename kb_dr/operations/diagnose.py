@@ -1,6 +1,7 @@
 """Test every setting and dependency, without changing anything."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 from kb_dr.domain.finding import Finding
@@ -12,12 +13,20 @@ from kb_dr.errors import KbDrError, KeyMissing
 from kb_dr.operations.catalog import load_catalog, readable, unreadable
 from kb_dr.operations.copy_object import check_wal_object
 from kb_dr.operations.needed_wal import find_needed_wal
-from kb_dr.ports import Clock, Codec, PostgresHost, Repository, SourceServer
+from kb_dr.ports import Clock, Codec, Repository, SourceServer
 from kb_dr.settings import Settings
 
 _MAJORS = range(14, 19)
 _MOST_WAITING = 100
 """Segments waiting to be archived, past which an archiver does not keep up."""
+
+
+class Machine(Protocol):
+    """As much of kb_dr.ports.PostgresHost as is asked here."""
+
+    def check(self, source: Source) -> None: ...
+    def tools(self, source: Source) -> dict[str, str]: ...
+    def free_bytes(self, directory: Path) -> int: ...
 
 
 class Surroundings(Protocol):
@@ -34,7 +43,7 @@ class Surroundings(Protocol):
     @property
     def source(self) -> SourceServer: ...
     @property
-    def host(self) -> PostgresHost: ...
+    def host(self) -> Machine: ...
     def checked(self, copy: str) -> Repository: ...
 
 

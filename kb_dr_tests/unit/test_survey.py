@@ -34,7 +34,7 @@ def archive(repository: MemoryRepository, first: int, last: int) -> None:
     """Segments full of records; the last commit is in the last of them."""
     writer = WalWriter(segment(first), system_identifier=SYSTEM)
     while len(writer.written) < (last - first) * writer.size + 0x8000:
-        writer.record(b"f" * 3000)
+        writer.record(b"f" * 30_000)
     writer.commit(COMMIT)
     writer.switch()
     for name, content in writer.segments().items():
