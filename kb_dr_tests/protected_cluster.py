@@ -1,7 +1,6 @@
 """A protected cluster that was lost: its backup and WAL in a directory, to be damaged in copies."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from kb_dr_tests.postgres_servers import RunningCluster, fill, source_settings
 from kb_dr_tests.push_wal import archive_command
 
 ENTRIES = 1500
-AFTER_THE_BACKUP = ("after the backup", "in a later segment")
+AFTER_THE_BACKUP = ("after the backup", "in a later segment", "in the last segment")
 NEVER_ARCHIVED = "never archived"
 
 
@@ -117,6 +116,6 @@ def lose_a_protected_cluster(programs: PostgresPrograms, directory: Path) -> Los
 @pytest.fixture(scope="session")
 def lost_cluster(
     postgres_programs: PostgresPrograms, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LostCluster]:
+) -> LostCluster:
     """One lost cluster for all tests of a run: read it, or damage a copy."""
-    yield lose_a_protected_cluster(postgres_programs, tmp_path_factory.mktemp("lost"))
+    return lose_a_protected_cluster(postgres_programs, tmp_path_factory.mktemp("lost"))
