@@ -34,7 +34,7 @@ def _below(
             yield from _below(root, key, prefix, start_after, held_names)
             continue
         try:
-            seen = (root / key).lstat()
+            seen = os.lstat(f"{root}/{key}")
         except FileNotFoundError:
             continue  # deleted since it was listed, as S3 would have it
         if stat.S_ISREG(seen.st_mode):
@@ -66,19 +66,18 @@ def _smallest_after(
         raise
     with entries:
         for entry in entries:
-            # Dots are unfinished files; what is no key (lost+found) is not ours.
-            if not is_key(entry.name):
+            if entry.is_symlink():
+                _refuse_link(root, folder + entry.name, prefix, start_after)
                 continue
+            # The cheap questions first: a folder of a million entries is asked a million times.
             name = entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
             if name <= last or (bound and name >= bound):
                 continue
             if not _may_hold(folder + name, prefix, start_after):
                 continue
-            if entry.is_symlink():
-                raise RepositoryError(
-                    f"list {root}/{folder}{name}: a symbolic link, which is never followed",
-                    hint="Mount the file system there instead, or remove the link.",
-                )
+            # Dots are unfinished files; what is no key (lost+found) is not ours.
+            if not is_key(entry.name):
+                continue
             held.append(name)
             if len(held) >= 2 * held_names:
                 held.sort()
@@ -86,6 +85,15 @@ def _smallest_after(
                 bound = held[-1]
     held.sort()
     return held[:held_names]
+
+
+def _refuse_link(root: Path, key: str, prefix: str, start_after: str) -> None:
+    """Raise if what is asked for may lie behind this link."""
+    if is_key(key) and any(_may_hold(name, prefix, start_after) for name in (key, key + "/")):
+        raise RepositoryError(
+            f"list {root}/{key}: a symbolic link, which is never followed",
+            hint="Mount the file system there instead, or remove the link.",
+        )
 
 
 def _may_hold(key: str, prefix: str, start_after: str) -> bool:

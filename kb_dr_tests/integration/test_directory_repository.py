@@ -94,8 +94,9 @@ def test_links_lead_neither_out_nor_to_silence(
         repository.put("folder/new", b"x")
     with pytest.raises(RepositoryError):
         repository.delete("folder/secret")
-    with pytest.raises(RepositoryError, match="symbolic link"):
-        list(repository.list(""))
+    for prefix in ("", "f", "folder", "folder/", "folder/se", "file"):
+        with pytest.raises(RepositoryError, match="symbolic link"):
+            list(repository.list(prefix))
     assert sorted(path.name for path in outside.iterdir()) == ["secret"]
 
 
