@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -73,16 +74,21 @@ class PostgresSource:
                     hint="Correct KB_DR_CRITICAL_TABLES: schema.table, in the database under "
                     "protection.",
                 )
-            _freeze(before)
+            files = _files(main, names)
+            first = _freeze(before)
             lsn = Lsn.parse(_value(main, "select pg_create_restore_point(%s)::text", restore_point))
             time.sleep(_SETTLE_SECONDS)
-            _freeze(after)
-            looks = [
-                _agreed(*(fingerprint_table(each, name, restore_point) for each in (before, after)))
-                for name in names
-            ]
-        notes = tuple(note for _, found in looks for note in found)
-        return Fingerprint(restore_point, lsn, tuple(table for table, _ in looks)), notes
+            # Nothing became visible in between: one look shows what stood at the restore point.
+            sessions = (before,) if _freeze(after) == first else (before, after)
+            pool = stack.enter_context(ThreadPoolExecutor(len(sessions), "fingerprint"))
+            looks = [_look(pool, sessions, name, restore_point) for name in names]
+            moved = {name for name, file in _files(main, names).items() if file != files[name]}
+        kept = [look for look in looks if look[0] is not None and look[0].table not in moved]
+        notes = [note for _, found in looks for note in found]
+        # Old snapshots see a truncated or rewritten table as empty (docs: "MVCC Caveats").
+        notes += [f"{name} was truncated, rewritten or dropped meanwhile" for name in sorted(moved)]
+        tables_kept = tuple(table for table, _ in kept if table is not None)
+        return Fingerprint(restore_point, lsn, tables_kept), tuple(notes)
 
     def configuration(self) -> SourceConfiguration:
         with session(self._source, what="read the source's configuration") as s:
@@ -177,12 +183,35 @@ def _value(connection: Session, statement: str, *parameters: Any) -> Any:
     return row[0]
 
 
-def _freeze(connection: Session) -> None:
-    """Take a snapshot that every later question of this session sees."""
+def _freeze(connection: Session) -> str:
+    """Take a snapshot that every later question of this session sees; what it shows, as text."""
     connection.execute("begin isolation level repeatable read, read only")
-    connection.execute("select pg_current_snapshot()")
+    snapshot = _value(connection, "select pg_current_snapshot()::text")
     if connection.info.transaction_status is not TransactionStatus.INTRANS:
         raise PostgresError("freeze a snapshot: the session is not in a transaction")
+    return str(snapshot)
+
+
+def _files(connection: Session, names: Sequence[str]) -> dict[str, int | None]:
+    """The file each table is in: another one after TRUNCATE, and after many ALTER TABLE."""
+    rows = connection.execute(
+        "select name, pg_relation_filenode(to_regclass(name))::bigint from unnest(%s::text[]) name",
+        (list(names),),
+    ).fetchall()
+    return dict(rows)
+
+
+def _look(
+    pool: ThreadPoolExecutor, sessions: Sequence[Session], table: str, seed: str
+) -> tuple[TableFingerprint | None, list[str]]:
+    """What the snapshots agree on; nothing when the table's definition changed meanwhile."""
+    futures = [pool.submit(fingerprint_table, each, table, seed) for each in sessions]
+    wait(futures)  # a session is used by one thread at a time
+    try:
+        looks = [future.result() for future in futures]
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+        return None, [f"{table} was changed by a migration while it was looked at"]
+    return _agreed(looks[0], looks[-1])
 
 
 def _agreed(

@@ -1,5 +1,7 @@
 """The source is described, locked and fingerprinted on a real server, and refusals are clear."""
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,14 +10,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from kb_dr.adapters import postgres_source
+from kb_dr.adapters.pg_basebackup import PgBaseBackup
 from kb_dr.adapters.postgres_programs import PostgresPrograms
-from kb_dr.adapters.postgres_session import session
+from kb_dr.adapters.postgres_session import Session, session
 from kb_dr.adapters.postgres_source import PostgresSource
-from kb_dr.adapters.table_sample import look_up_rows
-from kb_dr.domain.fingerprint import Fingerprint, differences
+from kb_dr.adapters.table_sample import fingerprint_table, look_up_rows
+from kb_dr.domain.fingerprint import Fingerprint, TableFingerprint, differences
 from kb_dr.errors import (
     BackupInProgress,
     ConfigurationError,
+    PostgresCommandFailed,
     PostgresError,
     PostgresUnavailable,
     SourceLockLost,
@@ -235,3 +240,87 @@ def test_configuration_outside_the_data_directory_is_read(
 
         assert found.files == {str(outside): b"local all all trust\n"}
         assert found.unread == ()
+
+
+def test_a_table_truncated_while_it_is_looked_at_is_not_promised_to_be_empty(
+    cluster: RunningCluster, source: PostgresSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.query("create table short_lived (id int primary key)")
+    cluster.query("insert into short_lived select generate_series(1, 10)")
+    cluster.query("create table dropped (id int primary key)")
+
+    def migrate_first(connection: Session, table: str, seed: str) -> TableFingerprint:
+        if table == "public.dropped":
+            cluster.query("drop table if exists dropped")
+        if table == "public.short_lived":
+            cluster.query("truncate short_lived")
+        return fingerprint_table(connection, table, seed)
+
+    monkeypatch.setattr(postgres_source, "fingerprint_table", migrate_first)
+    try:
+        fingerprint, notes = source.fingerprint("kb-full-20260101-000004", ())
+    finally:
+        cluster.query("drop table short_lived")
+
+    names = {table.table for table in fingerprint.tables}
+    assert "public.organizations" in names
+    assert not names & {"public.short_lived", "public.dropped"}
+    assert "public.short_lived was truncated, rewritten or dropped meanwhile" in notes
+
+
+def test_a_password_reaches_the_programs_and_nobody_else(
+    postgres_programs: PostgresPrograms, tmp_path: Path
+) -> None:
+    secret = "correct horse 'battery'"
+    with RunningCluster(postgres_programs, tmp_path) as cluster:
+        quoted = secret.replace("'", "''")
+        cluster.query(f"create role backup login superuser replication password '{quoted}'")
+        rules = cluster.data / "pg_hba.conf"
+        rules.write_text("local all postgres trust\nlocal all,replication backup scram-sha-256\n")
+        cluster.reload()
+        settings = replace(source_settings(cluster), user="backup", password=Secret(secret))
+
+        PostgresSource(settings).archiver()
+        with PgBaseBackup(postgres_programs, settings).stream("kb-full-20260101-000005") as stream:
+            stream.read(10)
+            words = Path(f"/proc/{stream._process.pid}/cmdline").read_bytes()
+            while stream.read(1_000_000):
+                pass
+            stream.finish()
+        wrong = replace(settings, password=Secret("another secret"))
+        with (
+            pytest.raises(PostgresCommandFailed) as raised,
+            PgBaseBackup(postgres_programs, wrong).stream("kb-full-20260101-000006") as stream,
+        ):
+            stream.read(10)
+
+        assert b"backup" in words
+        assert b"battery" not in words
+        assert "password authentication failed" in str(raised.value)
+        assert "another secret" not in str(raised.value)
+
+
+def test_a_server_that_falls_silent_ends_the_stream(
+    postgres_programs: PostgresPrograms, cluster: RunningCluster
+) -> None:
+    cluster.query("create table silent as select repeat(md5(i::text), 30) as text"
+                  " from generate_series(1, 50000) i")  # fmt: skip
+    program = PgBaseBackup(postgres_programs, source_settings(cluster), stall_seconds=2.0)
+    sender = 0
+
+    def read_until_silent() -> None:
+        nonlocal sender
+        with program.stream("kb-full-20260101-000007") as stream:
+            stream.read(10)
+            sender = cluster.value("select pid from pg_stat_replication limit 1")
+            os.kill(sender, signal.SIGSTOP)
+            while stream.read(1_000_000):
+                pass
+
+    try:
+        with pytest.raises(PostgresUnavailable, match="no byte within 2 s"):
+            read_until_silent()
+    finally:
+        if sender:
+            os.kill(sender, signal.SIGCONT)
+        cluster.query("drop table silent")
