@@ -92,6 +92,11 @@ def lose_a_protected_cluster(programs: PostgresPrograms, directory: Path) -> Los
         fill(cluster, ENTRIES)
         cluster.query("create table ledger (entry text primary key)")
         cluster.query("insert into ledger values ('in the base backup')")
+        # As a failed CREATE INDEX CONCURRENTLY leaves one: invalid at the source already.
+        cluster.query("create index ledger_stale on ledger (entry)")
+        cluster.query(
+            "update pg_index set indisvalid = false where indexrelid = 'ledger_stale'::regclass"
+        )
         settings = source_settings(cluster)
         stored = take_base_backup(
             repository,
