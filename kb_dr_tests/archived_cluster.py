@@ -154,6 +154,8 @@ class Recovered:
     rows: tuple[int, ...] | None
     """What was in the table, when the cluster opened; None when recovery was aborted."""
     log: str
+    history: str = ""
+    """The history of the timeline it opened on, which says where replay ended."""
 
     @property
     def opened(self) -> bool:
@@ -194,9 +196,11 @@ def recover(
             except psycopg.OperationalError:
                 time.sleep(0.05)
             else:
-                return Recovered(tuple(row[0] for row in rows), cluster.log.read_text())
+                history = (data / "pg_wal" / "00000002.history").read_text()
+                return Recovered(tuple(row[0] for row in rows), cluster.log.read_text(), history)
         return Recovered(None, cluster.log.read_text())
     finally:
         process.send_signal(signal.SIGQUIT)
         end(process, seconds=START_SECONDS)
         cluster.close()
+        shutil.rmtree(data)
