@@ -10,6 +10,7 @@ import yaml
 from kb_dr.definitions import build_definitions, defs
 from kb_dr.defs.ledger import PARTITION_TAG
 from kb_dr.defs.postgres import keys
+from kb_dr.defs.postgres.schedules import make_schedules
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes, schedule_times
 from kb_dr.errors import ConfigurationError
 from kb_dr.sandbox import dagster_questions
@@ -49,13 +50,16 @@ def test_the_family_is_one_chain_of_partitions() -> None:
 
 
 def test_a_backup_is_taken_daily_at_two_and_a_proof_weekly() -> None:
-    crons = {schedule.name: schedule.cron_schedule for schedule in defs.schedules or ()}
+    schedules = {
+        schedule.name: schedule
+        for schedule in make_schedules(ScheduleTimes())
+        if isinstance(schedule, dg.ScheduleDefinition)
+    }
 
-    assert crons["daily_full_backup"] == "0 2 * * *"
-    assert crons["weekly_restore_proof"] == "0 6 * * 0"
-    assert crons["wal_every_minute"] == "* * * * *"
-    for schedule in defs.schedules or ():
-        assert isinstance(schedule, dg.ScheduleDefinition)
+    assert schedules["daily_full_backup"].cron_schedule == "0 2 * * *"
+    assert schedules["weekly_restore_proof"].cron_schedule == "0 6 * * 0"
+    assert schedules["wal_every_minute"].cron_schedule == "* * * * *"
+    for schedule in schedules.values():
         assert schedule.execution_timezone == "UTC"
         assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
 
