@@ -32,6 +32,9 @@ _BAD = (ChecksumMismatch, ObjectConflict, ObjectMissing, WalDamaged, WrongCluste
 _BATCH = 64
 """Files between two looks at the listings: bounds what is held in memory."""
 
+_MOST_PROBLEMS = 1000
+"""So many bad files are named; the others are counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class WalCopy:
@@ -90,7 +93,7 @@ def follow_wal(
     parallel: int = 4,
 ) -> WalCopy:
     """As copy_wal(), with the files that could not be copied in ``problems``: look at them."""
-    copied = copied_bytes = already = unchecked = 0
+    copied = copied_bytes = already = unchecked = unnamed = 0
     newest: str | None = None
     problems: list[str] = []
 
@@ -133,8 +136,12 @@ def follow_wal(
                 parts = layout.wal_file_of(listed.key)
                 if parts is not None and is_segment(parts[1]):
                     newest = parts[1]
+            unnamed += max(len(problems) - _MOST_PROBLEMS, 0)
+            del problems[_MOST_PROBLEMS:]
     finally:
         progress.end()
+    if unnamed:
+        problems.append(f"{unnamed} more are not named")
     logger.info("copy WAL: %d new, %d there, %d bad", copied, already, len(problems))
     return WalCopy(
         system_identifier=system_identifier,

@@ -12,7 +12,7 @@ import pytest
 from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.base_backup import ArchiverStatus, SourceConfiguration
-from kb_dr.domain.finding import all_good
+from kb_dr.domain.finding import Finding, all_good
 from kb_dr.domain.fingerprint import Fingerprint
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Source, StoredManifest
@@ -285,6 +285,15 @@ def bad(here: Here) -> set[str]:
     found = {each.subject for each in diagnose(here) if not each.good}
     assert found, "nothing was found"
     return found
+
+
+def test_looking_at_nothing_is_not_good() -> None:
+    nothing = Finding("x", Outcome.NOT_APPLICABLE, "")
+
+    assert not all_good(())
+    assert not all_good([nothing])
+    assert not all_good([nothing, replace(nothing, outcome=Outcome.COULD_NOT_RUN)])
+    assert all_good([nothing, replace(nothing, outcome=Outcome.PASSED)])
 
 
 def test_doctor_finds_nothing_where_all_is_in_order(site: Site, tmp_path: Path) -> None:
