@@ -2,13 +2,15 @@
 
 import io
 from collections.abc import Sequence
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import pyrage
 import zstandard
 
 from kb_dr.errors import ChecksumMismatch, ConfigurationError, KbDrError, KeyMissing
-from kb_dr.ports import Readable, Writable
+
+if TYPE_CHECKING:
+    from kb_dr.ports import Readable, Writable
 
 _SLICE_BYTES = 2048
 """zstd shrinks a run of zeros 32,000 times: what is fed at once bounds what comes out at once
@@ -54,7 +56,7 @@ class AgeCodec:
         self.decode_stream(io.BytesIO(coded), plain)
         return plain.getvalue()
 
-    def encode_stream(self, plain: Readable, sink: Writable) -> int:
+    def encode_stream(self, plain: "Readable", sink: "Writable") -> int:
         if not self._public:
             raise ConfigurationError(
                 "encrypt a backup: no age recipient",
@@ -75,7 +77,7 @@ class AgeCodec:
             _forget(source, target)
         return source.count
 
-    def decode_stream(self, coded: Readable, sink: Writable) -> int:
+    def decode_stream(self, coded: "Readable", sink: "Writable") -> int:
         if not self._secret:
             raise KeyMissing("decrypt a stream: no age identity at hand")
         source, target = _Source(coded), _Frames(sink)
@@ -97,7 +99,7 @@ class AgeCodec:
 class _Source:
     """Counts what is read; keeps what the reader raised, which pyrage turns into its own text."""
 
-    def __init__(self, inner: Readable) -> None:
+    def __init__(self, inner: "Readable") -> None:
         self._inner = inner
         self.count = 0
         self.failure: BaseException | None = None
@@ -115,7 +117,7 @@ class _Source:
 class _Target:
     """Passes on what is written; keeps what the writer raised."""
 
-    def __init__(self, inner: Writable) -> None:
+    def __init__(self, inner: "Writable") -> None:
         self._inner = inner
         self.failure: BaseException | None = None
 
@@ -133,7 +135,7 @@ class _Target:
 class _Frames:
     """Decompresses what is written, frame after frame, and knows whether the last one ended."""
 
-    def __init__(self, inner: Writable) -> None:
+    def __init__(self, inner: "Writable") -> None:
         self._inner = inner
         self._frame: zstandard.ZstdDecompressionObj | None = None
         self._seen = False

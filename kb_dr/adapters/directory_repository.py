@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -130,7 +129,7 @@ class DirectoryRepository:
         """Put a whole, synced file under ``filename``; False when that name is taken."""
         with self._folder(root, [_INCOMING], make=True) as incoming:
             self._sweep(incoming)
-            unfinished = f"{os.getpid()}-{secrets.token_hex(8)}"
+            unfinished = f"{os.getpid()}-{os.urandom(8).hex()}"
             try:
                 _write_synced(incoming, unfinished, body)
                 try:

@@ -1,6 +1,5 @@
 """One call to S3: its deadline, its retries, and the error that is left."""
 
-import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -43,8 +42,14 @@ def with_retries(call: Callable[[], T], *, deadline_seconds: float) -> T:
             return call()
         except RAISED_BY_OBSTORE as error:
             answer = answer_of(error)
-        pause = random.uniform(longest / 10, longest)  # noqa: S311 - no secret hangs on it
+        pause = _part_of(longest)
         if not answer.passes or time.monotonic() + pause >= deadline:
             raise CallFailed(answer)
         time.sleep(pause)
         longest = min(longest * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _part_of(longest: float) -> float:
+    import random  # only where something failed: 5 ms that every WAL segment would pay
+
+    return random.uniform(longest / 10, longest)  # noqa: S311 - no secret hangs on it

@@ -26,8 +26,9 @@ class S3Location:
     """Key of SSE-KMS for every object; None leaves it to the bucket's default."""
     timeout_seconds: float = 60.0
     """Deadline of one request, its body included: a chunk has at most 64 MiB."""
-    deadline_seconds: float = 240.0
-    """Deadline of one call with all its retries; no request is begun after it."""
+    deadline_seconds: float | None = None
+    """Deadline of one call with all its retries: no request is begun after it. None: four times
+    the deadline of one request, so that one setting makes both short."""
     conditional_writes: bool | None = None
     """True: the store is known to enforce If-None-Match. None or False: each put looks first;
     None sends the header all the same, False never does (a store that refuses it)."""
@@ -46,6 +47,11 @@ class S3Location:
     @property
     def url(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}" if self.prefix else f"s3://{self.bucket}"
+
+    @property
+    def retry_seconds(self) -> float:
+        """How long one call goes on trying."""
+        return 4 * self.timeout_seconds if self.deadline_seconds is None else self.deadline_seconds
 
     @property
     def is_loopback(self) -> bool:

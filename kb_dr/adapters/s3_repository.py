@@ -1,6 +1,6 @@
 """A repository on S3, or on a store that speaks its protocol."""
 
-import secrets
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -138,7 +138,7 @@ class S3Repository:
         rclone's server takes the header and ignores it, so only trying tells.
         """
         if self._enforces is None:
-            key = f"probe/{secrets.token_hex(16)}"
+            key = f"probe/{os.urandom(16).hex()}"
             try:
                 self._create(key, b"first", look_before_retry=False)
                 self._enforces = self._create(key, b"second", look_before_retry=False) is None
@@ -277,7 +277,7 @@ class S3Repository:
         raise answer.error(f"{action} {self._where(key)}")
 
     def _call(self, call: Callable[[], T]) -> T:
-        return with_retries(call, deadline_seconds=self._location.deadline_seconds)
+        return with_retries(call, deadline_seconds=self._location.retry_seconds)
 
     def _where(self, key: str) -> str:
         return f"{self.url}/{key}" if key else self.url
