@@ -6,9 +6,10 @@ import pytest
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
+from kb_dr_tests.protected_cluster import lost_cluster
 from kb_dr_tests.store_fixtures import ceph_store, moto_store, rclone_store
 
-__all__ = ["ceph_store", "moto_store", "rclone_store"]  # fixtures for all
+__all__ = ["ceph_store", "lost_cluster", "moto_store", "rclone_store"]  # fixtures for all
 
 _FOLDERS = ("unit", "contracts", "integration", "faults", "end_to_end")
 
