@@ -247,15 +247,15 @@ class RestoredServer(Protocol):
     def wait_for_pause(self, seconds: float) -> Replay:
         """Wait until replay is paused at its recovery target; return where.
 
-        Raises TargetNotReached when recovery ends before its target or is not there in time,
-        RecoveryAborted when the server ends.
+        Raises TargetNotReached when recovery ends before its target, RecoveryAborted when the
+        server ends, RecoveryError when it is not there in time.
         """
         ...
 
     def wait_for_promotion(self, seconds: float) -> Replay:
         """Wait until recovery has ended and the server is open for writing; return how far it came.
 
-        Raises TargetNotReached when it is not open in time, RecoveryAborted when the server ends.
+        Raises RecoveryAborted when the server ends, RecoveryError when it is not open in time.
         """
         ...
 

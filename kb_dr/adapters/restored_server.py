@@ -21,6 +21,7 @@ from kb_dr.errors import (
     PostgresError,
     PostgresUnavailable,
     RecoveryAborted,
+    RecoveryError,
     TargetNotReached,
     WalDamaged,
 )
@@ -32,6 +33,8 @@ _QUIT_SECONDS = 30.0
 _LOG_BYTES = 64 * 1024
 
 _BEFORE_TARGET = "recovery ended before configured recovery target was reached"
+_TURNED_AWAY = "the database system is"
+"""What those who connect too early are told; it is no reason for anything."""
 _FULL = "No space left on device"
 
 Row = tuple[Any, ...]
@@ -144,19 +147,19 @@ class LocalServer:
             if self._process.poll() is not None:
                 raise self._ended()
             if time.monotonic() > deadline:
-                raise TargetNotReached(f"recover: the server was not {what} within {seconds:g} s")
+                # It may be on its way: that says nothing of the backup.
+                raise RecoveryError(f"recover: the server was not {what} within {seconds:g} s")
             time.sleep(_LOOK_SECONDS)
 
     def _ended(self) -> KbDrError:
         """Why the server is gone, from what it logged last."""
         log = self.log_tail()
-        words = last_words(
-            "\n".join(
-                line for line in log.splitlines() if any(w in line for w in ("FATAL", "PANIC"))
-            ).encode()
-            or log.encode(),
-            lines=2,
-        )
+        telling = [
+            line
+            for line in log.splitlines()
+            if ("FATAL" in line or "PANIC" in line) and _TURNED_AWAY not in line
+        ]
+        words = last_words("\n".join(telling).encode() or log.encode())
         if _BEFORE_TARGET in log:
             return TargetNotReached(f"recover: {words}")
         if _FULL in log:

@@ -4,7 +4,14 @@ from datetime import UTC, datetime
 
 from kb_dr.domain.recovery import WalFile
 from kb_dr.domain.stored import Listed
-from kb_dr.errors import ChecksumMismatch, WalDamaged, WrongCluster
+from kb_dr.errors import (
+    ChecksumMismatch,
+    ObjectMissing,
+    RepositoryError,
+    WalDamaged,
+    WalGap,
+    WrongCluster,
+)
 from kb_dr.operations.read_wal import read_wal
 from kb_dr.ports import Codec, Repository
 
@@ -16,7 +23,8 @@ def read_plan_wal(
 ) -> bytes:
     """The plain bytes of a planned file, checked.
 
-    WalDamaged when it is not what was archived: empty, cut short, changed, or of another cluster.
+    WalDamaged when it is not what was archived: empty, cut short, changed, or of another cluster;
+    WalGap when it has been removed since the plan was made.
     Anything that only keeps us from reading it is raised as the repository and codec raise it.
     """
     listed = Listed(file.key, file.stored_bytes, _UNKNOWN)
@@ -34,3 +42,10 @@ def read_plan_wal(
             f"read WAL file {file.name} of {repository.url}: {error}",
             hint="This copy's WAL is damaged: restore from another copy.",
         ) from error
+    except RepositoryError as error:
+        if isinstance(error.__cause__, ObjectMissing):
+            raise WalGap(
+                f"read WAL file {file.name} of {repository.url}: it is no longer there",
+                hint="Find out what removes WAL from this copy; restore from another one.",
+            ) from error
+        raise

@@ -53,22 +53,22 @@ def recovered(
     newest: datetime | None = None
     if at_restore_point is not None:
         point = plan.stored.manifest.fingerprint
-        with phases.measured("replay to the restore point"):
-            configuration = _configuration(plan, pause_at=point.restore_point, durable=durable)
-            with (
-                serving_wal(plan, repository, codec, area.spool) as wal,
-                host.start(area, configuration(wal), source) as server,
-            ):
+        configuration = _configuration(plan, pause_at=point.restore_point, durable=durable)
+        with (
+            serving_wal(plan, repository, codec, area.spool) as wal,
+            host.start(area, configuration(wal), source) as server,
+        ):
+            with phases.measured("replay to the restore point"):
                 replay = _told(wal, lambda: server.wait_for_pause(deadline_seconds))
-                if replay.lsn is None or replay.lsn < point.lsn:
-                    raise TargetNotReached(
-                        f"recover {plan.stored.manifest.id}: paused at {replay.lsn}, expected "
-                        f"{point.lsn}, the restore point {point.restore_point}"
-                    )
-                newest = replay.newest_commit
-                with phases.measured("checks at the restore point"):
-                    at_restore_point(server, replay)
-                server.stop()
+            if replay.lsn is None or replay.lsn < point.lsn:
+                raise TargetNotReached(
+                    f"recover {plan.stored.manifest.id}: paused at {replay.lsn}, expected "
+                    f"{point.lsn}, the restore point {point.restore_point}"
+                )
+            newest = replay.newest_commit
+            with phases.measured("checks at the restore point"):
+                at_restore_point(server, replay)
+            server.stop()
     with serving_wal(plan, repository, codec, area.spool) as wal:
         configuration = _configuration(plan, pause_at=None, durable=durable)
         with host.start(area, configuration(wal), source) as server:
