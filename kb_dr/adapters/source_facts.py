@@ -16,6 +16,8 @@ select current_setting('server_version_num')::int,
        pg_is_in_recovery(),
        (case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
              else pg_current_wal_flush_lsn() end)::text,
+       (case when pg_is_in_recovery() then (select timeline_id from pg_control_checkpoint())
+             else ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::int end),
        clock_timestamp(),
        current_setting('wal_level'),
        current_setting('max_wal_senders')::int,
@@ -39,12 +41,13 @@ def read_facts(session: Session) -> SourceFacts:
         segment_bytes=row[2],
         is_standby=row[3],
         written_lsn=Lsn.parse(row[4]),
-        now=row[5],
-        wal_level=row[6],
-        max_wal_senders=row[7],
-        archive_timeout_seconds=row[8],
+        timeline=row[5],
+        now=row[6],
+        wal_level=row[7],
+        max_wal_senders=row[8],
+        archive_timeout_seconds=row[9],
         waiting_segments=_waiting(session),
-        may_replicate=bool(row[9]),
+        may_replicate=bool(row[10]),
     )
 
 

@@ -28,6 +28,9 @@ def measure_rpo(copy: CopyStatus, now: datetime, source: SourceFacts | None) -> 
     if source.system_identifier != window.system_identifier:
         why = f"it covers cluster {window.system_identifier}, not the source's"
         return CopyRpo(copy.copy, None, why)
+    if source.timeline != window.end.timeline:
+        # After a recovery in place the same positions hold other rows.
+        return CopyRpo(copy.copy, age, f"{seen}; the source is on timeline {source.timeline}")
     if source.written_lsn <= window.end.lsn:
         return CopyRpo(copy.copy, 0.0, f"{seen}; the source has written nothing since")
     timeout = source.archive_timeout_seconds

@@ -17,6 +17,8 @@ class SourceFacts:
     is_standby: bool
     written_lsn: Lsn
     """The end of the WAL it has flushed; of a standby, of what it has replayed."""
+    timeline: int
+    """The one it writes; of a standby, of its last checkpoint."""
     now: datetime
     """Its clock."""
     wal_level: str

@@ -226,6 +226,7 @@ def test_the_source_says_what_it_is_and_how_far_its_wal_reaches(backed_up: Backe
     assert seen.system_identifier == manifest.source.system_identifier
     assert seen.segment_bytes == manifest.source.segment_bytes
     assert (seen.major, seen.is_standby, seen.may_replicate) == (16, False, True)
+    assert seen.timeline == 1
     assert seen.waiting_segments is not None
     window = backed_up.look(backed_up.primary).tip_window
     assert window is not None

@@ -54,6 +54,7 @@ SOURCE = SourceFacts(
     segment_bytes=SEGMENT_BYTES,
     is_standby=False,
     written_lsn=Lsn(6 * SEGMENT_BYTES + 100),
+    timeline=1,
     now=NOW,
     wal_level="replica",
     max_wal_senders=10,
@@ -222,6 +223,9 @@ IDLE = replace(PRIMARY, windows=(replace(WINDOW, end=replace(END, at=NOW - 5 * H
         pytest.param(replace(SOURCE, waiting_segments=None), 5 * 3600.0, id="may not look"),
         pytest.param(
             replace(SOURCE, written_lsn=Lsn(7 * SEGMENT_BYTES)), 5 * 3600.0, id="a segment lacks"
+        ),
+        pytest.param(
+            replace(SOURCE, written_lsn=END.lsn, timeline=2), 5 * 3600.0, id="another timeline"
         ),
         pytest.param(replace(SOURCE, is_standby=True), 5 * 3600.0, id="a standby knows nothing"),
         pytest.param(replace(SOURCE, system_identifier=8), None, id="another cluster"),

@@ -52,6 +52,7 @@ FACTS = SourceFacts(
     segment_bytes=SEGMENT_BYTES,
     is_standby=False,
     written_lsn=segment(7).start.plus(64),
+    timeline=1,
     now=NOW,
     wal_level="replica",
     max_wal_senders=10,
