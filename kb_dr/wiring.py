@@ -72,7 +72,7 @@ def base_backup_program(settings: Settings) -> "BaseBackupProgram":
 
     major = server_major(settings.source)
     programs = find_programs(major, settings.postgres_bin_dirs, _unprivileged(settings))
-    return PgBaseBackup(programs, settings.source)
+    return PgBaseBackup(programs, settings.source, archive_seconds=settings.wal_deadline_seconds)
 
 
 def host(settings: Settings) -> "PostgresHost":

@@ -6,6 +6,7 @@ import os
 import select
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from kb_dr.errors import PostgresCommandFailed, PostgresUnavailable, WalGap
 from kb_dr.settings import SourceSettings
 
 _PIPE_BYTES = 1024 * 1024
+_LOOK_SECONDS = 1.0
 _END_SECONDS = 60.0
 """How long the program may take to end after its output did."""
 
@@ -27,15 +29,22 @@ class PgBaseBackup:
     """Implements `kb_dr.ports.BaseBackupProgram`.
 
     ``stall_seconds``: with no byte for so long, the server is taken for gone. It has to be more
-    than a checkpoint of a busy server takes.
+    than a checkpoint of a busy server takes. ``archive_seconds``: how long the server may wait
+    for its own archive_command once all files are sent.
     """
 
     def __init__(
-        self, programs: PostgresPrograms, source: SourceSettings, *, stall_seconds: float = 600.0
+        self,
+        programs: PostgresPrograms,
+        source: SourceSettings,
+        *,
+        stall_seconds: float = 600.0,
+        archive_seconds: float = 600.0,
     ) -> None:
         self._programs = programs
         self._source = source
         self._stall_seconds = stall_seconds
+        self._archive_seconds = archive_seconds
 
     @property
     def tools(self) -> dict[str, str]:
@@ -64,15 +73,18 @@ class PgBaseBackup:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process:
-            yield RunningBaseBackup(process, self._stall_seconds)
+            yield RunningBaseBackup(process, self._stall_seconds, self._archive_seconds)
 
 
 class RunningBaseBackup:
     """Implements `kb_dr.ports.BaseBackupStream`."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", stall_seconds: float) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", stall_seconds: float, archive_seconds: float
+    ) -> None:
         self._process = process
         self._stall_seconds = stall_seconds
+        self._archive_seconds = archive_seconds
         self._digest = hashlib.sha256()
         self._length = 0
         self._over = False
@@ -93,9 +105,7 @@ class RunningBaseBackup:
         wanted = _PIPE_BYTES if size < 0 else min(size, _PIPE_BYTES)
         if self._over or wanted == 0:
             return b""
-        ready, _, _ = select.select([self._output], [], [], self._stall_seconds)
-        if not ready:
-            raise self._stalled()
+        self._await_bytes()
         data = os.read(self._output, wanted)
         if not data:
             self._over = True
@@ -139,15 +149,26 @@ class RunningBaseBackup:
             failed.hint = "Check that the server still runs, and the role's REPLICATION right."
             raise failed
 
-    def _stalled(self) -> PostgresUnavailable | WalGap:
-        words = last_words(b"\n".join(self._said))
-        seen = f"no byte within {self._stall_seconds:g} s{': ' + words if words else ''}"
-        if "archived" in words:
-            return WalGap(
-                f"back up: the server waits for its WAL to be archived; {seen}",
-                hint="Look at the server's log: archive_command fails. Then start again.",
-            )
-        return PostgresUnavailable(f"run pg_basebackup: {seen}")
+    def _await_bytes(self) -> None:
+        began = time.monotonic()
+        while not select.select([self._output], [], [], _LOOK_SECONDS)[0]:
+            waited = time.monotonic() - began
+            # do_pg_backup_stop() in xlog.c says so after 5 s, and again and again.
+            if any(b"required WAL segments to be archived" in line for line in tuple(self._said)):
+                if waited >= self._archive_seconds:
+                    raise WalGap(
+                        f"back up: after {waited:.0f} s the server still waits for its WAL to be "
+                        "archived",
+                        hint="Its archive_command fails: see the server's log, repair it, and "
+                        "start the backup again.",
+                    )
+            elif waited >= self._stall_seconds:
+                words = last_words(b"\n".join(tuple(self._said)))
+                raise PostgresUnavailable(
+                    f"run pg_basebackup: no byte within {self._stall_seconds:g} s"
+                    f"{': ' + words if words else ''}",
+                    hint="Look at the server and the network, then start the backup again.",
+                )
 
     def _listen(self) -> None:
         try:

@@ -71,14 +71,18 @@ class Protected:
     repository: DirectoryRepository
 
     def back_up(
-        self, repository: Repository | None = None, *, wal_deadline_seconds: float = 120.0
+        self,
+        repository: Repository | None = None,
+        *,
+        wal_deadline_seconds: float = 120.0,
+        archive_seconds: float = 120.0,
     ) -> StoredManifest:
         settings = source_settings(self.cluster)
         return take_base_backup(
             repository or self.repository,
             CODEC,
             PostgresSource(settings),
-            PgBaseBackup(self.cluster.programs, settings, stall_seconds=120.0),
+            PgBaseBackup(self.cluster.programs, settings, archive_seconds=archive_seconds),
             SystemClock(),
             SilentProgress(),
             BackupTools(
@@ -288,6 +292,16 @@ def test_wal_that_goes_elsewhere_makes_no_backup(protected: Protected) -> None:
         protected.back_up(wal_deadline_seconds=1.0)
 
     assert "not to this repository" in raised.value.hint
+    assert protected.backups() == []
+
+
+def test_an_archive_command_that_fails_makes_no_backup(protected: Protected) -> None:
+    protected.cluster.archive_with("/bin/false")
+
+    with pytest.raises(WalGap, match="still waits for its WAL") as raised:
+        protected.back_up(archive_seconds=1.0)
+
+    assert "archive_command fails" in raised.value.hint
     assert protected.backups() == []
 
 
