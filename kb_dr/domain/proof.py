@@ -156,6 +156,9 @@ def standing(proofs: Iterable[Proof], *, digest: str, copy: str) -> tuple[Standi
     ]
     if not conclusive:
         return Standing.UNPROVEN, None
-    newest = max(conclusive, key=lambda proof: (proof.finished, proof.id))
+    # Of two that ended at once the red one is believed.
+    newest = max(
+        conclusive, key=lambda proof: (proof.finished, proof.verdict is Verdict.FAILED, proof.id)
+    )
     verdict = Standing.PROVEN if newest.verdict is Verdict.PROVEN else Standing.FAILED
     return verdict, newest
