@@ -1,0 +1,108 @@
+"""Build a sandbox, or start again what of it does not run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kb_dr.installation import Installation, open_installation
+from kb_dr.sandbox.clusters import MAJOR, programs, query, start_cluster
+from kb_dr.sandbox.fill import fill, is_filled
+from kb_dr.sandbox.places import (
+    BUCKETS,
+    DATABASE,
+    SUPERUSER,
+    Places,
+    State,
+    claim,
+    open_places,
+    read_state,
+    write_private,
+)
+from kb_dr.sandbox.regions import start_region
+from kb_dr.settings import load_settings
+
+DEFAULT_ENTRIES = 20_000
+
+
+def up(
+    directory: Path, *, entries: int = DEFAULT_ENTRIES, say: Callable[[str], None] = print
+) -> Places:
+    """Bring everything up: two regions, Dagster's storage, production with its rows.
+
+    What runs is left alone, so a second call changes nothing. Raises SandboxError, and leaves
+    what was built for the next call to go on with.
+    """
+    places, state, new = claim(directory, entries)
+    if new:
+        say(f"building a sandbox in {places.root}")
+    write_private(places.identity, state.secrets.age_identity.encode() + b"\n")
+    say(f"PostgreSQL {MAJOR}: {programs().version} (installed on first use)")
+    for copy in BUCKETS:
+        state = start_region(places, state, copy)
+    state = start_cluster(places, state, "storage")
+    write_environment(places, state)
+    if "production" not in state.ports or places.data("production").exists():
+        state = _production(places, state, say)
+    write_environment(places, state)
+    return places
+
+
+def write_environment(places: Places, state: State) -> None:
+    """The settings of kb-dr for this sandbox; they hold secrets."""
+    lines = {
+        "KB_DB_HOST": "127.0.0.1",
+        "KB_DB_PORT": str(state.ports.get("production", 5432)),
+        "KB_DB_NAME": DATABASE,
+        "KB_DB_USER": SUPERUSER,
+        "KB_DB_PASSWORD": state.secrets.postgres,
+        "KB_DR_SOURCE_DATA_DIRECTORY": str(places.data("production")),
+        "KB_DR_AGE_RECIPIENTS": state.secrets.age_recipient,
+        "KB_DR_AGE_IDENTITY_FILE": str(places.identity),
+        "KB_DR_POSTGRES_BIN_DIRS": str(programs().bin_dir),
+        "KB_DR_SCRATCH_DIR": str(places.root / "scratch"),
+        "KB_DR_STATE_DIR": str(places.root / "state"),
+        "KB_DR_DAGSTER_PG_HOST": "127.0.0.1",
+        "KB_DR_DAGSTER_PG_PORT": str(state.ports["storage"]),
+        "KB_DR_DAGSTER_PG_USER": SUPERUSER,
+        "KB_DR_DAGSTER_PG_PASSWORD": state.secrets.postgres,
+        "KB_DR_DAGSTER_PG_DB": "dagster",
+    }
+    for copy, stem in (("primary", "KB_DR_REPOSITORY"), ("offsite", "KB_DR_OFFSITE")):
+        lines |= {
+            f"{stem}_URL": f"s3://{BUCKETS[copy]}/default",
+            f"{stem}_ENDPOINT_URL": f"http://127.0.0.1:{state.ports[f'region-{copy}']}",
+            f"{stem}_ACCESS_KEY_ID": state.secrets.s3_key,
+            f"{stem}_SECRET_ACCESS_KEY": state.secrets.s3_secret,
+        }
+    text = "# Written by `kb-dr sandbox up`; it holds secrets.\n"
+    text += "".join(f"{name}='{value}'\n" for name, value in lines.items())
+    write_private(places.env_file, text.encode())
+
+
+def installation_of(directory: Path) -> Installation:
+    """kb-dr as the sandbox configures it; the environment of the caller has no say."""
+    places = open_places(directory)
+    return open_installation(load_settings({}, env_file=places.env_file))
+
+
+def _production(places: Places, state: State, say: Callable[[str], None]) -> State:
+    installation = installation_of(places.root)
+    for copy in installation.copies:
+        installation.initialise(copy)
+    state = start_cluster(places, state, "production")
+    # Before the first segment is archived: its archive_command reads the settings.
+    write_environment(places, state)
+    if not is_filled(state):
+        say(f"filling the knowledge base with {state.entries:,} entries")
+        fill(state, state.entries)
+    return state
+
+
+def state_of(directory: Path) -> State:
+    """What the sandbox in this directory remembers."""
+    return read_state(open_places(directory))
+
+
+def count_entries(directory: Path) -> int:
+    """Rows in the knowledge base now."""
+    rows = query(state_of(directory), "production", "select count(*) from knowledge_entries")
+    return int(rows[0][0])

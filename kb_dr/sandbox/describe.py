@@ -1,0 +1,39 @@
+"""What of a sandbox runs, and where."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kb_dr.sandbox.places import open_places, read_state
+from kb_dr.sandbox.processes import running
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One program of a sandbox."""
+
+    name: str
+    running: bool
+    address: str
+    pid: int | None
+    log: str
+
+
+def describe(directory: Path) -> tuple[Part, ...]:
+    """Each program; SandboxError when there is no sandbox."""
+    places = open_places(directory)
+    state = read_state(places)
+    found = []
+    for name in ("production", "storage", "region-primary", "region-offsite"):
+        process = running(places.pid_file(name))
+        port = state.ports.get(name)
+        scheme = "http" if name.startswith("region") else "postgresql"
+        found.append(
+            Part(
+                name=name,
+                running=process is not None,
+                address=f"{scheme}://127.0.0.1:{port}" if port else "not built yet",
+                pid=process.pid if process else None,
+                log=str(places.log(name)),
+            )
+        )
+    return tuple(found)
