@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,10 +28,6 @@ EVERY_ERROR: set[type[KbDrError]] = {
 }
 
 
-def _name(kind: type[KbDrError]) -> str:
-    return kind.__name__
-
-
 def test_every_error_is_decided_by_name() -> None:
     assert decided_errors() == EVERY_ERROR
 
@@ -55,9 +50,8 @@ def test_only_what_proves_the_copy_bad_fails_it() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", sorted(EVERY_ERROR, key=_name))
-def test_no_error_proves_anything(kind: type[KbDrError]) -> None:
-    assert verdict_of(kind("x")) is not Verdict.PROVEN
+def test_no_error_proves_anything() -> None:
+    assert {verdict_of(kind("x")) for kind in EVERY_ERROR} == {Verdict.FAILED, Verdict.NOT_PROVEN}
 
 
 def test_an_error_of_a_later_version_is_judged_as_its_base() -> None:
