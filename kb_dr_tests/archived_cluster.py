@@ -1,8 +1,9 @@
 """A cluster whose base backup and WAL outlived it, to recover from in many ways."""
 
 import shutil
-import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from kb_dr.adapters.age_codec import AgeCodec
 from kb_dr.adapters.clock import SystemClock
 from kb_dr.adapters.directory_repository import DirectoryRepository
 from kb_dr.adapters.postgres_programs import PostgresPrograms
-from kb_dr.adapters.unprivileged import end
 from kb_dr.cli.program import program
 from kb_dr.domain.lsn import Lsn
 from kb_dr.operations.initialise import init_repository
@@ -167,6 +167,46 @@ def recover(
     archived: ArchivedCluster, directory: Path, restore_command: str, **settings: str
 ) -> Recovered:
     """Recover the base backup with this command, and see whether the cluster opens."""
+    with recovering(archived, directory, restore_command, **settings) as cluster:
+        log = cluster.log.read_text()
+        if not cluster.running:
+            return Recovered(None, log)
+        rows = tuple(row[0] for row in cluster.query("select n from kept order by n"))
+        newest = sorted((cluster.data / "pg_wal").glob("*.history"))[-1]
+        return Recovered(rows, cluster.log.read_text(), newest.read_text())
+
+
+class _Recovering(RunningCluster):
+    """A cluster whose start may end in an aborted recovery."""
+
+    running = False
+
+    def start_recovery(self) -> None:
+        """Return when it has opened, or has ended."""
+        with self.log.open("ab") as log:
+            self._process = self.programs.unprivileged.start(
+                [self.programs.path("postgres"), "-D", self.data],
+                env=self.programs.environment(),
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while self._process.poll() is None:
+            assert time.monotonic() < deadline, self.log.read_text()
+            try:
+                self.query("select 1")
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+            else:
+                self.running = True
+                return
+
+
+@contextmanager
+def recovering(
+    archived: ArchivedCluster, directory: Path, restore_command: str, **settings: str
+) -> Iterator[_Recovering]:
+    """The cluster that comes of it, open or ended; gone after the block."""
     data = directory / "data"
     shutil.copytree(archived.base, data)
     data.chmod(0o700)
@@ -178,29 +218,11 @@ def recover(
         "hot_standby": "off",
         **settings,
     }
-    cluster = RunningCluster(archived.programs, directory, settings=recovery)
+    cluster = _Recovering(archived.programs, directory, settings=recovery)
     cluster.configure()
-    with cluster.log.open("ab") as log:
-        process = archived.programs.unprivileged.start(
-            [archived.programs.path("postgres"), "-D", data],
-            env=archived.programs.environment(),
-            stdout=log,
-            stderr=log,
-        )
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while process.poll() is None:
-            assert time.monotonic() < deadline, cluster.log.read_text()
-            try:
-                rows = cluster.query("select n from kept order by n")
-            except psycopg.OperationalError:
-                time.sleep(0.05)
-            else:
-                history = (data / "pg_wal" / "00000002.history").read_text()
-                return Recovered(tuple(row[0] for row in rows), cluster.log.read_text(), history)
-        return Recovered(None, cluster.log.read_text())
+        cluster.start_recovery()
+        yield cluster
     finally:
-        process.send_signal(signal.SIGQUIT)
-        end(process, seconds=START_SECONDS)
         cluster.close()
         shutil.rmtree(data)
