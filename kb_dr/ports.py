@@ -4,20 +4,26 @@ Each protocol is implemented in kb_dr/adapters (and by a fake in kb_dr_tests/fak
 contracts in kb_dr_tests/contracts hold every implementation to the words written here.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from datetime import datetime
-from pathlib import Path
-from typing import Protocol
+from __future__ import annotations
 
-from kb_dr.domain.base_backup import ArchiverStatus, BaseBackupEnd, SourceConfiguration
-from kb_dr.domain.fingerprint import Fingerprint, Look, TableFingerprint
-from kb_dr.domain.inspection import Examined
-from kb_dr.domain.lsn import Lsn
-from kb_dr.domain.manifest import Source, VectorBaseline
-from kb_dr.domain.recovery import ControlFile, Replay, ServerConfiguration, WorkArea
-from kb_dr.domain.source_facts import SourceFacts
-from kb_dr.domain.stored import Listed, StoredObject
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    # Loading the values these words are about would take longer than all else that one
+    # `kb-dr wal push` does before its first byte.
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+    from pathlib import Path
+
+    from kb_dr.domain.base_backup import ArchiverStatus, BaseBackupEnd, SourceConfiguration
+    from kb_dr.domain.fingerprint import Fingerprint, Look, TableFingerprint
+    from kb_dr.domain.inspection import Examined
+    from kb_dr.domain.lsn import Lsn
+    from kb_dr.domain.manifest import Source, VectorBaseline
+    from kb_dr.domain.recovery import ControlFile, Replay, ServerConfiguration, WorkArea
+    from kb_dr.domain.source_facts import SourceFacts
+    from kb_dr.domain.stored import Listed, StoredObject
 
 
 class Clock(Protocol):
