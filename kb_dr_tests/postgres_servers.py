@@ -254,20 +254,28 @@ def source_settings(cluster: RunningCluster, database: str = "postgres") -> Sour
 
 
 def fill(cluster: RunningCluster, entries: int = 1500) -> None:
-    """A small knowledge base: entries with vectors and an HNSW index, a migration version."""
+    """A small knowledge base: entries, a migration version; vectors and an HNSW index where the
+    cluster's programs have pgvector.
+    """
+    vectors = bool(cluster.query("select 1 from pg_available_extensions where name = 'vector'"))
+    place = "vector(8)" if vectors else "double precision[]"
+    if vectors:
+        cluster.query("create extension if not exists vector")
     for statement in (
-        "create extension if not exists vector",
         "create table alembic_version (version_num varchar(32) primary key)",
         "insert into alembic_version values ('20260101_first')",
         "create table organizations (id int primary key, name text not null)",
         "insert into organizations select i, 'organization ' || i from generate_series(1, 20) i",
         "create table knowledge_entries (id bigint primary key, title text not null,"
-        " score double precision, written timestamptz, place vector(8))",
+        f" score double precision, written timestamptz, place {place})",
         "insert into knowledge_entries select i, 'entry ' || md5(i::text), i / 7.0,"
         " '2026-01-01'::timestamptz + i * interval '1 minute',"
-        " (select array_agg(sin(i * 13.7 + d * d)) from generate_series(1, 8) d)::vector"
-        f" from generate_series(1, {entries}) i",
-        "create index knowledge_entries_place on knowledge_entries using hnsw"
-        " (place vector_cosine_ops)",
+        " (select array_agg(sin(i * 13.7 + d * d)) from generate_series(1, 8) d)"
+        f"::{place} from generate_series(1, {entries}) i",
     ):
         cluster.query(statement)
+    if vectors:
+        cluster.query(
+            "create index knowledge_entries_place on knowledge_entries using hnsw"
+            " (place vector_cosine_ops)"
+        )

@@ -26,7 +26,9 @@ from kb_dr.domain.proof import Outcome, Proof, Standing, Verdict, standing
 from kb_dr.operations.proofs import load_proofs
 from kb_dr.operations.verify import verify_backup
 from kb_dr.ports import Codec, RestoredServer
-from kb_dr_tests.protected_cluster import LostCluster
+from kb_dr.sandbox.postgres_binaries import MAJORS_WITH_VECTOR
+from kb_dr_tests.postgres_servers import programs_of
+from kb_dr_tests.protected_cluster import LostCluster, lose_a_protected_cluster
 
 
 def prove(
@@ -128,6 +130,21 @@ def test_a_whole_copy_is_proven_up_to_its_last_archived_record(
 def known(lost: LostCluster) -> Standing:
     proofs = load_proofs(lost.repository, lost.stored.manifest.backup_id)
     return standing(proofs, digest=lost.stored.digest, copy="primary")[0]
+
+
+@pytest.mark.parametrize("major", [14, 15, 17, 18])
+def test_every_major_version_is_proven_with_vectors_or_without(major: int, tmp_path: Path) -> None:
+    lost = lose_a_protected_cluster(programs_of(major), tmp_path)
+
+    proof = prove(lost, tmp_path)
+
+    assert proof.verdict is Verdict.PROVEN, (proof.reason, proof.checks)
+    assert outcomes(proof)["rows_as_recorded"] is Outcome.PASSED
+    assert outcomes(proof)["btrees"] is Outcome.PASSED
+    with_vectors = major in MAJORS_WITH_VECTOR
+    expected = Outcome.PASSED if with_vectors else Outcome.NOT_APPLICABLE
+    assert outcomes(proof)["vector_recall"] is expected
+    assert proof.tools["postgres"].startswith(f"{major}.")
 
 
 class HastyClock(SystemClock):
