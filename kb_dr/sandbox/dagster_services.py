@@ -13,8 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -47,8 +47,13 @@ class DagsterServices:
     url: str
     """Of the webserver."""
     home: Path
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     """What they were started with; holds secrets."""
+    processes: Mapping[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+
+    def ended(self) -> list[str]:
+        """The services that do not run any more."""
+        return [name for name, process in self.processes.items() if process.poll() is not None]
 
 
 class _DidNotStart(SandboxError):
@@ -64,7 +69,7 @@ def prepare_instance(directory: Path) -> Path:
 
 
 def service_environment(directory: Path, home: Path) -> dict[str, str]:
-    """What a Dagster process of this sandbox needs in its environment."""
+    """What a Dagster process of this sandbox needs; settings of the caller's have no say."""
     file = directory.absolute() / ENV_FILE
     if not file.is_file():
         raise SandboxError(
@@ -74,8 +79,9 @@ def service_environment(directory: Path, home: Path) -> dict[str, str]:
     values = {
         name: value for name, value in dotenv_values(file, interpolate=False).items() if value
     }
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("KB_")}
     return {
-        **os.environ,
+        **ours,
         **values,
         "KB_DR_ENV_FILE": str(file),
         "DAGSTER_HOME": str(home),
@@ -95,24 +101,31 @@ def dagster_services(directory: Path, *, port: int | None = None) -> Iterator[Da
     _let_children_hear_interrupts()
     home = prepare_instance(directory)
     environment = service_environment(directory, home)
+    processes: dict[str, subprocess.Popen[bytes]] = {}
     with ExitStack() as stack:
+
+        def enter(service: AbstractContextManager["subprocess.Popen[bytes]"], name: str) -> None:
+            processes[name] = stack.enter_context(service)
+
         code_port = _on_a_free_port(
-            lambda chosen: stack.enter_context(_code_server(chosen, home, environment))
+            lambda chosen: enter(_code_server(chosen, home, environment), "code server")
         )
         workspace = home / "workspace.yaml"
         workspace.write_text(_WORKSPACE.format(port=code_port))
         web_port = _on_a_free_port(
-            lambda chosen: stack.enter_context(_webserver(chosen, workspace, home, environment)),
+            lambda chosen: enter(_webserver(chosen, workspace, home, environment), "webserver"),
             fixed=port,
         )
         url = f"http://127.0.0.1:{web_port}"
         # After the webserver: both make the tables of an empty database, and would collide.
-        stack.enter_context(_daemon(url, workspace, home, environment))
-        yield DagsterServices(url, home, environment)
+        enter(_daemon(url, workspace, home, environment), "daemon")
+        yield DagsterServices(url, home, environment, processes)
 
 
 @contextmanager
-def _code_server(port: int, home: Path, environment: Mapping[str, str]) -> Iterator[None]:
+def _code_server(
+    port: int, home: Path, environment: Mapping[str, str]
+) -> Iterator["subprocess.Popen[bytes]"]:
     words = ["-m", "dagster", "code-server", "start", "-m", "kb_dr.definitions",
              "-h", "127.0.0.1", "-p", str(port)]  # fmt: skip
     health = [sys.executable, "-m", "dagster", "api", "grpc-health-check", "-p", str(port),
@@ -127,14 +140,14 @@ def _code_server(port: int, home: Path, environment: Mapping[str, str]) -> Itera
             return False
         return asked.returncode == 0
 
-    with _service("code-server", words, home, environment, answers):
-        yield
+    with _service("code-server", words, home, environment, answers) as process:
+        yield process
 
 
 @contextmanager
 def _webserver(
     port: int, workspace: Path, home: Path, environment: Mapping[str, str]
-) -> Iterator[None]:
+) -> Iterator["subprocess.Popen[bytes]"]:
     words = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
     url = f"http://127.0.0.1:{port}"
     with _service(
@@ -143,17 +156,17 @@ def _webserver(
         home,
         environment,
         lambda: webserver_answers(url) and location_loaded(url),
-    ):
-        yield
+    ) as process:
+        yield process
 
 
 @contextmanager
 def _daemon(
     url: str, workspace: Path, home: Path, environment: Mapping[str, str]
-) -> Iterator[None]:
+) -> Iterator["subprocess.Popen[bytes]"]:
     words = ["-m", "dagster._daemon", "run", "-w", str(workspace)]
-    with _service("daemon", words, home, environment, lambda: daemons_healthy(url)):
-        yield
+    with _service("daemon", words, home, environment, lambda: daemons_healthy(url)) as process:
+        yield process
 
 
 @contextmanager
@@ -163,7 +176,7 @@ def _service(
     home: Path,
     environment: Mapping[str, str],
     ready: Callable[[], bool],
-) -> Iterator[None]:
+) -> Iterator["subprocess.Popen[bytes]"]:
     """One service from its start to its end, in a session of its own."""
     log = home / f"{name}.log"
     with log.open("ab") as stream:
@@ -193,7 +206,7 @@ def _service(
             time.sleep(0.2)
         if process.poll() is not None:
             raise _DidNotStart(f"start Dagster's {name}: another program answered in its place")
-        yield
+        yield process
     finally:
         _end_session(process)
 
