@@ -295,14 +295,19 @@ def test_wal_that_goes_elsewhere_makes_no_backup(protected: Protected) -> None:
     assert protected.backups() == []
 
 
-def test_an_archive_command_that_fails_makes_no_backup(protected: Protected) -> None:
-    protected.cluster.archive_with("/bin/false")
+def test_an_archive_command_that_fails_makes_no_backup(
+    postgres_programs: PostgresPrograms, tmp_path: Path
+) -> None:
+    # A cluster of its own: after three failures the archiver rests for a minute.
+    with RunningCluster(postgres_programs, tmp_path / "failing") as cluster:
+        protected = protect(cluster, tmp_path / "repository")
+        cluster.archive_with("/bin/false")
 
-    with pytest.raises(WalGap, match="still waits for its WAL") as raised:
-        protected.back_up(archive_seconds=1.0)
+        with pytest.raises(WalGap, match="still waits for its WAL") as raised:
+            protected.back_up(archive_seconds=1.0)
 
-    assert "archive_command fails" in raised.value.hint
-    assert protected.backups() == []
+        assert "archive_command fails" in raised.value.hint
+        assert protected.backups() == []
 
 
 def test_a_backup_under_a_taken_id_is_refused(protected: Protected) -> None:
@@ -398,49 +403,43 @@ def test_a_kill_before_the_manifest_leaves_nothing_but_what_is_swept(
     assert [chunk for chunk in stored.manifest.objects if chunk.key not in keys] == []
 
 
-def test_no_program_is_left_when_the_process_that_streams_is_killed(
-    shared_cluster: RunningCluster,
-) -> None:
+def test_no_program_outlives_a_process_that_is_killed() -> None:
+    # Not pg_basebackup: without a reader that one ends by itself sooner or later.
     script = (
-        "import sys\n"
-        "from kb_dr_tests.integration import test_base_backup as tests\n"
-        "tests.stream_and_hang(*sys.argv[1:])\n"
+        "import time\n"
+        "from kb_dr.adapters.unprivileged import Unprivileged\n"
+        "print(Unprivileged().start(['sleep', '600']).pid, flush=True)\n"
+        "time.sleep(600)\n"
     )
-    words = [str(shared_cluster.programs.bin_dir), str(shared_cluster.sockets)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *words],
-        stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         child = int(process.stdout.readline())
+        # Until then it is not tied yet: unshare and setpriv come first.
+        _await(lambda: _name(child) == "sleep")
     finally:
         process.kill()
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
 
+    _await(lambda: _name(child) != "sleep")
+
+
+def _await(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
-    while _runs(child) and time.monotonic() < deadline:
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.05)
-    assert not _runs(child)
 
 
-def stream_and_hang(bin_dir: str, sockets: str) -> None:  # pragma: no cover - is killed
-    """Start a base backup, tell its process id, and read no further."""
-    program = PgBaseBackup(PostgresPrograms(Path(bin_dir)), replace(_SETTINGS, host=sockets))
-    with program.stream("kb-full-20260101-000000") as stream:
-        stream.read(10)
-        print(stream._process.pid, flush=True)
-        time.sleep(3600)
-
-
-def _runs(pid: int) -> bool:
+def _name(pid: int) -> str:
+    """What a process runs; empty once it is gone, or has ended and nobody has noticed."""
     try:
-        return "zombie" not in Path(f"/proc/{pid}/status").read_text()
+        status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
-        return False
+        return ""
+    return "" if "zombie" in status else status.split()[1]
 
 
 @pytest.fixture(autouse=True)
