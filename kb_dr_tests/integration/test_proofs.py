@@ -17,12 +17,15 @@ import pytest
 from kb_dr import records
 from kb_dr.adapters.age_codec import AgeCodec
 from kb_dr.adapters.clock import SystemClock
+from kb_dr.adapters.directory_repository import DirectoryRepository
 from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.adapters.restored_checks import RestoredChecks
 from kb_dr.domain import layout
 from kb_dr.domain.fingerprint import TableFingerprint
 from kb_dr.domain.manifest import Manifest, Source, manifest_digest
 from kb_dr.domain.proof import Outcome, Proof, Standing, Verdict, standing
+from kb_dr.domain.stored import StoredObject
+from kb_dr.errors import NoUsableBackup, RepositoryUnavailable
 from kb_dr.operations.proofs import load_proofs
 from kb_dr.operations.verify import verify_backup
 from kb_dr.ports import Codec, RestoredServer
@@ -338,6 +341,66 @@ def test_a_damaged_copy_fails(
 
     assert proof.verdict is Verdict.FAILED, proof.reason
     assert known(lost) is Standing.FAILED
+
+
+class FallsSilent(DirectoryRepository):
+    """A store that answers until a chunk is asked for."""
+
+    def get(self, stored: StoredObject) -> bytes:
+        if "base.tar" in stored.key:
+            raise RepositoryUnavailable(f"get {stored.key}: no answer")
+        return super().get(stored)
+
+
+def test_a_store_that_falls_silent_leaves_what_was_known(
+    lost_cluster: LostCluster, tmp_path: Path
+) -> None:
+    lost = lost_cluster.copied(tmp_path)
+    missing_chunk(lost)
+    red = prove(lost, tmp_path)
+    silent = replace(lost, repository=FallsSilent(lost.root, "primary"))
+
+    unable = prove(silent, tmp_path)
+
+    assert (red.verdict, unable.verdict) == (Verdict.FAILED, Verdict.NOT_PROVEN)
+    assert known(lost) is Standing.FAILED
+
+
+def test_a_proof_of_the_offsite_copy_is_kept_in_both_and_speaks_of_one(
+    lost_cluster: LostCluster, tmp_path: Path
+) -> None:
+    primary, offsite = (lost_cluster.copied(tmp_path / place) for place in ("here", "there"))
+    missing_chunk(offsite)
+
+    proof = verify_backup(
+        DirectoryRepository(offsite.root, "offsite"),
+        offsite.codec,
+        offsite.host,
+        offsite.scratch(tmp_path),
+        RestoredChecks(),
+        SystemClock(),
+        SilentProgress(),
+        backup=None,
+        also_store_in=primary.repository,
+    )
+
+    backup = primary.stored.manifest.backup_id
+    assert (proof.verdict, proof.copy) == (Verdict.FAILED, "offsite")
+    assert load_proofs(primary.repository, backup) == (proof,)
+    assert load_proofs(offsite.repository, backup) == (proof,)
+    assert known(primary) is Standing.UNPROVEN
+
+
+def test_of_a_copy_without_the_backup_there_is_nothing_to_say(
+    lost_cluster: LostCluster, tmp_path: Path
+) -> None:
+    lost = lost_cluster.copied(tmp_path)
+    (lost.root / layout.manifest_key(lost.stored.manifest.backup_id)).unlink()
+
+    with pytest.raises(NoUsableBackup):
+        prove(lost, tmp_path)
+
+    assert load_proofs(lost.repository, lost.stored.manifest.backup_id) == ()
 
 
 def newer_schema(lost: LostCluster) -> None:
