@@ -1,0 +1,197 @@
+"""The demo: a backup under load, the disaster, the restore from the other region, the proof.
+
+What was lost is counted against what production had confirmed, never against what a tool says.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kb_dr.adapters.log_progress import LogProgress
+from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.proof import Phase, Proof, Verdict
+from kb_dr.domain.wal_names import Segment
+from kb_dr.errors import SandboxError
+from kb_dr.installation import Installation
+from kb_dr.operations.restore_postgres import Restored
+from kb_dr.sandbox.bring_up import installation_of, state_of, up
+from kb_dr.sandbox.clusters import query, start_cluster, stop_cluster
+from kb_dr.sandbox.dagster_questions import back_up_now, launch_and_wait, wait_for_run_of
+from kb_dr.sandbox.dagster_services import DagsterServices, dagster_services
+from kb_dr.sandbox.load import Confirmed, WriteLoad, running_load, surviving
+from kb_dr.sandbox.places import State, open_places
+from kb_dr.sandbox.take_down import lose_production
+
+_ROWS_BEFORE = 100
+_ROWS_DURING = 50
+_ROWS_UNARCHIVED = 50
+WAIT_SECONDS = 600.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the demo came to."""
+
+    backup_id: str
+    confirmed: int
+    """Rows production had acknowledged when it was lost."""
+    archived: int
+    """Those acknowledged before the last segment that reached the other region began to close."""
+    survived: int
+    missing_archived: int
+    """Archived rows that did not come back: must be none."""
+    lost_seconds: float
+    """From the newest row that survived to the disaster."""
+    restore_seconds: float
+    phases: tuple[Phase, ...]
+    reached: str
+    proof: Proof
+    archives_again: str
+    """The first segment the restored production archived, on its new timeline."""
+
+    @property
+    def good(self) -> bool:
+        """Whether it ended as it must."""
+        return self.proof.verdict is Verdict.PROVEN and self.missing_archived == 0
+
+
+def tell(directory: Path, *, entries: int, say: Say = print) -> Ending:
+    """Live through the whole story in one sandbox; raises SandboxError where it breaks off."""
+    up(directory, entries=entries, say=say)
+    installation = installation_of(directory)
+    say("starting Dagster: code server, webserver, daemon")
+    with dagster_services(directory) as dagster:
+        say(f"Dagster answers at {dagster.url}")
+        state = state_of(directory)
+        with running_load(state) as load:
+            load.wait_for(_ROWS_BEFORE)
+            say("taking a full backup through Dagster while rows are being written")
+            backup_id = _back_up(dagster)
+            say(f"{backup_id} is complete; its sensor copies it offsite")
+            _require_success(
+                wait_for_run_of(
+                    dagster.url, "offsite_copy_job", backup_id, timeout_seconds=WAIT_SECONDS
+                )
+            )
+            load.wait_for(len(load.confirmed) + _ROWS_DURING)
+            archived = tuple(load.confirmed)
+            segment = _archive(state)
+            say(f"WAL up to {segment} is archived; bringing it to the other region")
+            _require_success(launch_and_wait(dagster.url, "wal_job", timeout_seconds=WAIT_SECONDS))
+            _require_offsite(installation, segment)
+            load.wait_for(len(load.confirmed) + _ROWS_UNARCHIVED)
+            say("DISASTER: production's server dies, its data directory is removed")
+            lose_production(directory)
+            lost_at = time.time()
+        say("restoring from the other region")
+        restored, seconds = _restore(installation, directory)
+        state = _into_service(directory)
+        found = surviving(state, load.token)
+        say(f"proving {backup_id} from the other region")
+        proof = _prove(dagster, installation, backup_id)
+    say("taking the restored cluster into service: it archives again")
+    first = _archive_again(directory, state)
+    return Ending(
+        backup_id=backup_id,
+        confirmed=len(load.confirmed),
+        archived=len(archived),
+        survived=len(found),
+        missing_archived=sum(1 for row in archived if row.title not in found),
+        lost_seconds=_lost_seconds(load, found, lost_at),
+        restore_seconds=seconds,
+        phases=restored.phases,
+        reached=f"{restored.reach.reached_lsn} on timeline {restored.reach.reached_timeline}",
+        proof=proof,
+        archives_again=first,
+    )
+
+
+def _back_up(dagster: DagsterServices) -> str:
+    backup_id, run = back_up_now(dagster.url, timeout_seconds=WAIT_SECONDS)
+    _require_success(run)
+    return backup_id
+
+
+def _require_success(run: dict[str, object]) -> None:
+    if run["status"] != "SUCCESS":
+        raise SandboxError(
+            f"run {run['jobName']}: {run['status']}",
+            hint=f"`make ui` shows run {run['runId']}.",
+        )
+
+
+def _archive(state: State) -> str:
+    """Close the segment being written and wait until it is archived; its name."""
+    rows = query(state, "production", "select pg_walfile_name(pg_switch_wal())")
+    segment = str(rows[0][0])
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        rows = query(
+            state,
+            "production",
+            # The same timeline, or a history file of an older one would count as newer.
+            "select coalesce(last_archived_wal >= %s and length(last_archived_wal) = 24, false) "
+            "from pg_stat_archiver",
+            [segment],
+        )
+        if rows[0][0]:
+            return segment
+        if time.monotonic() > deadline:
+            raise SandboxError(
+                f"wait for {segment}: not archived", hint="production's log says why."
+            )
+        time.sleep(0.2)
+
+
+def _require_offsite(installation: Installation, segment: str) -> None:
+    if not any(
+        audit.archive.holds(Segment.parse(segment, audit.segment_bytes))
+        for audit in installation.audit_wal("offsite")
+    ):
+        raise SandboxError(f"look for {segment} in the other region: it is not there")
+
+
+def _restore(installation: Installation, directory: Path) -> tuple[Restored, float]:
+    began = time.monotonic()
+    places = open_places(directory)
+    beside = places.root / "production" / "restored"
+    shutil.rmtree(beside, ignore_errors=True)
+    plan = installation.plan_restore(None, "offsite", beside)
+    restored = installation.restore(plan, LogProgress())
+    beside.rename(places.data("production"))
+    return restored, time.monotonic() - began
+
+
+def _into_service(directory: Path) -> State:
+    """Start the restored cluster; it does not archive yet."""
+    return start_cluster(open_places(directory), state_of(directory), "production")
+
+
+def _prove(dagster: DagsterServices, installation: Installation, backup_id: str) -> Proof:
+    run = launch_and_wait(
+        dagster.url, "verify_job", partition=backup_id, timeout_seconds=WAIT_SECONDS
+    )
+    proofs = installation.proofs(BackupId.parse(backup_id))
+    if not proofs:
+        raise SandboxError(
+            f"look for the proof of {backup_id}: none; the run ended {run['status']}"
+        )
+    return proofs[-1]
+
+
+def _archive_again(directory: Path, state: State) -> str:
+    places = open_places(directory)
+    query(state, "production", "alter system reset archive_mode")
+    stop_cluster(places, "production")
+    state = start_cluster(places, state, "production")
+    query(state, "production", "select pg_create_restore_point('in service again')")
+    return _archive(state)
+
+
+def _lost_seconds(load: WriteLoad, found: set[str], lost_at: float) -> float:
+    kept: list[Confirmed] = [row for row in load.confirmed if row.title in found]
+    return lost_at - kept[-1].at if kept else float("nan")
