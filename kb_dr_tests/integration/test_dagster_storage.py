@@ -1,0 +1,81 @@
+"""Dagster's storage as configured: events are written to, and read from, a real PostgreSQL."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from kb_dr.adapters.postgres_programs import PostgresPrograms
+from kb_dr.defs import ledger
+from kb_dr.defs.partitions import POSTGRES_BACKUPS
+from kb_dr.defs.postgres import keys
+from kb_dr.defs.postgres.sensors import pages_follow_the_repository
+from kb_dr.defs.resources import InstallationDoor
+from kb_dr.domain.proof import Verdict
+from kb_dr.sandbox.dagster_services import prepare_instance
+from kb_dr_tests.dagster_storage import LoopbackCluster, dagster_storage, storage_environment
+from kb_dr_tests.made_installation import MadeInstallation
+
+
+@pytest.fixture(scope="module")
+def storage(
+    postgres_programs: PostgresPrograms, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LoopbackCluster]:
+    with dagster_storage(postgres_programs, tmp_path_factory.mktemp("storage")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def home(storage: LoopbackCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DAGSTER_HOME with the settings of this repository."""
+    for name, value in storage_environment(storage).items():
+        monkeypatch.setenv(name, value)
+    return prepare_instance(tmp_path)
+
+
+def test_an_event_written_through_the_configured_storage_can_be_read(home: Path) -> None:
+    asset = dg.AssetKey("written")
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset, metadata={"n": 7}))
+
+    with dg.DagsterInstance.from_config(str(home)) as again:
+        event = again.get_latest_materialization_event(asset)
+
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["n"].value == 7
+
+
+def test_a_lost_database_is_filled_again_from_the_repositories(
+    home: Path, storage: LoopbackCluster, tmp_path: Path
+) -> None:
+    installation = MadeInstallation(tmp_path)
+    stored = installation.has_backup()
+    installation.has_offsite_copy(stored)
+    installation.has_proof(stored, Verdict.PROVEN)
+    failed = installation.has_backup(days=1)
+    installation.has_proof(failed, Verdict.PROVEN, copy="primary")
+    lights = []
+
+    for _ in range(2):
+        storage.query("drop database dagster with (force)")
+        storage.query("create database dagster")
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            assert ledger.shown(instance, keys.RESTORE_PROVEN) == {}
+            for proof_is_red in (False, True):
+                if proof_is_red:
+                    installation.has_proof(failed, Verdict.FAILED, copy="primary", minutes=20)
+                pages_follow_the_repository(
+                    dg.build_sensor_context(
+                        instance=instance,
+                        resources={"door": InstallationDoor(lambda: installation)},
+                    )
+                )
+            lights.append(ledger.shown(instance, keys.RESTORE_PROVEN))
+            assert set(instance.get_dynamic_partitions(POSTGRES_BACKUPS)) == {
+                stored.manifest.id,
+                failed.manifest.id,
+            }
+
+    assert lights[0] == lights[1] == {stored.manifest.id: True, failed.manifest.id: False}
