@@ -4,6 +4,7 @@ The command line and Dagster call the same methods, so that what runs unattended
 can run by hand. Nothing is opened before it is used.
 """
 
+import logging
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from kb_dr.domain.finding import Finding
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, standing
 from kb_dr.domain.status import Status
-from kb_dr.errors import KbDrError, NoUsableBackup, RepositoryUnavailable
+from kb_dr.errors import KbDrError, NoUsableBackup, RepositoryError, RepositoryUnavailable
 from kb_dr.operations import catalog as catalogs
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
@@ -33,6 +34,8 @@ from kb_dr.settings import Settings
 
 if TYPE_CHECKING:
     from kb_dr.operations.restore_postgres import Restored, RestorePlan
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +217,21 @@ class Installation:
             self.clock,
             progress,
             backup=wanted,
-            also_store_in=self.checked("primary") if copy != "primary" else None,
+            also_store_in=self._primary_beside(copy),
         )
+
+    def _primary_beside(self, copy: str) -> Repository | None:
+        """The primary, to keep a proof of another copy in as well.
+
+        None while it is down: that is when a proof of the other copy is wanted most.
+        """
+        if copy == "primary":
+            return None
+        try:
+            return self.checked("primary")
+        except RepositoryError as error:
+            logger.warning("proofs of %s are not kept in the primary: %s", copy, error)
+            return None
 
     def plan_restore(self, wanted: BackupId | None, copy: str, target: Path) -> "RestorePlan":
         """What restore() would do; refuses what it would refuse, and changes nothing."""
