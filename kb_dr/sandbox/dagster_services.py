@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
+import psutil
 from dotenv import dotenv_values
 
 from kb_dr.errors import SandboxError
@@ -28,6 +29,7 @@ READY_SECONDS = 300.0
 """Generous: the machine may be busy with the sandbox itself."""
 
 END_SECONDS = 20.0
+"""How long runs and services may take to clean up before they are killed."""
 ATTEMPTS = 5
 """Another program may take a port between our looking and the service's binding it."""
 
@@ -212,18 +214,33 @@ def _service(
 
 
 def _end_session(process: "subprocess.Popen[bytes]") -> None:
-    """End a service and whatever it started: ask, wait, then kill what is left."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    """End a service and all it started: ask, so that runs can clean up, wait, then kill."""
+    deadline = time.monotonic() + END_SECONDS
+    _signal_session(process.pid, signal.SIGTERM)
+    while process.poll() is None or _alive_in(process.pid):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    _signal_session(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_session(leader: int, number: signal.Signals) -> None:
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(leader, number)
     except ProcessLookupError:
         return  # nothing was left
+
+
+def _alive_in(leader: int) -> bool:
+    """Whether anything of that process group runs; what only waits to be reaped does not."""
+    for process in psutil.process_iter(["status"]):
+        try:
+            if os.getpgid(process.pid) == leader and process.info["status"] != "zombie":
+                return True
+        except ProcessLookupError:
+            continue
+    return False
 
 
 def _on_a_free_port(start: Callable[[int], None], *, fixed: int | None = None) -> int:
