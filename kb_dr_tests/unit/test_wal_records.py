@@ -169,3 +169,23 @@ def test_every_cut_is_found_exactly() -> None:
         assert found.end in ends
         assert found.end >= expected[-1]
         assert found.end <= made.first.start + position + 8
+
+
+def test_wal_of_another_past_is_not_taken_for_what_follows() -> None:
+    """Two servers went on from one segment: each record names where the one before began."""
+    ours, theirs = writer(), writer()
+    ours.record()
+    end = ours.switch()
+    ours.record()
+    theirs.record(b"t" * 500)
+    theirs.switch()
+    theirs.record()
+    reader = WalReader()
+    reader.feed(*next(iter(ours.segments().items())))
+    reader.feed(*list(theirs.segments().items())[1])
+
+    found = reader.tip()
+
+    assert reader.ended
+    assert found is not None
+    assert found.end == end
