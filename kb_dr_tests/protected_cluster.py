@@ -91,6 +91,8 @@ def lose_a_protected_cluster(programs: PostgresPrograms, directory: Path) -> Los
         cluster.archive_with(archive_command(directory / "repository", recipient))
         fill(cluster, ENTRIES)
         cluster.query("create table ledger (entry text primary key)")
+        # Stands in postgresql.auto.conf, which PostgreSQL reads whatever config_file says.
+        cluster.query("alter system set cluster_name = 'production'")
         cluster.query("insert into ledger values ('in the base backup')")
         # As a failed CREATE INDEX CONCURRENTLY leaves one: invalid at the source already.
         cluster.query("create index ledger_stale on ledger (entry)")

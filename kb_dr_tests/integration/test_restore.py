@@ -53,6 +53,7 @@ def test_a_restore_brings_back_every_archived_row_and_no_other(
         assert {row[0] for row in ledger} == {_BEFORE, *AFTER_THE_BACKUP}
         assert cluster.value("select count(*) from knowledge_entries") == ENTRIES
         assert cluster.value("show archive_mode") == "off", "it must not write into the archive"
+        assert cluster.value("show cluster_name") == "production", "its own settings stand again"
         assert not cluster.value("select pg_is_in_recovery()")
         assert cluster.system_identifier == lost.stored.manifest.source.system_identifier
 
@@ -87,7 +88,12 @@ def test_replay_pauses_at_the_restore_point_and_then_goes_on_to_the_end(
             at_the_end = _rows(opened.server, "select entry from ledger")
             settings = {
                 name: _rows(opened.server, f"show {name}")[0]
-                for name in ("archive_mode", "listen_addresses", "max_logical_replication_workers")
+                for name in (
+                    "archive_mode",
+                    "cluster_name",
+                    "listen_addresses",
+                    "max_logical_replication_workers",
+                )
             }
             reach = opened.reach
         root, sockets = area.root, area.sockets
@@ -96,6 +102,7 @@ def test_replay_pauses_at_the_restore_point_and_then_goes_on_to_the_end(
     assert set(at_the_end) == {_BEFORE, *AFTER_THE_BACKUP}
     assert settings == {
         "archive_mode": "off",
+        "cluster_name": "kb_dr",
         "listen_addresses": "",
         "max_logical_replication_workers": "0",
     }
