@@ -4,6 +4,7 @@ PostgreSQL starts one of these for each WAL segment and reads nothing but its ex
 """
 
 import argparse
+import hashlib
 import logging
 import os
 import sys
@@ -132,26 +133,29 @@ def _push(words: list[str]) -> int:
 
 def _push_file(given: argparse.Namespace) -> None:
     from kb_dr import wiring
-    from kb_dr.operations.archive_wal import archive_wal
+    from kb_dr.operations.archive_wal import archive_wal, pushed_ahead
     from kb_dr.operations.listed_wal import require_marker
     from kb_dr.settings import load_settings
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
     settings = load_settings(env_file=given.env_file)
-    repository = wiring.repository(settings, "primary")
     system_identifier = given.system_identifier or _system_identifier(given.path)
+    notes = _notes(settings, system_identifier)
+    if notes is not None and pushed_ahead(given.path, notes) is not None:
+        return  # before the store and its library are even opened
+    repository = wiring.repository(settings, "primary")
     require_marker(repository)
     archive_wal(
         given.path,
         repository=repository,
         codec=wiring.codec(settings),
         system_identifier=system_identifier,
-        notes=_notes(settings, repository.url, system_identifier),
+        notes=notes,
         transfers=settings.transfers,
     )
 
 
-def _notes(settings: "Settings", url: str, system_identifier: int | None) -> "PushNotes | None":
+def _notes(settings: "Settings", system_identifier: int | None) -> "PushNotes | None":
     from kb_dr.adapters.clock import SystemClock
     from kb_dr.operations.push_notes import PushNotes
 
@@ -163,7 +167,9 @@ def _notes(settings: "Settings", url: str, system_identifier: int | None) -> "Pu
     except OSError:
         # Nowhere to remember anything: each segment is pushed at its turn.
         return None
-    return PushNotes(directory, url, SystemClock())
+    # Any change of the place makes the notes void; their secrets print as nothing.
+    place = hashlib.sha256(repr((settings.org, settings.primary)).encode()).hexdigest()
+    return PushNotes(directory, place, SystemClock())
 
 
 def _required_system_identifier(path: Path) -> int:

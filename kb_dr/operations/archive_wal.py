@@ -56,7 +56,7 @@ def archive_wal(
     ``notes`` is where those are remembered; without it only ``path`` is pushed. Raises as
     push_file() does, about ``path`` alone: another segment's trouble is told at its own turn.
     """
-    if notes is not None and (noted := _noted(path, notes)) is not None:
+    if notes is not None and (noted := pushed_ahead(path, notes)) is not None:
         return noted
     pushed = push_file(
         path, repository=repository, codec=codec, system_identifier=system_identifier
@@ -134,7 +134,7 @@ def ready_beside(path: Path) -> list[Path]:
     return [path.parent / name for name in sorted(names) if is_segment(name) and name != path.name]
 
 
-def _noted(path: Path, notes: PushNotes) -> Pushed | None:
+def pushed_ahead(path: Path, notes: PushNotes) -> Pushed | None:
     """A push that was done ahead, when the file still is what was pushed then."""
     note = notes.take(path.name)
     if note is None:

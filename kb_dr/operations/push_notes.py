@@ -41,11 +41,14 @@ class PushNote:
 
 
 class PushNotes:
-    """The notes of one cluster and repository, one small file a segment."""
+    """The notes of one cluster, one small file a segment.
 
-    def __init__(self, directory: Path, repository_url: str, clock: Clock) -> None:
+    ``repository`` is a text that is another for another repository; without secrets.
+    """
+
+    def __init__(self, directory: Path, repository: str, clock: Clock) -> None:
         self._directory = directory
-        self._url = repository_url
+        self._repository = repository
         self._clock = clock
 
     def exists(self, name: str) -> bool:
@@ -58,7 +61,7 @@ class PushNotes:
             "key": key,
             "sha256": sha256,
             "state": asdict(state),
-            "repository": self._url,
+            "repository": self._repository,
             "at": self._clock.now().timestamp(),
         }
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -74,7 +77,7 @@ class PushNotes:
             path.unlink()
             note = json.loads(text)
             age = self._clock.now().timestamp() - note["at"]
-            if note["repository"] != self._url or not 0 <= age <= BELIEVED_SECONDS:
+            if note["repository"] != self._repository or not 0 <= age <= BELIEVED_SECONDS:
                 return None
             state = FileState(**note["state"])
             return PushNote(str(note["key"]), str(note["sha256"]), state)
