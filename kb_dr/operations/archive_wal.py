@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kb_dr.domain.layout import wal_key
-from kb_dr.domain.wal_names import is_partial, is_segment, is_wal_file
+from kb_dr.domain.wal_names import (
+    history_name,
+    is_partial,
+    is_segment,
+    is_wal_file,
+    timeline_of,
+)
 from kb_dr.domain.wal_page import check_segment
 from kb_dr.errors import (
     ChecksumMismatch,
@@ -58,6 +64,7 @@ def archive_wal(
     """
     if notes is not None and (noted := pushed_ahead(path, notes)) is not None:
         return noted
+    _push_history_of(path, repository, codec, system_identifier)
     pushed = push_file(
         path, repository=repository, codec=codec, system_identifier=system_identifier
     )
@@ -121,6 +128,22 @@ def push_file(
             f"push {name} to {repository.url}: {put.size_bytes} bytes stored, expected {len(coded)}"
         )
     return Pushed(name, put.key, sha256, already_there=False)
+
+
+def _push_history_of(
+    path: Path, repository: Repository, codec: Codec, system_identifier: int | None
+) -> None:
+    """Push the history of a segment's timeline before the segment.
+
+    A cluster that was restored opened its timeline while it did not archive, and PostgreSQL
+    offers a history file only once, when the timeline begins. Without it no recovery finds its
+    way onto that timeline.
+    """
+    if system_identifier is None or not is_segment(path.name) or timeline_of(path.name) == 1:
+        return
+    history = path.with_name(history_name(timeline_of(path.name)))
+    if history.exists() and find_wal(repository, system_identifier, history.name) is None:
+        push_file(history, repository=repository, codec=codec, system_identifier=system_identifier)
 
 
 def ready_beside(path: Path) -> list[Path]:

@@ -57,8 +57,8 @@ class Restored:
             *steps,
             f"give {target} to the user PostgreSQL runs as (chown -R)",
             f"start PostgreSQL {manifest.source.major}: pg_ctl -D {target} start",
-            "look at the data; then set up a new repository or prefix, since this cluster goes on "
-            "along a timeline of its own",
+            "look at the data; make sure that the cluster it replaces never starts again: both "
+            "would archive under one system identifier",
             "take it into service: ALTER SYSTEM RESET archive_mode, restart, kb-dr backup full",
         )
 

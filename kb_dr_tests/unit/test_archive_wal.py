@@ -141,6 +141,26 @@ def test_histories_labels_and_partials_are_stored_as_they_are(
     assert PlainCodec().decode(repository.bodies[push(pg_wal / name, repository).key]) == content
 
 
+def test_the_history_of_a_timeline_goes_before_its_first_segment(
+    pg_wal: Path, repository: MemoryRepository
+) -> None:
+    name = Segment(2, 4, SEGMENT_BYTES).name
+    (pg_wal / name).write_bytes(full_segments(4, 1, timeline=2)[name])
+    (pg_wal / "00000002.history").write_bytes(b"1\t0/3000000\tno recovery target specified\n")
+
+    archive_wal(
+        pg_wal / name,
+        repository=repository,
+        codec=PlainCodec(),
+        system_identifier=SYSTEM_IDENTIFIER,
+    )
+
+    assert [key.split("/")[-1].split("-")[0] for key in repository.bodies] == [
+        "00000002.history",
+        name,
+    ]
+
+
 def test_a_file_that_is_no_wal_is_refused(pg_wal: Path, repository: MemoryRepository) -> None:
     (pg_wal / "notes.txt").write_text("x")
 
