@@ -37,6 +37,15 @@ _TURNED_AWAY = "the database system is"
 """What those who connect too early are told; it is no reason for anything."""
 _FULL = "No space left on device"
 
+# The state stands first, and one statement asks for all: what is read after "paused" is where
+# replay stands, and what is read before it may be where it was a moment ago.
+_REPLAY = """
+select case when pg_is_in_recovery() then pg_get_wal_replay_pause_state() end,
+       pg_last_wal_replay_lsn()::text,
+       pg_last_xact_replay_timestamp(),
+       (pg_control_checkpoint()).timeline_id
+"""
+
 Row = tuple[Any, ...]
 
 
@@ -74,16 +83,16 @@ class LocalServer:
         return self._wait(promoted, seconds, "open")
 
     def replay(self) -> Replay:
-        [(in_recovery, lsn, commit)] = self._ask(
-            "select pg_is_in_recovery(), pg_last_wal_replay_lsn()::text,"
-            " pg_last_xact_replay_timestamp()"
-        )
+        try:
+            [(state, lsn, commit, timeline)] = self._ask(_REPLAY)
+        except PostgresError as error:
+            if not isinstance(error.__cause__, psycopg.errors.ObjectNotInPrerequisiteState):
+                raise
+            # Recovery ended between the first word of the statement and the second.
+            [(state, lsn, commit, timeline)] = self._ask(_REPLAY)
         newest = commit if isinstance(commit, datetime) else None
-        if not in_recovery:
+        if state is None:
             return self._replay_before_promotion(newest)
-        [(state, timeline)] = self._ask(
-            "select pg_get_wal_replay_pause_state(), (pg_control_checkpoint()).timeline_id"
-        )
         return Replay(
             lsn=Lsn.parse(lsn) if lsn else None,
             timeline=int(timeline),
