@@ -74,6 +74,8 @@ def recovered(
         with host.start(area, configuration(wal), source) as server:
             with phases.measured("replay"):
                 replay = _told(wal, lambda: server.wait_for_promotion(deadline_seconds))
+                if wal.failure is not None:
+                    raise wal.failure  # it was opened all the same: never believe that
             commits = [each for each in (newest, replay.newest_commit) if each is not None]
             final = Replay(
                 lsn=replay.lsn,

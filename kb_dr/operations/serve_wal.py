@@ -33,11 +33,12 @@ _SCRIPT = """\
 # Written by kb-dr: hands PostgreSQL one WAL file, or says that the plan knows of none.
 umask 022
 spool={spool}
-: > "$spool/asked/$1" || exit 126
+printf %s "$1" > "$spool/asked/$$" && mv -f "$spool/asked/$$" "$spool/asked/current" || exit 126
 while :; do
   if [ -f "$spool/ready/$1" ]; then
-    cp "$spool/ready/$1" "$2" || exit 126
-    exit 0
+    if cp "$spool/ready/$1" "$2"; then exit 0; fi
+    # Taken away just then, because replay had been farther on: it will be laid there again.
+    if [ -f "$spool/ready/$1" ]; then exit 126; fi
   fi
   if [ -f "$spool/absent/$1" ]; then exit 99; fi
   if [ -f "$spool/closed" ] || [ ! -d "$spool/asked" ]; then exit 126; fi
@@ -61,7 +62,6 @@ class WalServer:
         self._stop = threading.Event()
         self._order = {file.name: number for number, file in enumerate(plan.segments)}
         self._histories = {file.name: file for file in plan.histories}
-        self._answered: set[str] = set()
         self._reading: deque[tuple[int, Future[bytes]]] = deque()
         self._ready: deque[int] = deque()
         self._next = 0
@@ -107,11 +107,14 @@ class WalServer:
         self._stop.set()
 
     def _serve(self, pool: ThreadPoolExecutor) -> None:
+        # PostgreSQL asks for one file at a time. Only the newest request counts: one that was
+        # met from what lay ready may never be seen here, and must not pull the window back.
+        current, answered = self._spool / "asked" / "current", ""
         while not self._stop.is_set():
-            for asked in (self._spool / "asked").iterdir():
-                if asked.name not in self._answered:
-                    self._answer(asked.name)
-                asked.unlink(missing_ok=True)
+            name = current.read_text() if current.exists() else answered
+            if name != answered:
+                self._answer(name)
+                answered = name
             self._read_ahead(pool)
             self._lay_ready()
             self._stop.wait(_LOOK_SECONDS)
@@ -123,10 +126,8 @@ class WalServer:
             self._seek(number)
         elif name in self._histories:
             self._lay(name, self._read(self._histories[name]))
-            self._answered.add(name)
         elif is_wal_file(name) and not self._needed(name):
             (self._spool / "absent" / name).touch()
-            self._answered.add(name)
         else:
             raise WalGap(
                 f"serve WAL file {name} from {self._plan.url}: not in the plan, but recovery has "

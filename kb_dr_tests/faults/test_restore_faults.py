@@ -230,23 +230,24 @@ class _Impostor(LocalPostgresHost):
 
 
 class _GoesDown(DirectoryRepository):
-    """A store that stops answering."""
+    """A store that stops answering for one segment, once it is told to."""
 
-    down = False
+    down_for: str | None = None
 
     def read(self, key: str) -> bytes:
-        if self.down and key.startswith("wal/"):
+        if self.down_for is not None and self.down_for in key:
             raise RepositoryUnavailable(f"get {key}: no answer")
         return super().read(key)
 
 
+@pytest.mark.parametrize("which", [0, -1], ids=["in the middle", "at the end"])
 def test_a_store_that_goes_down_during_recovery_stops_it_instead_of_ending_it_early(
-    lost: LostCluster, tmp_path: Path
+    lost: LostCluster, tmp_path: Path, which: int
 ) -> None:
     store = _GoesDown(lost.root, "primary")
 
     def go_down() -> None:
-        store.down = True
+        store.down_for = lost.segments[which]
 
     with pytest.raises(RepositoryUnavailable, match="no answer"):
         restore(lost, tmp_path / "data", repository=store, after_the_plan=go_down)

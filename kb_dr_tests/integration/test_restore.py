@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from kb_dr.adapters.clock import SystemClock
 from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.domain.recovery import Replay
+from kb_dr.errors import ChecksumMismatch
 from kb_dr.operations.choose_backup import choose_backup
 from kb_dr.operations.phases import Phases
 from kb_dr.operations.plan_recovery import plan_recovery
@@ -112,3 +114,26 @@ def test_replay_pauses_at_the_restore_point_and_then_goes_on_to_the_end(
     assert {"fetch and unpack", "verify files", "replay"} <= {each.name for each in phases.done}
     assert not root.exists()
     assert not sockets.exists()
+
+
+def test_a_restored_file_that_changed_on_its_way_to_disk_is_found(
+    lost_cluster: LostCluster, tmp_path: Path
+) -> None:
+    lost, source = lost_cluster, lost_cluster.stored.manifest.source
+    with lost.scratch(tmp_path).area("proof") as area:
+        restore_files(
+            lost.repository,
+            lost.codec,
+            lost.host,
+            lost.stored.manifest,
+            area,
+            Phases(_CLOCK),
+            SilentProgress(),
+        )
+        table = max((area.data / "base").rglob("*"), key=lambda path: path.stat().st_size)
+        body = bytearray(table.read_bytes())
+        body[len(body) // 2] ^= 0x01
+        table.write_bytes(body)
+
+        with pytest.raises(ChecksumMismatch, match=table.name):
+            lost.host.verify_files(area.data, source)
