@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import dagster as dg
 
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Check, Phase, Proof, Standing
+from kb_dr.domain.proof import Check, Phase, Proof, Reach, Standing
 from kb_dr.operations.copy_offsite import BackupCopy
 
 Metadata = dict[str, dg.MetadataValue]
@@ -54,30 +54,34 @@ def backup_metadata(found: StoredManifest) -> Metadata:
 
 def proof_metadata(proof: Proof) -> Metadata:
     """One proof: verdict, what was read, how far replay came, and how long each phase took."""
-    found: Metadata = {
+    return {
         "verdict": dg.MetadataValue.text(str(proof.verdict)),
         "reason": dg.MetadataValue.text(proof.reason),
-        "proof_id": dg.MetadataValue.text(proof.id),
         "backup_id": dg.MetadataValue.text(proof.backup_id),
         "manifest_digest": dg.MetadataValue.text(proof.manifest_digest or "unreadable"),
         "copy_read": dg.MetadataValue.text(f"{proof.copy} ({proof.url})"),
-        "started": dg.MetadataValue.timestamp(proof.started),
-        "finished": dg.MetadataValue.timestamp(proof.finished),
+        **_reach(proof.reach),
         "rto_seconds": dg.MetadataValue.float(proof.rto_seconds),
         "phases": _phases(proof.phases),
         "checks": _checks(proof.checks),
+        "proof_id": dg.MetadataValue.text(proof.id),
+        "started": dg.MetadataValue.timestamp(proof.started),
+        "finished": dg.MetadataValue.timestamp(proof.finished),
         "tools": table(("program", "version"), sorted(proof.tools.items())),
     }
-    if proof.reach is not None:
-        reach = proof.reach
-        found |= {
-            "reached_lsn": dg.MetadataValue.text(str(reach.reached_lsn or "not known")),
-            "reached_timeline": dg.MetadataValue.text(str(reach.reached_timeline or "not known")),
-            "expected_lsn": dg.MetadataValue.text(str(reach.expected_lsn)),
-            "expected_timeline": dg.MetadataValue.int(reach.expected_timeline),
-        }
-        if reach.newest_commit is not None:
-            found["newest_commit"] = dg.MetadataValue.timestamp(reach.newest_commit)
+
+
+def _reach(reach: Reach | None) -> Metadata:
+    if reach is None:
+        return {"reached_lsn": dg.MetadataValue.text("not known: replay did not begin")}
+    found: Metadata = {
+        "reached_lsn": dg.MetadataValue.text(str(reach.reached_lsn or "not known")),
+        "reached_timeline": dg.MetadataValue.text(str(reach.reached_timeline or "not known")),
+        "expected_lsn": dg.MetadataValue.text(str(reach.expected_lsn)),
+        "expected_timeline": dg.MetadataValue.int(reach.expected_timeline),
+    }
+    if reach.newest_commit is not None:
+        found["newest_commit"] = dg.MetadataValue.timestamp(reach.newest_commit)
     return found
 
 

@@ -67,7 +67,7 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
         ),
         _unless_under_way(
             wal_audit_job.name,
-            "*/10 * * * *",
+            "*/5 * * * *",
             "wal_audit",
             "Gaps in the WAL archive are looked for.",
         ),
