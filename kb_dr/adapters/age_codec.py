@@ -12,9 +12,9 @@ from kb_dr.errors import ChecksumMismatch, ConfigurationError, KbDrError, KeyMis
 if TYPE_CHECKING:
     from kb_dr.ports import Readable, Writable
 
-_SLICE_BYTES = 2048
+_SLICE_BYTES = 1024
 """zstd shrinks a run of zeros 32,000 times: what is fed at once bounds what comes out at once
-(64 MiB in the worst case, which the sink takes before the next slice)."""
+(32 MiB in the worst case, which the sink takes before the next slice)."""
 
 _NO_KEY = "No matching keys found"
 """pyrage has one error for all; this text is what tells a foreign key from damage."""

@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
+import obstore
+from obstore.store import S3Store
+
 from kb_dr.adapters.directory_repository import DirectoryRepository
 from kb_dr.adapters.s3_repository import S3Repository
 from kb_dr.errors import BucketMissing
@@ -98,5 +101,15 @@ class S3Place:
         self.client.put_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}", Body=body)
 
     def fill(self, keys: list[str]) -> None:
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda key: self.replace(key, b"."), keys))
+        # Not with boto3, which takes ten times the time of this for a thousand objects.
+        store = S3Store(
+            self.bucket,
+            prefix=self.prefix,
+            endpoint=self.store.endpoint_url,
+            region=self.store.region,
+            access_key_id=self.store.access_key_id,
+            secret_access_key=self.store.secret_access_key,
+            client_options={"allow_http": True, "timeout": "120s"},
+        )
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda key: obstore.put(store, key, b"."), keys))

@@ -118,16 +118,6 @@ class RepositoryContract:
                 wanted = [seen.key for seen in expected.list(prefix, start_after=start_after)]
                 assert listed == wanted, (prefix, start_after)
 
-    def test_a_listing_longer_than_a_page_is_whole(self, place: Place) -> None:
-        keys = [f"many/{number:05d}" for number in range(1207)]
-        place.fill(keys)
-        repository = place.repository()
-
-        assert [seen.key for seen in repository.list("many/")] == keys
-        assert [seen.key for seen in repository.list("many/0", start_after=keys[999])] == keys[
-            1000:
-        ]
-
     def test_what_is_deleted_is_gone_and_alone(self, place: Place) -> None:
         repository = place.repository()
         for key in ("wal/1", "wal/10", "wal/2/x"):
@@ -217,3 +207,17 @@ class PutIfAbsentContract:
         assert left in [b"%d" % number * 1000 for number in range(6)]
         assert won[int(left[:1])], "the writer whose bytes stand there was told so"
         assert won.count(True) == 1
+
+
+class PagesContract:
+    """What takes more objects than one answer of S3 holds."""
+
+    def test_a_listing_longer_than_a_page_is_whole(self, place: Place) -> None:
+        keys = [f"many/{number:05d}" for number in range(1207)]
+        place.fill(keys)
+        repository = place.repository()
+
+        assert [seen.key for seen in repository.list("many/")] == keys
+        assert [seen.key for seen in repository.list("many/0", start_after=keys[999])] == keys[
+            1000:
+        ]

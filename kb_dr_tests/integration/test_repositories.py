@@ -6,17 +6,21 @@ import pytest
 
 from kb_dr_tests.ceph import CephStore
 from kb_dr_tests.contracts.places import DirectoryPlace, Place, S3Place
-from kb_dr_tests.contracts.repository_contract import PutIfAbsentContract, RepositoryContract
+from kb_dr_tests.contracts.repository_contract import (
+    PagesContract,
+    PutIfAbsentContract,
+    RepositoryContract,
+)
 from kb_dr_tests.object_stores import MotoStore, RcloneStore
 
 
-class TestDirectory(RepositoryContract, PutIfAbsentContract):
+class TestDirectory(RepositoryContract, PutIfAbsentContract, PagesContract):
     @pytest.fixture
     def place(self, tmp_path: Path) -> Place:
         return DirectoryPlace(tmp_path)
 
 
-class TestRclone(RepositoryContract):
+class TestRclone(RepositoryContract, PagesContract):
     @pytest.fixture
     def place(self, rclone_store: RcloneStore) -> Place:
         return S3Place(rclone_store)
@@ -28,7 +32,7 @@ class TestMoto(RepositoryContract, PutIfAbsentContract):
         return S3Place(moto_store)
 
 
-class TestCeph(RepositoryContract, PutIfAbsentContract):
+class TestCeph(RepositoryContract, PutIfAbsentContract, PagesContract):
     @pytest.fixture
     def place(self, ceph_store: CephStore) -> Place:
         return S3Place(ceph_store)
