@@ -59,8 +59,5 @@ def _print(directory: Path) -> None:
     print_table(
         f"Sandbox in {directory}",
         ("part", "state", "address", "pid", "log"),
-        (
-            (part.name, "running" if part.running else "stopped", part.address, part.pid, part.log)
-            for part in describe(directory)
-        ),
+        ((part.name, part.state, part.address, part.pid, part.log) for part in describe(directory)),
     )

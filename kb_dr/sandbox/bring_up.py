@@ -13,6 +13,7 @@ from kb_dr.sandbox.places import (
     Places,
     State,
     claim,
+    locked,
     open_places,
     read_state,
     write_private,
@@ -22,6 +23,12 @@ from kb_dr.settings import load_settings
 
 DEFAULT_ENTRIES = 20_000
 
+_SAID_BY_NOBODY = (
+    "KB_DR_SERVICE", "KB_DR_ORG", "KB_DR_DB_PASSWORD_FILE", "KB_DR_DB_SSLMODE",
+    "KB_DR_CRITICAL_TABLES", "KB_DR_REPOSITORY_REGION", "KB_DR_REPOSITORY_SSE_KMS_KEY_ID",
+    "KB_DR_OFFSITE_REGION", "KB_DR_OFFSITE_SSE_KMS_KEY_ID", "KB_DR_POSTGRES_OS_USER",
+)  # fmt: skip
+
 
 def up(
     directory: Path, *, entries: int = DEFAULT_ENTRIES, say: Callable[[str], None] = print
@@ -29,8 +36,14 @@ def up(
     """Bring everything up: two regions, Dagster's storage, production with its rows.
 
     What runs is left alone, so a second call changes nothing. Raises SandboxError, and leaves
-    what was built for the next call to go on with.
+    what was built for the next call to go on with. A production that was lost is left lost: it is
+    for a restore to bring it back.
     """
+    with locked(directory):
+        return _up(directory, entries, say)
+
+
+def _up(directory: Path, entries: int, say: Callable[[str], None]) -> Places:
     places, state, new = claim(directory, entries)
     if new:
         say(f"building a sandbox in {places.root}")
@@ -40,10 +53,17 @@ def up(
         state = start_region(places, state, copy)
     state = start_cluster(places, state, "storage")
     write_environment(places, state)
-    if "production" not in state.ports or places.data("production").exists():
+    if is_lost(places, state):
+        say("production is lost: its data directory is gone")
+    else:
         state = _production(places, state, say)
     write_environment(places, state)
     return places
+
+
+def is_lost(places: Places, state: State) -> bool:
+    """Whether production was there and its data directory is gone."""
+    return "production" in state.ports and not places.data("production").exists()
 
 
 def write_environment(places: Places, state: State) -> None:
@@ -58,7 +78,7 @@ def write_environment(places: Places, state: State) -> None:
         "KB_DR_AGE_RECIPIENTS": state.secrets.age_recipient,
         "KB_DR_AGE_IDENTITY_FILE": str(places.identity),
         "KB_DR_POSTGRES_BIN_DIRS": str(programs().bin_dir),
-        "KB_DR_SCRATCH_DIR": str(places.root / "scratch"),
+        "KB_DR_SCRATCH_DIR": str(places.scratch),
         "KB_DR_STATE_DIR": str(places.root / "state"),
         "KB_DR_DAGSTER_PG_HOST": "127.0.0.1",
         "KB_DR_DAGSTER_PG_PORT": str(state.ports["storage"]),
@@ -74,8 +94,15 @@ def write_environment(places: Places, state: State) -> None:
             f"{stem}_SECRET_ACCESS_KEY": state.secrets.s3_secret,
         }
     text = "# Written by `kb-dr sandbox up`; it holds secrets.\n"
-    text += "".join(f"{name}='{value}'\n" for name, value in lines.items())
+    # What is not said here must not come from a kb_dr.yaml that lies where a person types.
+    lines = dict.fromkeys(_SAID_BY_NOBODY, "") | lines
+    text += "".join(f"{name}={_quoted(value)}\n" for name, value in lines.items())
     write_private(places.env_file, text.encode())
+
+
+def _quoted(value: str) -> str:
+    """As python-dotenv reads it: between single quotes only \\ and ' are special."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def installation_of(directory: Path) -> Installation:

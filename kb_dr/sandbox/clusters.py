@@ -1,16 +1,17 @@
 """The two PostgreSQL servers of a sandbox: production, and Dagster's storage."""
 
 import shlex
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
+from kb_dr.adapters.stray_server import end_server_in
 from kb_dr.adapters.unprivileged import Unprivileged
 from kb_dr.errors import PostgresCommandFailed, SandboxError
 from kb_dr.sandbox.places import (
@@ -19,6 +20,7 @@ from kb_dr.sandbox.places import (
     Places,
     State,
     free_port,
+    is_free,
     with_port,
     write_private,
     write_state,
@@ -61,15 +63,20 @@ def start_cluster(places: Places, state: State, cluster: str) -> State:
     data = places.data(cluster)
     if not (data / "PG_VERSION").exists():
         _initialise(places, state, cluster)
-    known = state.ports.get(cluster)
+    # Of a command that was killed before it could note its server.
+    end_server_in(data)
+    # Of a crash: a new process of that number would be taken for the old server.
+    (data / "postmaster.pid").unlink(missing_ok=True)
+    port = state.ports.get(cluster) or free_port()
     for attempt in range(1, ATTEMPTS + 1):
-        port = known or free_port()
+        if not is_free(port):
+            port = free_port()  # somebody else has taken it since
         _configure(places, cluster, port)
         try:
             _start(places, cluster)
         except PostgresCommandFailed as error:
-            words = tail(places.log(cluster))
-            if known or attempt == ATTEMPTS or "Address already in use" not in words:
+            if attempt == ATTEMPTS or is_free(port):
+                words = tail(places.log(cluster))
                 raise SandboxError(f"start {cluster}: {error}\n{words}") from error
             continue
         state = with_port(state, cluster, port)
@@ -81,7 +88,9 @@ def start_cluster(places: Places, state: State, cluster: str) -> State:
 
 def stop_cluster(places: Places, cluster: str, how: signal.Signals = signal.SIGINT) -> bool:
     """Stop one server (SIGINT: fast, SIGKILL: the power goes); whether it ran."""
-    return end_noted(places.pid_file(cluster), how)
+    ran = end_noted(places.pid_file(cluster), how)
+    end_server_in(places.data(cluster))
+    return ran
 
 
 def query(
@@ -114,17 +123,21 @@ def connect(
 
 
 def _initialise(places: Places, state: State, cluster: str) -> None:
+    """Make a cluster; the directory gets its name last, so that one that is there is whole."""
     data = places.data(cluster)
+    unfinished = data.with_name("unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
     data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = data.parent / ".password"
     write_private(password, state.secrets.postgres.encode() + b"\n")
     try:
         programs().run(
             "initdb",
-            *("-D", data, "-U", SUPERUSER, f"--pwfile={password}", "--data-checksums"),
+            *("-D", unfinished, "-U", SUPERUSER, f"--pwfile={password}", "--data-checksums"),
             *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"),
             timeout_seconds=START_SECONDS,
         )
+        unfinished.rename(data)
     finally:
         password.unlink(missing_ok=True)
 
@@ -134,7 +147,9 @@ def _configure(places: Places, cluster: str, port: int) -> None:
     lines = _CONFIGURATION.format(port=port)
     if cluster == "production":
         words = [sys.executable, "-P", "-m", "kb_dr.cli", "--env-file", str(places.env_file)]
-        command = f"{shlex.join(words)} wal push %p".replace("'", "''")
+        # Quoted for the shell, for archive_command (%) and for the file (quote and backslash).
+        command = shlex.join(words).replace("%", "%%") + " wal push %p"
+        command = command.replace("\\", "\\\\").replace("'", "''")
         lines += _ARCHIVING.format(command=command)
     data = places.data(cluster)
     (data / "sandbox.conf").write_text(lines)
@@ -174,8 +189,3 @@ def _make_database(state: State, cluster: str) -> None:
             time.sleep(0.1)
     if not found:
         query(state, cluster, f"create database {name}", database="postgres")
-
-
-def data_directory(places: Places) -> Path:
-    """Production's own."""
-    return places.data("production")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from kb_dr.sandbox.places import open_places, read_state
+from kb_dr.sandbox.places import Places, open_places, read_state
 from kb_dr.sandbox.processes import running
 
 
@@ -13,6 +13,8 @@ class Part:
 
     name: str
     running: bool
+    state: str
+    """``running``, ``stopped``, ``not built yet``, or ``lost``: its data directory is gone."""
     address: str
     pid: int | None
     log: str
@@ -31,9 +33,18 @@ def describe(directory: Path) -> tuple[Part, ...]:
             Part(
                 name=name,
                 running=process is not None,
+                state=_state(places, name, built=port is not None, runs=process is not None),
                 address=f"{scheme}://127.0.0.1:{port}" if port else "not built yet",
                 pid=process.pid if process else None,
                 log=str(places.log(name)),
             )
         )
     return tuple(found)
+
+
+def _state(places: Places, name: str, *, built: bool, runs: bool) -> str:
+    if not built:
+        return "not built yet"
+    if name in ("production", "storage") and not places.data(name).is_dir():
+        return "lost"
+    return "running" if runs else "stopped"

@@ -1,8 +1,11 @@
 """What a sandbox is made of, all in one directory, and what it remembers between commands."""
 
+import fcntl
 import os
 import secrets
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +17,12 @@ from kb_dr.sandbox.dagster_services import ENV_FILE
 DATABASE = "kb"
 SUPERUSER = "kb_admin"
 STATE = "sandbox.json"
+_LOCK = ".lock"
 BUCKETS = {"primary": "kb-backups-a", "offsite": "kb-backups-b"}
 """Region A holds the primary repository, region B the offsite copy."""
+
+_OURS = {_LOCK, f".{STATE}.new"}
+"""What a command leaves that was killed before there was a sandbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,16 @@ class Places:
         """Which process a part is."""
         return self.root / "run" / f"{part}.json"
 
+    @property
+    def restored(self) -> Path:
+        """Where the demo restores production to, before it takes its place."""
+        return self.root / "restored" / "data"
+
+    @property
+    def scratch(self) -> Path:
+        """Where proofs restore to."""
+        return self.root / "scratch"
+
     def region(self, copy: str) -> Path:
         """The buckets of one region."""
         return self.root / f"region-{'a' if copy == 'primary' else 'b'}"
@@ -92,21 +109,38 @@ def open_places(directory: Path) -> Places:
 def claim(directory: Path, entries: int) -> tuple[Places, State, bool]:
     """The sandbox in ``directory``, and whether it is new.
 
-    A directory with something else in it is refused and left as it is.
+    Call it inside locked().
     """
     places = Places(directory.absolute())
-    if places.state.is_file():
-        return places, read_state(places), False
-    if places.root.exists() and (not places.root.is_dir() or any(places.root.iterdir())):
-        raise SandboxError(
-            f"build a sandbox in {places.root}: it holds something else",
-            hint="Choose a new directory with --dir.",
-        )
-    for folder in (places.root, places.root / "logs", places.root / "run"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state = State(version=1, entries=entries, ports={}, secrets=_new_secrets())
-    write_state(places, state)
-    return places, state, True
+    new = not places.state.is_file()
+    if new:
+        state = State(version=1, entries=entries, ports={}, secrets=_new_secrets())
+        write_state(places, state)
+    for folder in (places.root / "logs", places.root / "run"):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return places, read_state(places), new
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Wait until no other command changes this sandbox; the kernel frees the lock of a dead one.
+
+    A directory with something else in it is refused and left as it is.
+    """
+    root = directory.absolute()
+    try:
+        if root.exists() and not (root / STATE).is_file() and set(os.listdir(root)) - _OURS:
+            raise SandboxError(
+                f"build a sandbox in {root}: it holds something else",
+                hint="Choose a new directory with --dir.",
+            )
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (root / _LOCK).open("w")
+    except OSError as error:
+        raise SandboxError(f"build a sandbox in {root}: {error.strerror}") from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def read_state(places: Places) -> State:
@@ -145,6 +179,15 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1 now."""
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False
 
 
 def _new_secrets() -> Secrets:

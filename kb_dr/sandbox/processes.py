@@ -24,8 +24,8 @@ class Noted:
     """One process: a number alone may be somebody else's by now."""
 
     pid: int
-    started: float
-    """As the kernel counts; two processes of one number never share it."""
+    started: str | float
+    """The boot, and the start in ticks since then: setting the clock does not change it."""
 
 
 class EndedEarly(SandboxError):
@@ -39,9 +39,9 @@ def start_detached(
     log: Path,
     pid_file: Path,
     environment: Mapping[str, str],
-    ready: Callable[[], bool],
+    ready: Callable[[int], bool],
 ) -> None:
-    """Start a program that outlives us, note it, and return once it is ready."""
+    """Start a program that outlives us, note it, and return once ``ready`` says so of its pid."""
     with log.open("ab") as stream:
         process = subprocess.Popen(
             command,
@@ -54,24 +54,20 @@ def start_detached(
         )
     note(pid_file, process.pid)
     deadline = time.monotonic() + START_SECONDS
-    while not ready():
+    while not ready(process.pid):
         if process.poll() is not None:
             raise EndedEarly(f"start {part}: it ended with {process.returncode}\n{tail(log)}")
         if time.monotonic() > deadline:
             end_noted(pid_file)
             raise SandboxError(f"start {part}: not ready in {START_SECONDS:.0f} s\n{tail(log)}")
         time.sleep(0.05)
-    if process.poll() is not None:
-        raise EndedEarly(f"start {part}: another program answers in its place")
 
 
 def note(pid_file: Path, pid: int) -> None:
     """Remember a process that runs now."""
-    try:
-        noted = Noted(pid, psutil.Process(pid).create_time())
-    except psutil.NoSuchProcess:
-        return  # it ended at once; whoever waits for it says so
-    write_private(pid_file, msgspec.json.encode(noted))
+    started = _started(pid)
+    if started is not None:  # else it ended at once; whoever waits for it says so
+        write_private(pid_file, msgspec.json.encode(Noted(pid, started)))
 
 
 def running(pid_file: Path) -> psutil.Process | None:
@@ -79,7 +75,7 @@ def running(pid_file: Path) -> psutil.Process | None:
     try:
         noted = msgspec.json.decode(pid_file.read_bytes(), type=Noted)
         process = psutil.Process(noted.pid)
-        same = process.create_time() == noted.started
+        same = noted.started in (_started(noted.pid), process.create_time())
         alive = process.status() != psutil.STATUS_ZOMBIE
     except (OSError, msgspec.MsgspecError, psutil.NoSuchProcess):
         return None
@@ -87,16 +83,42 @@ def running(pid_file: Path) -> psutil.Process | None:
 
 
 def end_noted(pid_file: Path, how: signal.Signals = signal.SIGTERM) -> bool:
-    """End the noted process, hard when it does not go; whether there was one."""
+    """End the noted process, hard when it does not go; whether there was one.
+
+    What it has started goes with it, also what is in the middle of something.
+    """
     process = running(pid_file)
     if process is not None:
+        family = descendants(process)
         _signal(process, how)
         if not _gone(process, END_SECONDS):
             _signal(process, signal.SIGKILL)
             if not _gone(process, END_SECONDS):
                 raise SandboxError(f"end process {process.pid}: it does not go")
+        for each in family:
+            if not _gone(each, 2):
+                _signal(each, signal.SIGKILL)
+        wait_gone(family)
     pid_file.unlink(missing_ok=True)
     return process is not None
+
+
+def wait_gone(processes: Sequence[psutil.Process]) -> None:
+    """Wait until all of them have ended; SandboxError when one does not.
+
+    One that only waits to be reaped has ended: who that falls to may never do it.
+    """
+    for process in processes:
+        if not _gone(process, END_SECONDS):
+            raise SandboxError(f"end process {process.pid}: it does not go")
+
+
+def descendants(process: psutil.Process) -> list[psutil.Process]:
+    """What a process has started, and what that has; none when it is gone."""
+    try:
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
 
 
 def tail(log: Path) -> str:
@@ -105,6 +127,16 @@ def tail(log: Path) -> str:
         return log.read_text(errors="replace")[-1500:]
     except OSError:
         return ""
+
+
+def _started(pid: int) -> str | None:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # proc_pid_stat(5), field 22; the second, in parentheses, may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return f"{boot} {fields[19]}"
 
 
 def _signal(process: psutil.Process, how: signal.Signals) -> None:

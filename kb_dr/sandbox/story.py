@@ -5,8 +5,9 @@ What was lost is counted against what production had confirmed, never against wh
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from kb_dr.adapters.log_progress import LogProgress
@@ -16,11 +17,11 @@ from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import SandboxError
 from kb_dr.installation import Installation
 from kb_dr.operations.restore_postgres import Restored
-from kb_dr.sandbox.bring_up import installation_of, state_of, up
+from kb_dr.sandbox.bring_up import installation_of, is_lost, state_of, up
 from kb_dr.sandbox.clusters import query, start_cluster, stop_cluster
 from kb_dr.sandbox.dagster_questions import back_up_now, launch_and_wait, wait_for_run_of
 from kb_dr.sandbox.dagster_services import DagsterServices, dagster_services
-from kb_dr.sandbox.load import Confirmed, WriteLoad, running_load, surviving
+from kb_dr.sandbox.load import Confirmed, running_load, surviving
 from kb_dr.sandbox.places import State, open_places
 from kb_dr.sandbox.take_down import lose_production
 
@@ -45,7 +46,7 @@ class Ending:
     missing_archived: int
     """Archived rows that did not come back: must be none."""
     lost_seconds: float
-    """From the newest row that survived to the disaster."""
+    """From the newest row that survived to the newest that production confirmed."""
     restore_seconds: float
     phases: tuple[Phase, ...]
     reached: str
@@ -56,17 +57,27 @@ class Ending:
     @property
     def good(self) -> bool:
         """Whether it ended as it must."""
-        return self.proof.verdict is Verdict.PROVEN and self.missing_archived == 0
+        return (
+            self.proof.verdict is Verdict.PROVEN
+            and self.proof.copy == "offsite"
+            and self.archived > 0
+            and self.missing_archived == 0
+        )
 
 
 def tell(directory: Path, *, entries: int, say: Say = print) -> Ending:
     """Live through the whole story in one sandbox; raises SandboxError where it breaks off."""
     up(directory, entries=entries, say=say)
     installation = installation_of(directory)
+    if is_lost(open_places(directory), state_of(directory)):
+        say("an earlier story broke off after its disaster: restoring from the other region first")
+        _restore(installation, directory)
+    state = _into_service(directory)
+    if query(state, "production", "show archive_mode") == [("off",)]:
+        _archive_again(directory, state)
     say("starting Dagster: code server, webserver, daemon")
     with dagster_services(directory) as dagster:
         say(f"Dagster answers at {dagster.url}")
-        state = state_of(directory)
         with running_load(state) as load:
             load.wait_for(_ROWS_BEFORE)
             say("taking a full backup through Dagster while rows are being written")
@@ -79,29 +90,29 @@ def tell(directory: Path, *, entries: int, say: Say = print) -> Ending:
             )
             load.wait_for(len(load.confirmed) + _ROWS_DURING)
             archived = tuple(load.confirmed)
-            segment = _archive(state)
+            segment = archive(state)
             say(f"WAL up to {segment} is archived; bringing it to the other region")
             _require_success(launch_and_wait(dagster.url, "wal_job", timeout_seconds=WAIT_SECONDS))
             _require_offsite(installation, segment)
             load.wait_for(len(load.confirmed) + _ROWS_UNARCHIVED)
             say("DISASTER: production's server dies, its data directory is removed")
+            lost_at = installation.clock.now()
             lose_production(directory)
-            lost_at = time.time()
         say("restoring from the other region")
         restored, seconds = _restore(installation, directory)
         state = _into_service(directory)
         found = surviving(state, load.token)
         say(f"proving {backup_id} from the other region")
-        proof = _prove(dagster, installation, backup_id)
+        proof = _prove(dagster, installation, backup_id, since=lost_at)
     say("taking the restored cluster into service: it archives again")
     first = _archive_again(directory, state)
     return Ending(
         backup_id=backup_id,
         confirmed=len(load.confirmed),
         archived=len(archived),
-        survived=len(found),
+        survived=sum(1 for row in load.confirmed if row.title in found),
         missing_archived=sum(1 for row in archived if row.title not in found),
-        lost_seconds=_lost_seconds(load, found, lost_at),
+        lost_seconds=_lost_seconds(load.confirmed, found),
         restore_seconds=seconds,
         phases=restored.phases,
         reached=f"{restored.reach.reached_lsn} on timeline {restored.reach.reached_timeline}",
@@ -124,7 +135,7 @@ def _require_success(run: dict[str, object]) -> None:
         )
 
 
-def _archive(state: State) -> str:
+def archive(state: State) -> str:
     """Close the segment being written and wait until it is archived; its name."""
     rows = query(state, "production", "select pg_walfile_name(pg_switch_wal())")
     segment = str(rows[0][0])
@@ -158,27 +169,34 @@ def _require_offsite(installation: Installation, segment: str) -> None:
 def _restore(installation: Installation, directory: Path) -> tuple[Restored, float]:
     began = time.monotonic()
     places = open_places(directory)
-    beside = places.root / "production" / "restored"
-    shutil.rmtree(beside, ignore_errors=True)
-    plan = installation.plan_restore(None, "offsite", beside)
+    shutil.rmtree(places.restored, ignore_errors=True)
+    plan = installation.plan_restore(None, "offsite", places.restored)
     restored = installation.restore(plan, LogProgress())
-    beside.rename(places.data("production"))
+    places.restored.rename(places.data("production"))
     return restored, time.monotonic() - began
 
 
 def _into_service(directory: Path) -> State:
-    """Start the restored cluster; it does not archive yet."""
+    """Start production unless it runs; one that was just restored does not archive yet."""
     return start_cluster(open_places(directory), state_of(directory), "production")
 
 
-def _prove(dagster: DagsterServices, installation: Installation, backup_id: str) -> Proof:
+def _prove(
+    dagster: DagsterServices, installation: Installation, backup_id: str, *, since: datetime
+) -> Proof:
+    """The newest proof of the offsite copy, made after ``since``: an older one says nothing."""
     run = launch_and_wait(
         dagster.url, "verify_job", partition=backup_id, timeout_seconds=WAIT_SECONDS
     )
-    proofs = installation.proofs(BackupId.parse(backup_id))
+    proofs = [
+        proof
+        for proof in installation.proofs(BackupId.parse(backup_id))
+        if proof.copy == "offsite" and proof.started >= since
+    ]
     if not proofs:
         raise SandboxError(
-            f"look for the proof of {backup_id}: none; the run ended {run['status']}"
+            f"look for the proof of {backup_id}: none; the run ended {run['status']}",
+            hint=f"`make ui` shows run {run['runId']}.",
         )
     return proofs[-1]
 
@@ -189,9 +207,9 @@ def _archive_again(directory: Path, state: State) -> str:
     stop_cluster(places, "production")
     state = start_cluster(places, state, "production")
     query(state, "production", "select pg_create_restore_point('in service again')")
-    return _archive(state)
+    return archive(state)
 
 
-def _lost_seconds(load: WriteLoad, found: set[str], lost_at: float) -> float:
-    kept: list[Confirmed] = [row for row in load.confirmed if row.title in found]
-    return lost_at - kept[-1].at if kept else float("nan")
+def _lost_seconds(confirmed: Sequence[Confirmed], found: set[str]) -> float:
+    kept = [row for row in confirmed if row.title in found]
+    return confirmed[-1].at - kept[-1].at if kept else float("nan")
