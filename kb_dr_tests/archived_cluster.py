@@ -102,6 +102,9 @@ class ArchivedCluster:
     end: Lsn
     """The end of WAL."""
     segment_bytes: int
+    attempts: Path
+    """Where recoveries that are to abort are tried, one after the other in one directory: what
+    never opened can be started again, and copying it is most of the time such a test takes."""
 
 
 def archived_cluster(
@@ -144,6 +147,7 @@ def archived_cluster(
         tuple(segments),
         Lsn(Lsn.parse(at) // size * size),
         size,
+        directory / "attempts",
     )
 
 
@@ -168,22 +172,28 @@ def recover(
 ) -> Recovered:
     """Recover the base backup with this command, and see whether the cluster opens."""
     with recovering(archived, directory, restore_command, **settings) as cluster:
-        log = cluster.log.read_text()
         if not cluster.running:
-            return Recovered(None, log)
+            return Recovered(None, cluster.said)
         rows = tuple(row[0] for row in cluster.query("select n from kept order by n"))
         newest = sorted((cluster.data / "pg_wal").glob("*.history"))[-1]
-        return Recovered(rows, cluster.log.read_text(), newest.read_text())
+        return Recovered(rows, cluster.said, newest.read_text())
 
 
 class _Recovering(RunningCluster):
     """A cluster whose start may end in an aborted recovery."""
 
     running = False
+    _said_before = 0
+
+    @property
+    def said(self) -> str:
+        """What its log says since this start."""
+        return self.log.read_bytes()[self._said_before :].decode()
 
     def start_recovery(self) -> None:
         """Return when it has opened, or has ended."""
         with self.log.open("ab") as log:
+            self._said_before = log.tell()
             self._process = self.programs.unprivileged.start(
                 [self.programs.path("postgres"), "-D", self.data],
                 env=self.programs.environment(),
@@ -208,9 +218,10 @@ def recovering(
 ) -> Iterator[_Recovering]:
     """The cluster that comes of it, open or ended; gone after the block."""
     data = directory / "data"
-    shutil.copytree(archived.base, data)
-    data.chmod(0o700)
-    (data / "recovery.signal").touch()
+    if not data.exists():
+        shutil.copytree(archived.base, data)
+        data.chmod(0o700)
+        (data / "recovery.signal").touch()
     recovery = {
         "restore_command": restore_command,
         "archive_mode": "off",
@@ -225,4 +236,5 @@ def recovering(
         yield cluster
     finally:
         cluster.close()
-        shutil.rmtree(data)
+        if cluster.running or directory != archived.attempts:
+            shutil.rmtree(data)

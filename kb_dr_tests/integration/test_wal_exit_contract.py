@@ -139,6 +139,9 @@ def _replace(archived: ArchivedCluster, store: WalStore, change: Callable[[bytes
     path.with_name(f"{name}-{digest}.zst.age").write_bytes(store.codec.encode(plain))
 
 
+_ABORTED = "FATAL:  could not restore file"
+"""So PostgreSQL says that it was our command that ended recovery, and nothing else."""
+
 Damage = Callable[[ArchivedCluster, WalStore], None]
 
 
@@ -183,9 +186,10 @@ def _expect_abort(archived: ArchivedCluster, tmp_path: Path, damage: Damage) -> 
     store = archived.store.copied(tmp_path / "store")
     damage(archived, store)
 
-    found = recover(archived, tmp_path / "recovery", restore_command(fetch(archived, store)))
+    found = recover(archived, archived.attempts, restore_command(fetch(archived, store)))
 
     assert not found.opened, found.log
+    assert _ABORTED in found.log, found.log
 
 
 @pytest.mark.parametrize(
@@ -196,12 +200,11 @@ def _expect_abort(archived: ArchivedCluster, tmp_path: Path, damage: Damage) -> 
         [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"],
     ],
 )
-def test_a_program_that_dies_aborts_recovery(
-    archived: ArchivedCluster, tmp_path: Path, program: list[str]
-) -> None:
-    found = recover(archived, tmp_path, restore_command([*program, "wal", "fetch"]))
+def test_a_program_that_dies_aborts_recovery(archived: ArchivedCluster, program: list[str]) -> None:
+    found = recover(archived, archived.attempts, restore_command([*program, "wal", "fetch"]))
 
     assert not found.opened, found.log
+    assert _ABORTED in found.log, found.log
 
 
 def test_postgresql_itself_would_have_opened(archived: ArchivedCluster, tmp_path: Path) -> None:
