@@ -112,7 +112,8 @@ class Installation:
     # --- verbs --------------------------------------------------------------------------
 
     def initialise(self, copy: str) -> Marker:
-        """Make one repository ready."""
+        """Make one repository ready; its directory is made, a bucket must be there."""
+        wiring.make_place(self.settings, copy)
         return init_repository(
             self.repository(copy), self.clock, service=self.settings.service, org=self.settings.org
         )

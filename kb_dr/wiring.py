@@ -37,6 +37,15 @@ def repository(settings: Settings, copy: str) -> "Repository":
     raise ConfigurationError(f"open repository {copy!r}: expected primary or offsite")
 
 
+def make_place(settings: Settings, copy: str) -> None:
+    """Make the directory of a repository that is one; buckets are made by who owns the account."""
+    location = settings.primary if copy == "primary" else settings.offsite
+    if isinstance(location, DirectoryLocation):
+        from kb_dr.adapters.directory_repository import DirectoryRepository
+
+        DirectoryRepository(location.path, copy).create()
+
+
 def codec(settings: Settings) -> "Codec":
     """Compression and encryption; without recipients nothing can be stored."""
     from kb_dr.adapters.age_codec import AgeCodec

@@ -9,7 +9,7 @@ from kb_dr.cli.opened import installation
 def command() -> None:
     """Write the marker that says whose repository this is; again is harmless.
 
-    The bucket, or the directory, must exist and be empty.
+    A bucket must exist; a directory is made. Either must be empty.
     """
     opened = installation()
     for copy in opened.copies:
