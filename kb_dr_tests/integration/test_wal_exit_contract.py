@@ -18,6 +18,7 @@ import pytest
 from kb_dr.domain.restore_command import restore_command
 from kb_dr.domain.timelines import parse_history
 from kb_dr.domain.wal_names import Segment
+from kb_dr.domain.wal_page import read_segment_header
 from kb_dr.operations.archived_end import find_archived_end
 from kb_dr.operations.listed_wal import read_archive
 from kb_dr_tests.archived_cluster import ArchivedCluster, WalStore, archived_cluster, recover
@@ -60,6 +61,9 @@ def test_a_whole_archive_is_replayed_to_the_end_found_beforehand(
 
     assert found.rows == (1, 2, 3), found.log
     assert planned.last.name == archived.segments[2]
+    head = store.codec.decode(store.stored(planned.last.name).read_bytes())[:40]
+    header = read_segment_header(head, name=planned.last.name)
+    assert header.major == archived.programs.major, "its page magic tells the major version"
     assert parse_history(2, found.history).begin_of(2) == planned.tip.end == archived.end
     assert planned.tip.last_commit is not None
     said = re.search(r"last completed transaction was at log time (\S+ \S+)", found.log)
