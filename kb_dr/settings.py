@@ -164,27 +164,45 @@ def load_settings(
 def _with_files(given: dict[str, str], env_file: Path | None) -> dict[str, str]:
     values: dict[str, str] = {}
     yaml_file = Path(given.get("KB_DR_CONFIG", "kb_dr.yaml"))
-    if yaml_file.is_file():
-        import yaml  # only where there is such a file: half of this module's import time
-
-        loaded = yaml.safe_load(yaml_file.read_text())
-        if not isinstance(loaded, dict):
-            raise ConfigurationError(f"read {yaml_file}: expected lines of the form NAME: value")
-        values.update({str(name): str(value) for name, value in loaded.items()})
-    elif "KB_DR_CONFIG" in given:
-        raise ConfigurationError(f"read {yaml_file}: no such file (KB_DR_CONFIG)")
+    if "KB_DR_CONFIG" in given or yaml_file.is_file():
+        values.update(_read_yaml(yaml_file))
     if env_file is not None:
-        if not env_file.is_file():
-            raise ConfigurationError(f"read {env_file}: no such file", hint="Check --env-file.")
-        from dotenv import dotenv_values
-
-        try:
-            read = dotenv_values(env_file, interpolate=False)
-        except OSError as error:
-            raise ConfigurationError(f"read {env_file}: {error.strerror}") from error
-        values.update({name: value for name, value in read.items() if value is not None})
+        values.update(_read_env(env_file))
     values.update(given)
     return values
+
+
+def _read_yaml(file: Path) -> dict[str, str]:
+    import yaml  # only where there is such a file: half of this module's import time
+
+    hint = "It is kb_dr.yaml here, or what KB_DR_CONFIG names; lines of the form NAME: value."
+    try:
+        loaded = yaml.safe_load(file.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"read {file}: {error.strerror}", hint=hint) from error
+    except (yaml.YAMLError, ValueError) as error:
+        # Its own words would quote the line, and with it a secret.
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise ConfigurationError(f"read {file}: this is no YAML{where}", hint=hint) from None
+    if not isinstance(loaded, dict):
+        raise ConfigurationError(f"read {file}: expected lines of the form NAME: value", hint=hint)
+    return {str(name): str(value) for name, value in loaded.items()}
+
+
+def _read_env(file: Path) -> dict[str, str]:
+    from dotenv import dotenv_values
+
+    hint = "Check --env-file (or KB_DR_ENV_FILE); lines of the form NAME=value."
+    try:
+        if not file.is_file():
+            raise ConfigurationError(f"read {file}: no such file", hint=hint)
+        read = dotenv_values(file, interpolate=False)
+    except OSError as error:
+        raise ConfigurationError(f"read {file}: {error.strerror}", hint=hint) from error
+    except ValueError as error:
+        raise ConfigurationError(f"read {file}: it is not text", hint=hint) from error
+    return {name: value for name, value in read.items() if value is not None}
 
 
 def _default_state_dir(values: Mapping[str, str]) -> Path:
@@ -196,6 +214,9 @@ def _default_state_dir(values: Mapping[str, str]) -> Path:
 
 def _source(reader: "_Reader") -> SourceSettings:
     host = reader.text("KB_DB_HOST", "localhost")
+    if "://" in host or "@" in host:
+        # Not shown: such an address often holds a password.
+        reader.problem("KB_DB_HOST", "more than a host", "a name, an address or a directory")
     sslmode = reader.text("KB_DR_DB_SSLMODE", "prefer" if _is_local(host) else "verify-full")
     if not _is_local(host) and sslmode in ("disable", "allow", "prefer"):
         reader.problem(
@@ -231,7 +252,10 @@ def _offsite(reader: "_Reader") -> DirectoryLocation | S3Settings | None:
 def _location(reader: "_Reader", stem: str, url: str) -> DirectoryLocation | S3Settings:
     if not url.startswith("s3://"):
         if "://" in url and not url.startswith("file://"):
-            reader.problem(f"{stem}_URL", repr(url), "s3://bucket/prefix or a directory")
+            # Not shown whole: such an address may hold a password.
+            reader.problem(
+                f"{stem}_URL", f"{url.split('://')[0]}://…", "s3://bucket/prefix or a directory"
+            )
         return DirectoryLocation(Path(url.removeprefix("file://")).expanduser().absolute())
     parts = urlsplit(url)
     if not parts.hostname or parts.username or parts.query:
@@ -293,6 +317,8 @@ class _Reader:
 
     def path(self, name: str) -> Path | None:
         found = self.text(name, "")
+        if found.startswith("AGE-SECRET-KEY-"):
+            self.problem(name, "a secret key itself", "the file that holds it")
         return Path(found).expanduser().absolute() if found else None
 
     def name(self, name: str, default: str) -> str:
@@ -318,11 +344,14 @@ class _Reader:
     def secret_file(self, name: str, path: Path) -> str:
         try:
             if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                self.problem(name, f"{path} is open to others", "mode 0600")
+                self.problem(name, "the file is open to others", "mode 0600")
             return path.read_text().strip()
         except OSError as error:
-            self.problem(name, f"{path}: {error.strerror}", "a readable file")
-            return ""
+            # Without the path: somebody may have put the password itself there.
+            self.problem(name, f"{error.strerror}", "a readable file")
+        except ValueError:
+            self.problem(name, "the file is not text", "a readable file")
+        return ""
 
     def finish(self) -> None:
         if self._problems:

@@ -16,7 +16,12 @@ from pathlib import Path
 from kb_dr.adapters.stray_server import end_server_in
 from kb_dr.adapters.unprivileged import Unprivileged
 from kb_dr.domain.recovery import WorkArea
-from kb_dr.errors import ConfigurationError, DataDirectoryNotEmpty, RecoveryError
+from kb_dr.errors import (
+    ConfigurationError,
+    DataDirectoryNotEmpty,
+    NotEnoughSpace,
+    RecoveryError,
+)
 
 _OWNER = "owner.json"
 _BEING_MADE_SECONDS = 60.0
@@ -53,10 +58,11 @@ class LocalScratchSpace:
                 _remove_if_dead(left)
             with self._owned(target.parent / f"{stem}{secrets.token_hex(6)}", "restore") as area:
                 yield area
-        except PermissionError as error:
-            raise RecoveryError(
-                f"restore into {target}: {error.strerror}",
-                hint="Choose a directory whose parent you may write to.",
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise (NotEnoughSpace if full else RecoveryError)(
+                f"restore into {target}: {error.strerror or error}",
+                hint="Choose a directory with room, whose parent you may write to.",
             ) from error
 
     def put_in_place(self, area: WorkArea, target: Path) -> None:

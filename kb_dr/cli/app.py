@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import sys
 import time
 
@@ -48,12 +49,15 @@ class _Verbs(click.Group):
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kb-dr")
+@click.option(
+    "--env-file", metavar="FILE", help="Read settings from FILE; .env.example lists them all."
+)
 @click.option("--verbose", "-v", is_flag=True, help="Say more on stderr.")
-def app(verbose: bool) -> None:
-    """Back up a knowledge service, and prove what can be restored.
-
-    `kb-dr --env-file FILE VERB …` reads its settings from FILE; .env.example lists them all.
-    """
+def app(env_file: str | None, verbose: bool) -> None:
+    """Back up a knowledge service, and prove what can be restored."""
+    if env_file is not None:
+        # Where settings look for it; children inherit it.
+        os.environ["KB_DR_ENV_FILE"] = os.path.abspath(env_file)
     configure_logging(logging.DEBUG if verbose else logging.INFO)
 
 
@@ -82,14 +86,23 @@ def run(words: list[str]) -> int:
         return 130
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.NoSuchOption) and error.option_name == "--env-file":
+            click.echo("hint: it stands before the verb: kb-dr --env-file FILE VERB", err=True)
         return error.exit_code
     except KeyboardInterrupt:
         click.echo("\ninterrupted; nothing half-done counts as done", err=True)
         return 130
-    except BrokenPipeError:
-        # The reader of our output went away (`kb-dr list | head`): not an error of ours.
-        sys.stderr.close()
-        return 141
+    except OSError as error:
+        # Of this machine, at a place that has no better words for it.
+        logging.getLogger("kb_dr").debug("where it came from", exc_info=True)
+        what = f"use {error.filename}" if error.filename else f"run kb-dr {words[0]}"
+        say_error(
+            KbDrError(
+                f"{what}: {error.strerror or error}",
+                hint="Nothing half-done counts as done. `kb-dr doctor` tests what is needed here.",
+            )
+        )
+        return KbDrError.exit_code
     return result if isinstance(result, int) else 0
 
 

@@ -31,6 +31,7 @@ def check_target(target: Path, *, system_identifier: int, production: Path | Non
                 hint="Name the directory itself.",
             )
         if not target.exists():
+            _refuse_no_directory(target)
             return
         if not target.is_dir():
             raise DataDirectoryNotEmpty(f"restore into {target}: it is no directory")
@@ -52,8 +53,11 @@ def check_target(target: Path, *, system_identifier: int, production: Path | Non
                 f"restore into {target}: it is a mount point, which nothing can be renamed to",
                 hint="Name a new directory inside it.",
             )
-    except PermissionError as error:
-        raise RecoveryError(f"restore into {target}: {error.strerror}") from error
+    except OSError as error:
+        raise RecoveryError(
+            f"restore into {target}: {error.strerror}",
+            hint="Choose a new directory whose parent you may write to.",
+        ) from error
 
 
 def check_space(target: Path, needed: int, host: PostgresHost) -> int:
@@ -75,6 +79,15 @@ def _refuse_production(target: Path, production: Path | None) -> None:
         raise TargetIsProduction(
             f"restore into {target}: the protected cluster lies at {production}",
             hint="Choose a directory outside it.",
+        )
+
+
+def _refuse_no_directory(target: Path) -> None:
+    """Refuse a place below a file."""
+    parent = next(each for each in target.parents if each.exists())
+    if not parent.is_dir():
+        raise RecoveryError(
+            f"restore into {target}: {parent} is no directory", hint="Choose a new directory."
         )
 
 
