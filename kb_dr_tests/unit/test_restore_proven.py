@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -137,6 +138,31 @@ def test_a_later_failed_proof_of_any_copy_turns_green_red(
     installation.has_proof(stored, Verdict.FAILED, copy=copy, minutes=20)
     sync(instance, installation)
 
+    assert light(instance, stored) is False
+
+
+def test_an_old_green_never_stands_on_top_of_a_new_red(
+    instance: dg.DagsterInstance,
+    installation: MadeInstallation,
+    stored: StoredManifest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    installation.has_proof(stored, Verdict.PROVEN)
+    record = ledger.record_check
+    recorded: list[bool] = []
+
+    def record_late(*arguments: Any, **words: Any) -> None:
+        if not recorded:
+            # Between our look and our writing another proof fails, and is shown.
+            installation.has_proof(stored, Verdict.FAILED, minutes=20)
+            record(*arguments, **{**words, "passed": False})
+        recorded.append(words["passed"])
+        record(*arguments, **words)
+
+    monkeypatch.setattr(ledger, "record_check", record_late)
+    sync(instance, installation)
+
+    assert recorded == [True, False]
     assert light(instance, stored) is False
 
 

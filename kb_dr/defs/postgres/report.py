@@ -5,7 +5,7 @@ import dagster as dg
 from kb_dr.defs import ledger
 from kb_dr.defs.metadata import Metadata, backup_metadata, proof_metadata, standing_metadata
 from kb_dr.defs.postgres import keys
-from kb_dr.defs.postgres.judgement import Holdings, Judgement, judge, judge_now
+from kb_dr.defs.postgres.judgement import Holdings, Judgement, judge, load_holdings
 from kb_dr.installation import Installation
 
 
@@ -26,9 +26,9 @@ def report_standing(
     instance: dg.DagsterInstance, installation: Installation, backup: str, run_id: str
 ) -> bool:
     """Let a run show where its backup stands; whether anything had to be changed."""
-    judgement = judge_now(installation, backup)
+    holdings = load_holdings(installation)
     shown = ledger.shown(instance, keys.RESTORE_PROVEN)
-    return _show_check(instance, backup, judgement, shown, run_id)
+    return _settle(instance, installation, holdings, backup, shown, run_id)
 
 
 def report_backup(
@@ -68,7 +68,7 @@ def report_backup(
         changes.append("offsite_copy")
     if _show_proof(instance, backup, judgement, shown):
         changes.append("restore_proof")
-    if _show_check(instance, backup, judgement, shown, None):
+    if _settle(instance, installation, holdings, backup, shown, None):
         changes.append("restore_proven")
     return tuple(changes)
 
@@ -111,6 +111,32 @@ def _record_proof(
     ledger.record_materialisation(
         instance, keys.RESTORE_PROOF, backup, data_version=version, metadata=metadata
     )
+
+
+def _settle(
+    instance: dg.DagsterInstance,
+    installation: Installation,
+    holdings: Holdings,
+    backup: str,
+    shown: dict[str, bool],
+    run_id: str | None,
+) -> bool:
+    """Show the check as it is, and look again: a proof may have come in between.
+
+    Whoever stores a proof shows it afterwards. So whoever shows last has seen every proof, and
+    an old green never stands on top of a new red.
+    """
+    changed = False
+    while True:
+        judgement = judge(installation, holdings, backup)
+        if run_id is None and backup in ledger.partitions_under_way(instance):
+            return changed  # that run will say
+        if not _show_check(instance, backup, judgement, shown, run_id):
+            return changed
+        changed = True
+        if judgement.passed is None:
+            return changed
+        shown = {**shown, backup: judgement.passed}
 
 
 def _show_check(

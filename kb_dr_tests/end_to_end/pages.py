@@ -1,0 +1,170 @@
+"""Dagster's pages over a small sandbox, and a browser to read them with."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from kb_dr.installation import Installation
+from kb_dr.sandbox.bring_up import installation_of, up
+from kb_dr.sandbox.dagster_questions import NoAnswer, ask
+from kb_dr.sandbox.dagster_services import dagster_services
+from kb_dr.sandbox.take_down import down
+from kb_dr.settings import load_settings
+
+ENTRIES = 300
+WAIT_SECONDS = 240.0
+"""Generous: the machine may be starved. Never measured against."""
+
+RELOAD_SECONDS = 15.0
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+_LIGHTS = """
+query { assetNodeOrError(assetKey: {path: ["postgres", "backup"]}) { ... on AssetNode {
+  assetChecksOrError { ... on AssetChecks { checks { name partitionStatuses {
+    ... on AssetCheckDefaultPartitionStatuses { succeededPartitions failedPartitions }
+} } } } } } }
+"""
+
+
+class Pages:
+    """A sandbox with Dagster's services, which can be stopped and started again."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.url = ""
+        self._services = ExitStack()
+
+    def __enter__(self) -> Self:
+        up(self.directory, entries=ENTRIES)
+        try:
+            self.start()
+        except BaseException:
+            down(self.directory, purge=True)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.stop()
+        finally:
+            down(self.directory, purge=True)
+
+    @property
+    def installation(self) -> Installation:
+        """kb-dr itself, as the sandbox configures it."""
+        return installation_of(self.directory)
+
+    def start(self) -> None:
+        """Start Dagster's services."""
+        self.url = self._services.enter_context(dagster_services(self.directory)).url
+
+    def stop(self) -> None:
+        """End them."""
+        self._services.close()
+
+    def lose_the_database(self) -> None:
+        """Everything Dagster ever remembered is gone; its services are started again."""
+        self.stop()
+        values = environment(self.directory)
+        with psycopg.connect(
+            host=values["KB_DR_DAGSTER_PG_HOST"],
+            port=values["KB_DR_DAGSTER_PG_PORT"],
+            user=values["KB_DR_DAGSTER_PG_USER"],
+            password=values["KB_DR_DAGSTER_PG_PASSWORD"],
+            dbname="postgres",
+            autocommit=True,
+        ) as connection:
+            connection.execute("drop database dagster with (force)")
+            connection.execute("create database dagster")
+        self.start()
+
+    def light(self, backup_id: str) -> bool | None:
+        """What `restore_proven` shows of a backup: True green, False red, None neither."""
+        checks = ask(self.url, _LIGHTS)["assetNodeOrError"]["assetChecksOrError"]["checks"]
+        (found,) = [check["partitionStatuses"] for check in checks
+                    if check["name"] == "restore_proven"]  # fmt: skip
+        if backup_id in found["failedPartitions"]:
+            return False
+        return True if backup_id in found["succeededPartitions"] else None
+
+    def chunk_offsite(self, backup_id: str) -> Path:
+        """The file in region B that holds a backup's first chunk."""
+        stamp = backup_id.removeprefix("kb-full-")
+        found = sorted(self.directory.glob(f"region-b/**/full/{stamp}/*/base.tar.*.00000"))
+        assert len(found) == 1, found
+        return found[0]
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """The sandbox's settings, as its file spells them."""
+    from dotenv import dotenv_values
+
+    file = load_settings({}, env_file=directory / "kb_dr.env").env_file
+    assert file is not None
+    return {name: value or "" for name, value in dotenv_values(file, interpolate=False).items()}
+
+
+def eventually(condition: Callable[[], Any], *, what: str) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            if condition():
+                return
+        except NoAnswer:
+            pass  # the page is busy
+        assert time.monotonic() < deadline, f"never came true: {what}"
+        time.sleep(0.5)
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """A browser without a window."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS, timeout=WAIT_SECONDS * 1000
+        )
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+def read(page: Page, address: str, *texts: str) -> str:
+    """Open a page and wait until it shows all of these texts; what it shows."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    seen = ""
+    while time.monotonic() < deadline:
+        page.goto(address, wait_until="domcontentloaded", timeout=WAIT_SECONDS * 1000)
+        reload_at = time.monotonic() + RELOAD_SECONDS
+        while time.monotonic() < reload_at:
+            seen = page.inner_text("body", timeout=WAIT_SECONDS * 1000)
+            if all(text in seen for text in texts):
+                return seen
+            page.wait_for_timeout(250)
+    missing = [text for text in texts if text not in seen]
+    raise AssertionError(f"{address} never showed {missing}, but:\n{seen[:4000]}")
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep what is on the page, when KB_DR_SCREENSHOTS names a directory."""
+    directory = os.environ.get("KB_DR_SCREENSHOTS")
+    if directory:
+        page.wait_for_timeout(1500)  # lets the page come to rest; only the picture needs it
+        page.screenshot(path=Path(directory) / f"{name}.png")

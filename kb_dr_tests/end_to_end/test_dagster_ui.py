@@ -1,0 +1,137 @@
+"""In a browser, over real programs: the family is shown, and its light tells the truth.
+
+`KB_DR_SCREENSHOTS=docs/images pytest kb_dr_tests/end_to_end` renews the pictures of the docs.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.proof import Proof, Verdict
+from kb_dr.sandbox.dagster_questions import back_up_now, launch_and_wait, wait_for_run_of
+from kb_dr_tests.end_to_end.pages import Pages, browser, eventually, picture, read
+
+CHECK_PAGE = "/assets/postgres/backup?view=checks&checkDetail=restore_proven"
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@dataclass(frozen=True)
+class ProvenBackup:
+    """A backup that went the whole way."""
+
+    id: str
+    digest: str
+
+
+@pytest.fixture(scope="module")
+def pages() -> Iterator[Pages]:
+    # The path of a socket may be 107 bytes long; pytest's directories are longer than that.
+    directory = Path(tempfile.mkdtemp(prefix="kbdr-ui-", dir="/tmp"))
+    try:
+        with Pages(directory / "sandbox") as made:
+            yield made
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with browser() as started:
+        yield started.new_page(viewport={"width": 1500, "height": 1000})
+
+
+@pytest.fixture(scope="module")
+def backup(pages: Pages) -> ProvenBackup:
+    """Asked for on the page, copied offsite by the sensor, proven from there."""
+    backup_id, taken = back_up_now(pages.url)
+    assert taken["status"] == "SUCCESS"
+    copied = wait_for_run_of(pages.url, "offsite_copy_job", backup_id)
+    assert copied["status"] == "SUCCESS"
+    proven = launch_and_wait(pages.url, "verify_job", partition=backup_id)
+    assert proven["status"] == "SUCCESS"
+    stored = pages.installation.find_backup(BackupId.parse(backup_id))
+    return ProvenBackup(backup_id, stored.digest)
+
+
+def proofs_of(pages: Pages, backup: ProvenBackup) -> tuple[Proof, ...]:
+    return pages.installation.proofs(BackupId.parse(backup.id))
+
+
+def test_the_asset_graph_shows_the_family(pages: Pages, page: Page, backup: ProvenBackup) -> None:
+    read(
+        page,
+        f"{pages.url}/asset-groups",
+        *("backup", "offsite_copy", "restore_proof", "wal_archive", "offsite_wal"),
+        "2 / 2 Passed",
+    )
+
+    picture(page, "asset-graph")
+
+
+def test_the_page_of_a_proof_shows_what_was_read_and_reached(
+    pages: Pages, page: Page, backup: ProvenBackup
+) -> None:
+    (proof, *_) = proofs_of(pages, backup)
+    assert proof.reach is not None
+
+    seen = read(
+        page,
+        f"{pages.url}/assets/postgres/restore_proof?view=partitions&partition={backup.id}",
+        *(backup.id, "PROVEN", backup.digest, "offsite (s3://kb-backups-b/default)"),
+        *("reached_lsn", str(proof.reach.reached_lsn), "reached_timeline", "all phases"),
+    )
+
+    for phase in proof.phases:
+        assert phase.name in seen
+    picture(page, "restore-proof")
+
+
+def test_a_flipped_byte_turns_the_light_red_and_a_whole_copy_green_again(
+    pages: Pages, page: Page, backup: ProvenBackup
+) -> None:
+    eventually(lambda: pages.light(backup.id) is True, what="the light is green")
+    read(page, pages.url + CHECK_PAGE, "proven to restore from the offsite copy")
+    picture(page, "restore-proven-green")
+    chunk = pages.chunk_offsite(backup.id)
+    whole = chunk.read_bytes()
+    middle = len(whole) // 2
+
+    chunk.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    try:
+        failed = launch_and_wait(pages.url, "verify_job", partition=backup.id)
+        assert failed["status"] == "FAILURE"
+        assert proofs_of(pages, backup)[-1].verdict is Verdict.FAILED
+        eventually(lambda: pages.light(backup.id) is False, what="the light is red")
+        read(page, pages.url + CHECK_PAGE, "the offsite copy failed", "Failed")
+        picture(page, "restore-proven-red")
+    finally:
+        chunk.write_bytes(whole)
+
+    again = launch_and_wait(pages.url, "verify_job", partition=backup.id)
+    assert again["status"] == "SUCCESS"
+    eventually(lambda: pages.light(backup.id) is True, what="the light is green again")
+
+
+def test_the_archive_of_a_healthy_source_has_no_gap(pages: Pages, backup: ProvenBackup) -> None:
+    audited = launch_and_wait(pages.url, "wal_audit_job")
+
+    assert audited["status"] == "SUCCESS"
+    assert all(audit.passed for audit in pages.installation.audit_wal("primary"))
+
+
+def test_after_its_database_was_lost_dagster_shows_proven_backups_as_proven(
+    pages: Pages, page: Page, backup: ProvenBackup
+) -> None:
+    pages.lose_the_database()
+
+    eventually(lambda: pages.light(backup.id) is True, what="the light is green again")
+
+    read(page, pages.url + CHECK_PAGE, "proven to restore from the offsite copy", backup.id)
+    picture(page, "rebuilt-from-the-repository")
