@@ -143,7 +143,11 @@ def _initialise(places: Places, state: State, cluster: str) -> None:
 
 
 def _configure(places: Places, cluster: str, port: int) -> None:
-    """Write our part of the configuration; what a restore brought back is the same part."""
+    """Write our part of the configuration; what a restore brought back is the same part.
+
+    Production archives from its first start after a restore on: WAL of the new timeline that was
+    written before would be missing from it for good.
+    """
     lines = _CONFIGURATION.format(port=port)
     if cluster == "production":
         words = [sys.executable, "-P", "-m", "kb_dr.cli", "--env-file", str(places.env_file)]
@@ -151,6 +155,10 @@ def _configure(places: Places, cluster: str, port: int) -> None:
         command = shlex.join(words).replace("%", "%%") + " wal push %p"
         command = command.replace("\\", "\\\\").replace("'", "''")
         lines += _ARCHIVING.format(command=command)
+        settled = places.data(cluster) / "postgresql.auto.conf"
+        kept = [line for line in settled.read_text().splitlines(keepends=True)
+                if not line.startswith("archive_mode")]  # fmt: skip
+        write_private(settled, "".join(kept).encode())
     data = places.data(cluster)
     (data / "sandbox.conf").write_text(lines)
     main = data / "postgresql.conf"

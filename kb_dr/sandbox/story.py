@@ -18,7 +18,7 @@ from kb_dr.errors import SandboxError
 from kb_dr.installation import Installation
 from kb_dr.operations.restore_postgres import Restored
 from kb_dr.sandbox.bring_up import installation_of, is_lost, state_of, up
-from kb_dr.sandbox.clusters import query, start_cluster, stop_cluster
+from kb_dr.sandbox.clusters import query, start_cluster
 from kb_dr.sandbox.dagster_questions import back_up_now, launch_and_wait, wait_for_run_of
 from kb_dr.sandbox.dagster_services import DagsterServices, dagster_services
 from kb_dr.sandbox.load import Confirmed, running_load, surviving
@@ -71,10 +71,8 @@ def tell(directory: Path, *, entries: int, say: Say = print) -> Ending:
     installation = installation_of(directory)
     if is_lost(open_places(directory), state_of(directory)):
         say("an earlier story broke off after its disaster: restoring from the other region first")
-        _restore(installation, directory)
-    state = _into_service(directory)
-    if query(state, "production", "show archive_mode") == [("off",)]:
-        _archive_again(directory, state)
+        _recover(installation, directory)
+    state = state_of(directory)
     say("starting Dagster: code server, webserver, daemon")
     with dagster_services(directory) as dagster:
         say(f"Dagster answers at {dagster.url}")
@@ -99,13 +97,13 @@ def tell(directory: Path, *, entries: int, say: Say = print) -> Ending:
             lost_at = installation.clock.now()
             lose_production(directory)
         say("restoring from the other region")
-        restored, seconds = _restore(installation, directory)
-        state = _into_service(directory)
+        restored, phases, seconds = _recover(installation, directory)
+        state = state_of(directory)
         found = surviving(state, load.token)
+        say("production is in service again, on a new timeline: it archives")
+        first = archive(state)
         say(f"proving {backup_id} from the other region")
         proof = _prove(dagster, installation, backup_id, since=lost_at)
-    say("taking the restored cluster into service: it archives again")
-    first = _archive_again(directory, state)
     return Ending(
         backup_id=backup_id,
         confirmed=len(load.confirmed),
@@ -114,7 +112,7 @@ def tell(directory: Path, *, entries: int, say: Say = print) -> Ending:
         missing_archived=sum(1 for row in archived if row.title not in found),
         lost_seconds=_lost_seconds(load.confirmed, found),
         restore_seconds=seconds,
-        phases=restored.phases,
+        phases=phases,
         reached=f"{restored.reach.reached_lsn} on timeline {restored.reach.reached_timeline}",
         proof=proof,
         archives_again=first,
@@ -137,6 +135,8 @@ def _require_success(run: dict[str, object]) -> None:
 
 def archive(state: State) -> str:
     """Close the segment being written and wait until it is archived; its name."""
+    # Something must stand in the segment, or there is nothing to close.
+    query(state, "production", "select pg_create_restore_point('closing a segment')")
     rows = query(state, "production", "select pg_walfile_name(pg_switch_wal())")
     segment = str(rows[0][0])
     deadline = time.monotonic() + WAIT_SECONDS
@@ -144,9 +144,10 @@ def archive(state: State) -> str:
         rows = query(
             state,
             "production",
-            # The same timeline, or a history file of an older one would count as newer.
-            "select coalesce(last_archived_wal >= %s and length(last_archived_wal) = 24, false) "
-            "from pg_stat_archiver",
+            # In order of name, but for history files, which come first and end in no digits; the
+            # .backup file of a segment comes after it.
+            "select coalesce(left(last_archived_wal, 24) >= %s, false) "
+            "and last_archived_wal ~ '^[0-9A-F]{24}' from pg_stat_archiver",
             [segment],
         )
         if rows[0][0]:
@@ -166,19 +167,26 @@ def _require_offsite(installation: Installation, segment: str) -> None:
         raise SandboxError(f"look for {segment} in the other region: it is not there")
 
 
-def _restore(installation: Installation, directory: Path) -> tuple[Restored, float]:
+def _recover(
+    installation: Installation, directory: Path
+) -> tuple[Restored, tuple[Phase, ...], float]:
+    """Production restored from the other region and started in its place; seconds until then."""
     began = time.monotonic()
     places = open_places(directory)
     shutil.rmtree(places.restored, ignore_errors=True)
     plan = installation.plan_restore(None, "offsite", places.restored)
+    planned = time.monotonic()
     restored = installation.restore(plan, LogProgress())
+    ready = time.monotonic()
     places.restored.rename(places.data("production"))
-    return restored, time.monotonic() - began
-
-
-def _into_service(directory: Path) -> State:
-    """Start production unless it runs; one that was just restored does not archive yet."""
-    return start_cluster(open_places(directory), state_of(directory), "production")
+    start_cluster(places, state_of(directory), "production")
+    ended = time.monotonic()
+    phases = (
+        Phase("plan", planned - began),
+        *restored.phases,
+        Phase("start in its place", ended - ready),
+    )
+    return restored, phases, ended - began
 
 
 def _prove(
@@ -199,15 +207,6 @@ def _prove(
             hint=f"`make ui` shows run {run['runId']}.",
         )
     return proofs[-1]
-
-
-def _archive_again(directory: Path, state: State) -> str:
-    places = open_places(directory)
-    query(state, "production", "alter system reset archive_mode")
-    stop_cluster(places, "production")
-    state = start_cluster(places, state, "production")
-    query(state, "production", "select pg_create_restore_point('in service again')")
-    return archive(state)
 
 
 def _lost_seconds(confirmed: Sequence[Confirmed], found: set[str]) -> float:
