@@ -1,0 +1,141 @@
+"""What was measured, and the arithmetic on it: pure values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+TARGET_RATIO = 1.25
+MEMORY_LIMIT_BYTES = 400 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one piece of work took."""
+
+    seconds: float
+    """On the wall."""
+    cpu_seconds: float
+    """Of all processes that took part, servers too."""
+
+
+def median_cost(costs: Sequence[Cost]) -> Cost:
+    """The median of each measure by itself; of one measurement, itself."""
+    return Cost(median(cost.seconds for cost in costs), median(cost.cpu_seconds for cost in costs))
+
+
+def floor_seconds(stages: Mapping[str, Cost], cores: int) -> float:
+    """What no pipeline of these stages can beat: the slowest, or all their work on all cores."""
+    slowest = max(cost.seconds for cost in stages.values())
+    return max(slowest, sum(cost.cpu_seconds for cost in stages.values()) / cores)
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A backup or a restore of one database through one kind of repository."""
+
+    direction: str
+    """``backup`` or ``restore``."""
+    store: str
+    plain_bytes: int
+    stored_bytes: int
+    stages: Mapping[str, Cost]
+    """Each measured alone."""
+    pipeline_seconds: float
+    """All stages at once, as the command ran them."""
+    command: Cost
+    """The whole command, from start to exit."""
+    phases: Mapping[str, float]
+    """Seconds of each part of the command."""
+    cores: int
+
+    @property
+    def slowest(self) -> str:
+        """The name of the stage that takes longest alone."""
+        return max(self.stages, key=lambda name: self.stages[name].seconds)
+
+    @property
+    def floor_seconds(self) -> float:
+        """What the pipeline is held against."""
+        return floor_seconds(self.stages, self.cores)
+
+    @property
+    def ratio(self) -> float:
+        """The pipeline against its floor; the target is TARGET_RATIO."""
+        return self.pipeline_seconds / self.floor_seconds
+
+    @property
+    def command_ratio(self) -> float:
+        """The whole command against the same floor."""
+        return self.command.seconds / self.floor_seconds
+
+    @property
+    def work_ratio(self) -> float:
+        """CPU of the whole command against that of its stages alone; steady on a busy machine."""
+        return self.command.cpu_seconds / sum(cost.cpu_seconds for cost in self.stages.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The most memory one command took, PostgreSQL's servers and the store not counted."""
+
+    command: str
+    store: str
+    plain_bytes: int
+    peak_bytes: int
+
+    @property
+    def ratio(self) -> float:
+        """Against the limit."""
+        return self.peak_bytes / MEMORY_LIMIT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One `kb-dr wal push` or `wal fetch` of one segment."""
+
+    verb: str
+    store: str
+    cost: Cost
+    interpreter_seconds: float
+    """What Python takes to start and end without doing anything."""
+    import_share: float
+    """Part of the call that is spent importing, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Many segments, one after the other, through a real server, against a peer."""
+
+    what: str
+    store: str
+    segments: int
+    seconds: float
+    peer: str
+    peer_seconds: float
+    """What the peer took for as many segments."""
+    cpu_seconds: float
+
+    @property
+    def segments_per_second(self) -> float:
+        """The rate."""
+        return self.segments / self.seconds
+
+    @property
+    def ratio(self) -> float:
+        """Against the peer."""
+        return self.seconds / self.peer_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """One run of the bench."""
+
+    cores: int
+    load_before: float
+    """Processes that wanted a core before it began; above 0.5 the seconds say little."""
+    repeats: Mapping[str, int]
+    """Runs per size in MiB, of which the median is shown."""
+    transfers: tuple[Transfer, ...]
+    memory: tuple[Memory, ...]
+    calls: tuple[Call, ...]
+    bursts: tuple[Burst, ...]

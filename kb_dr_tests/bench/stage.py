@@ -1,0 +1,116 @@
+"""One stage alone, in a process of its own: stage NAME WORDS...; prints its cost as JSON.
+
+The libraries and settings are the product's; what another stage would do is left out: bytes come
+from a file in the page cache and go nowhere.
+"""
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pyrage
+import zstandard
+
+from kb_dr.domain import layout
+from kb_dr.domain.backup_id import BackupId
+from kb_dr.installation import Installation, open_installation
+from kb_dr.operations.archive_wal import push_file
+from kb_dr.operations.fetch_backup import CHUNKS_AHEAD
+from kb_dr.operations.store_stream import ChunkWriter
+from kb_dr.settings import load_settings
+
+_PIECE_BYTES = 1 << 20
+
+
+def compress(plain: str) -> None:
+    compressor = zstandard.ZstdCompressor(level=1, threads=2, write_checksum=True)
+    with open(plain, "rb") as source, open(os.devnull, "wb") as sink:
+        compressor.copy_stream(source, sink, read_size=_PIECE_BYTES)
+
+
+def decompress(compressed: str) -> None:
+    with open(compressed, "rb") as source, open(os.devnull, "wb") as sink:
+        zstandard.ZstdDecompressor().copy_stream(source, sink, read_size=_PIECE_BYTES)
+
+
+def encrypt(compressed: str, recipient: str) -> None:
+    key = pyrage.x25519.Recipient.from_str(recipient)
+    with open(compressed, "rb") as source, open(os.devnull, "wb") as sink:
+        pyrage.encrypt_io(source, sink, [key])
+
+
+def decrypt(coded: str, identity_file: str) -> None:
+    identity = pyrage.x25519.Identity.from_str(Path(identity_file).read_text().strip())
+    with open(coded, "rb") as source, open(os.devnull, "wb") as sink:
+        pyrage.decrypt_io(source, sink, [identity])
+
+
+def upload(coded: str, env_file: str) -> None:
+    opened = _opened(env_file)
+    attempt = secrets.token_hex(6)
+    backup = BackupId.parse("kb-full-20200101-000000")
+    writer = ChunkWriter(
+        opened.primary,
+        lambda number: layout.chunk_key(backup, attempt, number),
+        opened.settings.chunk_bytes,
+        opened.settings.transfers,
+    )
+    with open(coded, "rb") as source, writer:
+        while piece := source.read(_PIECE_BYTES):
+            writer.write(piece)
+        writer.finish()
+
+
+def fetch(env_file: str, backup: str) -> None:
+    opened = _opened(env_file)
+    chunks = opened.find_backup(BackupId.parse(backup)).manifest.chunks
+    with ThreadPoolExecutor(CHUNKS_AHEAD) as pool:
+        running: deque[Future[bytes]] = deque()
+        for chunk in chunks:
+            if len(running) == CHUNKS_AHEAD:
+                running.popleft().result()
+            running.append(pool.submit(opened.primary.get, chunk))
+        for each in running:
+            each.result()
+
+
+def push(env_file: str, system_identifier: str, *segments: str) -> None:
+    opened = _opened(env_file)
+
+    def one(segment: str) -> None:
+        push_file(
+            Path(segment),
+            repository=opened.primary,
+            codec=opened.codec,
+            system_identifier=int(system_identifier),
+        )
+
+    with ThreadPoolExecutor(opened.settings.transfers) as pool:
+        list(pool.map(one, segments))
+
+
+_STAGES: dict[str, Callable[..., None]] = {
+    each.__name__: each for each in (compress, decompress, encrypt, decrypt, upload, fetch, push)
+}
+
+
+def _opened(env_file: str) -> Installation:
+    return open_installation(load_settings(env_file=Path(env_file)))
+
+
+def main(name: str, words: Iterable[str]) -> None:
+    """Run one stage; what it took before its first byte (imports) is left out."""
+    began, cpu = time.perf_counter(), time.process_time()
+    _STAGES[name](*words)
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
+    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

@@ -1,0 +1,62 @@
+"""The bench's own arithmetic, and that it runs."""
+
+import json
+
+import pytest
+
+from kb_dr_tests.bench.__main__ import measure
+from kb_dr_tests.bench.report import as_json, markdown
+from kb_dr_tests.bench.results import Burst, Cost, Memory, Transfer, floor_seconds, median_cost
+
+
+def transfer(*, pipeline: float, **stages: Cost) -> Transfer:
+    return Transfer(
+        "backup", "S3", 1 << 30, 1 << 29, stages, pipeline, Cost(12.0, 9.0), {}, cores=2
+    )
+
+
+def test_the_floor_is_the_slowest_stage_when_the_cores_are_idle() -> None:
+    measured = transfer(pipeline=5.0, upload=Cost(4.0, 1.0), encrypt=Cost(1.0, 1.0))
+
+    assert measured.floor_seconds == 4.0
+    assert measured.slowest == "upload"
+    assert measured.ratio == pytest.approx(1.25)
+    assert measured.command_ratio == pytest.approx(3.0)
+
+
+def test_the_floor_is_the_work_over_the_cores_when_they_are_busy() -> None:
+    stages = {"compress": Cost(3.0, 6.0), "encrypt": Cost(3.0, 3.0)}
+
+    assert floor_seconds(stages, cores=2) == pytest.approx(4.5)
+    assert floor_seconds(stages, cores=16) == pytest.approx(3.0)
+    assert transfer(pipeline=9.0, **stages).ratio == pytest.approx(2.0)
+    assert transfer(pipeline=9.0, **stages).work_ratio == pytest.approx(1.0)
+
+
+def test_the_median_is_taken_of_each_measure_by_itself() -> None:
+    costs = [Cost(1.0, 9.0), Cost(2.0, 8.0), Cost(30.0, 7.0)]
+
+    assert median_cost(costs) == Cost(2.0, 8.0)
+
+
+def test_memory_and_bursts_are_told_as_ratios() -> None:
+    assert Memory("verify", "S3", 1, 200 << 20).ratio == pytest.approx(0.5)
+    burst = Burst("archive", "S3", 200, 50.0, "peer", 40.0, 60.0)
+    assert burst.segments_per_second == pytest.approx(4.0)
+    assert burst.ratio == pytest.approx(1.25)
+
+
+def test_the_bench_runs_and_writes_its_page() -> None:
+    results = measure([20], segments=4, repeats=1, stores=("directory",), seed_entries=1000)
+
+    assert [each.direction for each in results.transfers] == ["backup", "restore"]
+    for each in results.transfers:
+        assert each.ratio > 0
+        assert all(cost.seconds > 0 for cost in each.stages.values())
+    assert [each.command for each in results.memory] == ["backup full", "restore", "verify"]
+    assert all(each.peak_bytes > 10 << 20 for each in results.memory)
+    assert all(0 < each.import_share < 1 for each in results.calls)
+    assert [each.what for each in results.bursts] == ["archive", "recover"]
+    page = markdown(results)
+    assert page.index("pipeline / floor") < page.index("wall s")
+    assert json.loads(json.dumps(as_json(results)))["transfers"][0]["slowest"]

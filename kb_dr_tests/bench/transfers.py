@@ -1,0 +1,236 @@
+"""Backup and restore, whole and stage by stage, of one size through one kind of repository."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kb_dr_tests.bench.results import Cost, Memory, Transfer, median_cost
+from kb_dr_tests.bench.site import DATABASE, Site
+from kb_dr_tests.bench.usage import clean_environment, measured, python, run
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StageFiles:
+    """One base backup in each of its forms, for the stages that are measured alone."""
+
+    plain: Path
+    compressed: Path
+    coded: Path
+
+    @property
+    def plain_bytes(self) -> int:
+        return self.plain.stat().st_size
+
+
+def measure_transfers(
+    site: Site, stores: Sequence[str], mib: int, repeats: int, cores: int, say: Say
+) -> tuple[list[Transfer], list[Memory]]:
+    """Measure one size on each kind of repository; nothing of it is left on disk."""
+    place = site.directory / f"stages-{mib}"
+    place.mkdir()
+    say(f"{mib} MiB: each stage alone")
+    files, shared = _local_stages(site, place, repeats)
+    transfers: list[Transfer] = []
+    memory: list[Memory] = []
+    for store in stores:
+        org = f"size-{mib}"
+        say(f"{mib} MiB, {store}: upload and fetch alone, then backup, restore and verify")
+        env_file = site.env_file(store, org)
+        site.archive_into(env_file)
+        case = _Case(site, store, env_file, files, repeats, cores)
+        backup, backup_peak, newest = _backup(case, shared)
+        restore, restore_peak = _restore(case, shared, newest)
+        verify_peak = _verify(case)
+        transfers += [backup, restore]
+        memory += [
+            Memory(command, store, files.plain_bytes, peak)
+            for command, peak in (
+                ("backup full", backup_peak), ("restore", restore_peak), ("verify", verify_peak)
+            )
+        ]  # fmt: skip
+        site.cluster.archive_with("/bin/true")
+        site.forget(store, org)
+    shutil.rmtree(place)
+    return transfers, memory
+
+
+@dataclass(frozen=True)
+class _Case:
+    site: Site
+    store: str
+    env_file: Path
+    files: StageFiles
+    repeats: int
+    cores: int
+
+    @property
+    def store_servers(self) -> tuple[int, ...]:
+        return self.site.servers(self.store, postgres=False)
+
+
+def _local_stages(site: Site, place: Path, repeats: int) -> tuple[StageFiles, dict[str, Cost]]:
+    files = StageFiles(place / "base.tar", place / "base.tar.zst", place / "base.tar.zst.age")
+    costs: dict[str, Cost] = {}
+    costs["server read"] = _times(repeats, lambda: _read_server(site, Path(os.devnull)))
+    _read_server(site, files.plain)
+    run(python("kb_dr_tests.bench.coded_file", "compress", str(files.plain), str(files.compressed)),
+        env=clean_environment())  # fmt: skip
+    run(python("kb_dr_tests.bench.coded_file", "encrypt", str(files.compressed), str(files.coded),
+               site.recipient), env=clean_environment())  # fmt: skip
+    os.sync()
+    for name, words in (
+        ("compress", (str(files.plain),)),
+        ("encrypt", (str(files.compressed), site.recipient)),
+        ("decrypt", (str(files.coded), str(site.identity_file))),
+        ("decompress", (str(files.compressed),)),
+    ):
+        costs[name] = _times(repeats, lambda name=name, words=words: stage(name, *words))  # type: ignore[misc]  # these, now
+    costs["unpack"] = _times(repeats, lambda: _unpack(files.plain, place / "unpacked"))
+    return files, costs
+
+
+def _backup(case: _Case, shared: Mapping[str, Cost]) -> tuple[Transfer, int, str]:
+    upload = _times(
+        case.repeats,
+        lambda: stage(
+            "upload", str(case.files.coded), str(case.env_file), servers=case.store_servers
+        ),
+    )
+    phases_file = case.env_file.with_name("phases.json")
+    costs, phases, peak = [], [], 0
+    manifest = {}
+    for _ in range(case.repeats):
+        ran = run(
+            python(
+                "kb_dr_tests.bench.watched_cli",
+                str(phases_file),
+                *("--env-file", str(case.env_file), "backup", "full", "--json"),
+            ),
+            env=clean_environment(),
+            cwd=case.env_file.parent,
+            servers=case.site.servers(case.store, postgres=True),
+            watch_memory=True,
+        )
+        os.sync()
+        costs.append(ran.cost)
+        phases.append(json.loads(phases_file.read_text()))
+        peak = max(peak, ran.peak_bytes)
+        manifest = json.loads(ran.output)["manifest"]
+    seconds = _median_phases(phases)
+    stages = {name: shared[name] for name in ("server read", "compress", "encrypt")}
+    return (
+        Transfer(
+            "backup", case.store, manifest["plain_bytes"], _stored_bytes(manifest),
+            stages | {"upload": upload}, seconds["base backup"], median_cost(costs), seconds,
+            case.cores,
+        ),
+        peak,
+        manifest["id"],
+    )  # fmt: skip
+
+
+def _restore(case: _Case, shared: Mapping[str, Cost], newest: str) -> tuple[Transfer, int]:
+    fetch = _times(
+        case.repeats,
+        lambda: stage("fetch", str(case.env_file), newest, servers=case.store_servers),
+    )
+    costs, phases, peak = [], [], 0
+    target = case.env_file.with_name("restored")
+    for _ in range(case.repeats):
+        ran = run(
+            case.site.kb_dr(
+                case.env_file, "restore", "--backup", newest, "--into", str(target), "--json"
+            ),
+            env=clean_environment(),
+            cwd=case.env_file.parent,
+            servers=case.store_servers,
+            watch_memory=True,
+        )
+        shutil.rmtree(target)
+        os.sync()
+        costs.append(ran.cost)
+        told = json.loads(ran.output)
+        phases.append({each["name"]: each["seconds"] for each in told["phases"]})
+        peak = max(peak, ran.peak_bytes)
+    seconds = _median_phases(phases)
+    stages = {name: shared[name] for name in ("decrypt", "decompress", "unpack")}
+    return (
+        Transfer(
+            "restore", case.store, case.files.plain_bytes, case.files.coded.stat().st_size,
+            {"fetch": fetch} | stages, seconds["fetch and unpack"], median_cost(costs), seconds,
+            case.cores,
+        ),
+        peak,
+    )  # fmt: skip
+
+
+def _verify(case: _Case) -> int:
+    ran = run(
+        case.site.kb_dr(case.env_file, "verify", "latest", "--json"),
+        env=clean_environment(),
+        cwd=case.env_file.parent,
+        watch_memory=True,
+    )
+    assert json.loads(ran.output)["verdict"] == "PROVEN", ran.output
+    return ran.peak_bytes
+
+
+def stage(name: str, *words: str, servers: Sequence[int] = ()) -> Cost:
+    """One stage alone; the CPU of ``servers`` is counted in, the start of Python is not."""
+    with measured(servers) as whole:
+        before = os.times()
+        ran = run(python("kb_dr_tests.bench.stage", name, *words), env=clean_environment())
+        after = os.times()
+    own = (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )
+    told = json.loads(ran.output)
+    served = max(whole.cost.cpu_seconds - own, 0.0)
+    return Cost(told["seconds"], told["cpu_seconds"] + served)
+
+
+def _read_server(site: Site, output: Path) -> Cost:
+    programs = site.cluster.programs
+    command = [str(programs.path("pg_basebackup")), "-d", site.cluster.conninfo(DATABASE)]
+    command += ["-D", "-", "-Ft", "-X", "none", "-c", "fast"]
+    with (
+        measured([site.postmaster]) as result,
+        output.open("wb") as sink,
+        programs.unprivileged.running(
+            command, env=programs.environment(), stdout=sink, stderr=subprocess.DEVNULL
+        ) as process,
+    ):
+        assert process.wait() == 0, f"pg_basebackup ended with {process.returncode}"
+    return result.cost
+
+
+def _unpack(plain: Path, directory: Path) -> Cost:
+    directory.mkdir()
+    with measured() as result:
+        subprocess.run(["tar", "-x", "-f", plain, "-C", directory], check=True)
+    shutil.rmtree(directory)
+    os.sync()
+    return result.cost
+
+
+def _times(repeats: int, work: Callable[[], Cost]) -> Cost:
+    return median_cost([work() for _ in range(repeats)])
+
+
+def _median_phases(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {
+        name: median_cost([Cost(each[name], 0.0) for each in runs if name in each]).seconds
+        for name in runs[0]
+    }
+
+
+def _stored_bytes(manifest: Mapping[str, object]) -> int:
+    chunks = manifest["chunks"]
+    assert isinstance(chunks, list)
+    return sum(int(chunk["size_bytes"]) for chunk in chunks)
