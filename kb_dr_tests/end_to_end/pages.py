@@ -1,19 +1,23 @@
 """Dagster's pages over a small sandbox, and a browser to read them with."""
 
 import os
+import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
 import psycopg
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from kb_dr.installation import Installation
 from kb_dr.sandbox.bring_up import installation_of, up
 from kb_dr.sandbox.dagster_questions import NoAnswer, ask
-from kb_dr.sandbox.dagster_services import dagster_services
 from kb_dr.sandbox.take_down import down
 from kb_dr.settings import load_settings
 
@@ -43,44 +47,79 @@ query { assetNodeOrError(assetKey: {path: ["postgres", "backup"]}) { ... on Asse
 
 
 class Pages:
-    """A sandbox with Dagster's services, which can be stopped and started again."""
+    """What `kb-dr ui` brings up over a small sandbox; it can be ended and started again."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.url = ""
-        self._services = ExitStack()
+        self._log = directory.parent / "ui.log"
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        up(self.directory, entries=ENTRIES)
         try:
             self.start()
         except BaseException:
-            down(self.directory, purge=True)
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            self.stop()
-        finally:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(WAIT_SECONDS)
+        if (self.directory / "sandbox.json").is_file():
             down(self.directory, purge=True)
+
+    def start(self) -> None:
+        """Type the command and wait for the address."""
+        words = ["ui", "--dir", str(self.directory), "--entries", str(ENTRIES)]
+        with self._log.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "kb_dr.cli", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._process = process
+
+        def address() -> bool:
+            assert process.poll() is None, self._log.read_text()
+            found = re.search(r"Dagster is at (http://\S+)", self._log.read_text())
+            self.url = found[1] if found else ""
+            return found is not None
+
+        eventually(address, what=f"the address is printed, but: {self._log.read_text()}")
+
+    def interrupt(self) -> int:
+        """Ctrl-C; the command's exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)
+        code = self._process.wait(WAIT_SECONDS)
+        self._process = None
+        return code
+
+    def left_over(self) -> list[str]:
+        """Processes that still run for this sandbox: they work in it, or name it."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                words = process.cmdline()
+                here = self.directory in (Path(process.cwd()), *Path(process.cwd()).parents)
+            except psutil.Error:
+                continue
+            if process.pid != os.getpid() and (here or str(self.directory) in " ".join(words)):
+                found.append(" ".join(words))
+        return found
 
     @property
     def installation(self) -> Installation:
         """kb-dr itself, as the sandbox configures it."""
         return installation_of(self.directory)
 
-    def start(self) -> None:
-        """Start Dagster's services."""
-        self.url = self._services.enter_context(dagster_services(self.directory)).url
-
-    def stop(self) -> None:
-        """End them."""
-        self._services.close()
-
     def lose_the_database(self) -> None:
-        """Everything Dagster ever remembered is gone; its services are started again."""
-        self.stop()
+        """While nothing runs: everything Dagster ever remembered is gone."""
+        up(self.directory)
         values = environment(self.directory)
         with psycopg.connect(
             host=values["KB_DR_DAGSTER_PG_HOST"],
@@ -92,7 +131,6 @@ class Pages:
         ) as connection:
             connection.execute("drop database dagster with (force)")
             connection.execute("create database dagster")
-        self.start()
 
     def light(self, backup_id: str) -> bool | None:
         """What `restore_proven` shows of a backup: True green, False red, None neither."""
