@@ -27,12 +27,14 @@ class ConfigurationError(KbDrError):
     """The settings, or the words typed, cannot be used as they are."""
 
     exit_code = 2
+    default_hint = ".env.example lists every setting; `kb-dr VERB --help` every word."
 
 
 class RepositoryError(KbDrError):
     """The repository answered, but not with what was asked for."""
 
     exit_code = 10
+    default_hint = "`kb-dr doctor` tests the repositories; look at the store's own log, too."
 
 
 class RepositoryUnavailable(RepositoryError):
@@ -47,12 +49,14 @@ class ObjectMissing(RepositoryError):
     """The store answered, the bucket is there, and the key is not."""
 
     exit_code = 12
+    default_hint = "Treat this copy as damaged; restore from another copy or backup."
 
 
 class ObjectConflict(RepositoryError):
     """Other bytes already stand under this key; nothing is ever overwritten."""
 
     exit_code = 13
+    default_hint = "Two writers may use one repository: find the second one before anything else."
 
 
 class ChecksumMismatch(RepositoryError):
@@ -66,6 +70,7 @@ class UnreadableRecord(RepositoryError):
     """A manifest or record cannot be read: not ours, damaged, or of a newer schema version."""
 
     exit_code = 15
+    default_hint = "Use the version of kb-dr that wrote it, or a newer one; or the other copy."
 
 
 class RepositoryRefused(RepositoryError):
@@ -102,6 +107,7 @@ class PostgresError(KbDrError):
     """PostgreSQL, or one of its programs, failed."""
 
     exit_code = 20
+    default_hint = "The server's log says more; `kb-dr doctor` tests what a backup needs."
 
 
 class PostgresUnavailable(PostgresError):
@@ -109,30 +115,38 @@ class PostgresUnavailable(PostgresError):
 
     exit_code = 21
     retryable = True
+    default_hint = "Check that the server runs, its address, the user and its password."
 
 
 class PostgresCommandFailed(PostgresError):
     """A PostgreSQL program ended with an error."""
 
     exit_code = 22
+    default_hint = "Mend what the program said, then run the same command again."
 
 
 class WrongCluster(PostgresError):
     """The system identifier is not the one expected."""
 
     exit_code = 23
+    default_hint = "Check which server and which repository the settings name."
 
 
 class WalGap(PostgresError):
     """WAL that is needed is not in the repository."""
 
     exit_code = 24
+    default_hint = (
+        "`kb-dr wal audit` names every gap; restore from the other copy, and take a "
+        "full backup now."
+    )
 
 
 class WalDamaged(PostgresError):
     """A WAL file is empty, truncated, foreign, or not WAL."""
 
     exit_code = 25
+    default_hint = "`kb-dr wal audit` names every bad file; restore from the other copy."
 
 
 class BackupInProgress(PostgresError):
@@ -154,6 +168,7 @@ class SourceLockLost(PostgresError):
 
     exit_code = 28
     retryable = True
+    default_hint = "The server was restarted, or ended the session: run the backup again."
 
 
 class CopyIncomplete(KbDrError):
@@ -167,24 +182,28 @@ class RecoveryError(KbDrError):
     """A restore could not be planned or carried out."""
 
     exit_code = 40
+    default_hint = "Nothing was put in place; mend what is named, then run it again."
 
 
 class NoUsableBackup(RecoveryError):
     """No backup can serve what was asked."""
 
     exit_code = 41
+    default_hint = "`kb-dr list` shows what there is in each copy."
 
 
 class TimelineForked(RecoveryError):
     """The target lies on another timeline's future."""
 
     exit_code = 42
+    default_hint = "Choose a target on the line of the backup."
 
 
 class TargetNotReached(RecoveryError):
     """Recovery ended before its target."""
 
     exit_code = 43
+    default_hint = "The archive of this copy ends before: try the other with --from."
 
 
 class DataDirectoryNotEmpty(RecoveryError):
@@ -198,51 +217,64 @@ class DataDirectoryInUse(RecoveryError):
     """A server runs, or may run, on the target directory."""
 
     exit_code = 45
+    default_hint = "Choose a new directory."
 
 
 class TargetIsProduction(RecoveryError):
     """The target is the directory of the cluster the backup was taken from."""
 
     exit_code = 46
+    default_hint = "Choose a directory outside it."
 
 
 class NotEnoughSpace(RecoveryError):
     """The target has too little room."""
 
     exit_code = 47
+    default_hint = "Make room, or choose a directory on another file system."
 
 
 class RecoveryAborted(RecoveryError):
     """PostgreSQL stopped recovery, or did not start."""
 
     exit_code = 48
+    default_hint = "The last lines of the server's log are above; try the other copy with --from."
 
 
 class VerificationError(KbDrError):
     """Something was checked, and is bad."""
 
     exit_code = 60
+    default_hint = "What is named above is bad; see docs/troubleshooting.md."
 
 
 class ProofFailed(VerificationError):
     """The proof's verdict is FAILED: this copy of the backup cannot be relied on."""
 
     exit_code = 61
+    default_hint = (
+        "This copy cannot be relied on. Verify the other one, and take a full backup now."
+    )
 
 
 class NotProven(VerificationError):
     """The proof's verdict is NOT_PROVEN: it could not be run to its end."""
 
     exit_code = 62
+    default_hint = (
+        "It says neither good nor bad of the backup. Mend what was missing; run it again."
+    )
 
 
 class ObjectiveBroken(VerificationError):
     """An objective (RPO, age of backup, age of proof) does not hold."""
 
     exit_code = 63
+    default_hint = "`kb-dr status` says what was seen, and what to do."
 
 
 class SandboxError(KbDrError):
     """The sandbox could not be built or found."""
 
     exit_code = 70
+    default_hint = "Its logs stand in its directory."

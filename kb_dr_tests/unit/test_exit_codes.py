@@ -24,6 +24,12 @@ def test_each_error_has_an_exit_code_of_its_own() -> None:
     assert all(0 < code < 126 for code in codes), "126 and above mean something to PostgreSQL"
 
 
+def test_each_error_says_what_to_do_next() -> None:
+    silent = [name for name in _every_error() if not getattr(errors, name)("failed").hint]
+
+    assert silent == ["KbDrError"], "the one without a subject of its own"
+
+
 def test_the_document_lists_exactly_these_codes() -> None:
     text = (ROOT / "docs" / "troubleshooting.md").read_text()
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", text, re.MULTILINE)
