@@ -36,6 +36,9 @@ _MOMENTS_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0)
 _PAGE = 1000
 """Keys of one answer, the most S3 gives."""
 
+_EMPTY_FOLDER = "probe"
+"""Holds nothing but, for a moment, what enforces_put_if_absent() tries."""
+
 __all__ = ["S3Location", "S3Repository"]
 
 T = TypeVar("T")
@@ -138,7 +141,7 @@ class S3Repository:
         rclone's server takes the header and ignores it, so only trying tells.
         """
         if self._enforces is None:
-            key = f"probe/{os.urandom(16).hex()}"
+            key = f"{_EMPTY_FOLDER}/{os.urandom(16).hex()}"
             try:
                 self._create(key, b"first", look_before_retry=False)
                 self._enforces = self._create(key, b"second", look_before_retry=False) is None
@@ -267,7 +270,8 @@ class S3Repository:
     def _require_bucket(self, action: str, key: str) -> None:
         """Raise BucketMissing, or what else is wrong, unless the bucket can be listed."""
         try:
-            self._call(lambda: next(iter(obstore.list(self._store, chunk_size=1)), None))
+            # In a folder that stays empty: of all keys the store would send a page of a thousand.
+            self._call(lambda: next(iter(obstore.list(self._store, _EMPTY_FOLDER)), None))
         except CallFailed as failed:
             answer = failed.answer
         else:
