@@ -24,6 +24,9 @@ from kb_dr.errors import (
 )
 
 _OWNER = "owner.json"
+_AREA = "kb-dr-scratch-"
+"""Every area's name begins so. A scratch directory may hold other things as well (somebody points
+the setting at a large file system), and those are never ours to remove."""
 _BEING_MADE_SECONDS = 60.0
 """A directory without an owner's file may be one that is just being made."""
 
@@ -44,7 +47,7 @@ class LocalScratchSpace:
     def area(self, purpose: str) -> Iterator[WorkArea]:
         self._prepare()
         self.reap()
-        root = self._directory / f"{purpose}-{secrets.token_hex(6)}"
+        root = self._directory / f"{_AREA}{purpose}-{secrets.token_hex(6)}"
         with self._owned(root, purpose) as area:
             yield area
 
@@ -80,7 +83,7 @@ class LocalScratchSpace:
             return ()
         self._check_owner()
         return tuple(
-            str(left) for left in _directories(self._directory, "") if _remove_if_dead(left)
+            str(left) for left in _directories(self._directory, _AREA) if _remove_if_dead(left)
         )
 
     def _prepare(self) -> None:
@@ -89,7 +92,8 @@ class LocalScratchSpace:
         try:
             self._directory.mkdir(mode=mode, parents=True, exist_ok=True)
             self._check_owner()
-            self._directory.chmod(mode)
+            if all(each.name.startswith(_AREA) for each in self._directory.iterdir()):
+                self._directory.chmod(mode)  # else it is not ours alone
         except OSError as error:
             raise ConfigurationError(
                 f"use scratch directory {self._directory}: {error.strerror}",

@@ -327,7 +327,7 @@ def test_scratch_of_a_live_restore_is_never_reaped(lost: LostCluster, tmp_path: 
     with scratch.area("proof") as area:
         assert scratch.reap() == ()
         assert area.root.is_dir()
-        copy = tmp_path / "scratch" / "proof-killed"
+        copy = tmp_path / "scratch" / "kb-dr-scratch-proof-killed"
         shutil.copytree(area.root, copy)  # the same files, and nobody who holds them
         assert scratch.reap() == (str(copy),)
         assert area.root.is_dir()

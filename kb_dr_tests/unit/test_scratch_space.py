@@ -1,0 +1,48 @@
+"""What the reaper may remove: leftovers of ours, and never what else stands in the directory."""
+
+import os
+import time
+from pathlib import Path
+
+from kb_dr.adapters.scratch_space import LocalScratchSpace
+
+
+def _aged(directory: Path) -> Path:
+    """Last changed long ago, as far as the file system knows."""
+    long_ago = time.time() - 24 * 3600
+    os.utime(directory, (long_ago, long_ago))
+    return directory
+
+
+def test_what_else_stands_in_the_scratch_directory_is_left_alone(tmp_path: Path) -> None:
+    """KB_DR_SCRATCH_DIR may name a large file system that holds other things."""
+    stranger = tmp_path / "photographs"
+    stranger.mkdir()
+    (stranger / "1.jpg").write_bytes(b"of last summer")
+    (tmp_path / "with-an-owner").mkdir()
+    (tmp_path / "with-an-owner" / "owner.json").write_text('{"sockets": "/nowhere"}')
+    for each in ("photographs", "with-an-owner"):
+        _aged(tmp_path / each)
+    tmp_path.chmod(0o755)
+    scratch = LocalScratchSpace(tmp_path)
+
+    assert scratch.reap() == ()
+    with scratch.area("proof") as area:
+        assert area.root.parent == tmp_path
+
+    assert (stranger / "1.jpg").read_bytes() == b"of last summer"
+    assert (tmp_path / "with-an-owner" / "owner.json").exists()
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+def test_leftovers_without_an_owner_go_once_they_are_old(tmp_path: Path) -> None:
+    scratch = LocalScratchSpace(tmp_path)
+    with scratch.area("proof") as area:
+        name = area.root.name
+    left = tmp_path / name.replace("proof", "killed")
+    left.mkdir()
+
+    assert scratch.reap() == (), "it may be one that is just being made"
+    _aged(left)
+    assert scratch.reap() == (str(left),)
+    assert not left.exists()
