@@ -1,6 +1,5 @@
 """Restore a cluster into a new directory: recovered, opened once, stopped, and compared."""
 
-import io
 import tarfile
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ from kb_dr.domain.recovery import RecoveryPlan, WorkArea
 from kb_dr.errors import UnreadableRecord
 from kb_dr.operations.check_target import check_space, check_target
 from kb_dr.operations.choose_backup import Chosen
+from kb_dr.operations.lay_configuration import lay_configuration
 from kb_dr.operations.phases import Phases
 from kb_dr.operations.plan_recovery import plan_recovery
 from kb_dr.operations.recover import recovered, require_clean_shutdown, require_complete
@@ -140,10 +140,7 @@ def _unpack_configuration(
     if manifest.configuration is None:
         return
     body = codec.decode(repository.get(manifest.configuration))
-    place = area.data / CONFIGURATION
     try:
-        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
-            place.mkdir(mode=0o700)
-            tar.extractall(place, filter="data")
+        lay_configuration(body, area.data / CONFIGURATION)
     except tarfile.TarError as error:
         raise UnreadableRecord(f"read {manifest.configuration.key}: {error}") from error
