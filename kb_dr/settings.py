@@ -191,18 +191,23 @@ def _read_yaml(file: Path) -> dict[str, str]:
 
 
 def _read_env(file: Path) -> dict[str, str]:
-    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
     hint = "Check --env-file (or KB_DR_ENV_FILE); lines of the form NAME=value."
     try:
         if not file.is_file():
             raise ConfigurationError(f"read {file}: no such file", hint=hint)
-        read = dotenv_values(file, interpolate=False)
+        with file.open(encoding="utf-8") as stream:
+            read = list(parse_stream(stream))
     except OSError as error:
         raise ConfigurationError(f"read {file}: {error.strerror}", hint=hint) from error
     except ValueError as error:
         raise ConfigurationError(f"read {file}: it is not text", hint=hint) from error
-    return {name: value for name, value in read.items() if value is not None}
+    bad = [line.original.line for line in read if line.error]
+    if bad:
+        # Never passed over: the default of the setting it was meant for could be another place.
+        raise ConfigurationError(f"read {file}: line {bad[0]} makes no sense", hint=hint)
+    return {line.key: line.value for line in read if line.key and line.value is not None}
 
 
 def _default_state_dir(values: Mapping[str, str]) -> Path:
