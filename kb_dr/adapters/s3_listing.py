@@ -26,6 +26,7 @@ def listing_plan(prefix: str, start_after: str) -> ListingPlan:
     offset = ""
     if rest:
         before = [character for character in _IN_KEYS if character < rest[-1]]
-        if before:
-            offset = folder + slash + rest[:-1] + before[-1] + "zzzz"
+        # A text without its last character sorts before it: enough where no character comes
+        # before that one, as with the hyphen behind the name of every WAL file.
+        offset = folder + slash + rest[:-1] + (before[-1] + "zzzz" if before else "")
     return ListingPlan(folder or None, max(offset, start_after) or None)
