@@ -323,7 +323,12 @@ class Installation:
     def standings(self, stored: StoredManifest, copies: Sequence[str]) -> dict[str, Standing]:
         """Where each of these copies of one backup stands."""
         proofs = self.proofs(stored.manifest.backup_id)
-        return {copy: standing(proofs, digest=stored.digest, copy=copy)[0] for copy in copies}
+        return {
+            copy: standing(proofs, digest=stored.digest, copy=copy, url=self.repository(copy).url)[
+                0
+            ]
+            for copy in copies
+        }
 
     def overview(self, copy: str) -> tuple[BackupOverview, ...]:
         """The backups of one copy, with the standing of every copy."""

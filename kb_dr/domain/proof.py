@@ -141,17 +141,23 @@ class Standing(StrEnum):
     """Nobody has tried, or every try could not run."""
 
 
-def standing(proofs: Iterable[Proof], *, digest: str, copy: str) -> tuple[Standing, Proof | None]:
+def standing(
+    proofs: Iterable[Proof], *, digest: str, copy: str, url: str
+) -> tuple[Standing, Proof | None]:
     """Where a copy stands, and the proof that says so.
 
     Only proofs of this digest read from this copy count. A FAILED proof without a digest (the
     manifest was unreadable) counts as well: it speaks of whatever stands there.
+
+    ``url`` is the place that bears the name ``copy`` now. A green read from another place (a
+    bucket since replaced, or copies that changed places after a disaster) says nothing of it.
     """
     conclusive = [
         proof
         for proof in proofs
         if proof.copy == copy
         and proof.verdict is not Verdict.NOT_PROVEN
+        and (proof.url == url or proof.verdict is Verdict.FAILED)
         and (proof.manifest_digest == digest or proof.manifest_digest is None)
     ]
     if not conclusive:

@@ -39,7 +39,9 @@ def choose_backup(repository: Repository, which: str = LATEST) -> Chosen:
             passed_over.append(f"{entry.key}: {entry.why}")
             continue
         proofs = load_proofs(repository, entry.manifest.backup_id)
-        known, proof = standing(proofs, digest=entry.digest, copy=repository.name)
+        known, proof = standing(
+            proofs, digest=entry.digest, copy=repository.name, url=repository.url
+        )
         if known is Standing.FAILED and proof is not None:
             passed_over.append(f"{entry.manifest.id}: proof {proof.id} FAILED: {proof.reason}")
             continue

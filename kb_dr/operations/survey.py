@@ -43,7 +43,7 @@ def survey(
         backups, windows = _backups_and_windows(repository, codec, found, proofs)
     except KbDrError as error:
         problem, hint = str(error), error.hint
-        backups = [_backup(each, proofs, wal_complete=False) for each in found]
+        backups = [_backup(each, proofs, repository.url, wal_complete=False) for each in found]
     return CopyStatus(
         copy=repository.name,
         url=repository.url,
@@ -51,7 +51,7 @@ def survey(
         hint=hint,
         backups=tuple(backups),
         unreadable=tuple(each.why for each in unreadable(catalog)),
-        proven=_proven(repository.name, found, proofs),
+        proven=_proven(repository, found, proofs),
         windows=windows,
     )
 
@@ -86,7 +86,7 @@ def _backups_and_windows(
         manifest = each.manifest
         system = manifest.source.system_identifier
         last = lines[system].last_segment(manifest)
-        status = _backup(each, proofs, wal_complete=last is not None)
+        status = _backup(each, proofs, repository.url, wal_complete=last is not None)
         backups.append(status)
         if last is not None and status.usable:
             groups.setdefault((system, last), []).append(manifest)
@@ -182,23 +182,28 @@ def _evidence(
     return Evidence(at, tip.end, tip.timeline, what)
 
 
-def _backup(stored: StoredManifest, proofs: Proofs, *, wal_complete: bool) -> BackupStatus:
+def _backup(
+    stored: StoredManifest, proofs: Proofs, url: str, *, wal_complete: bool
+) -> BackupStatus:
     manifest = stored.manifest
     known = proofs.get(manifest.id, ())
     return BackupStatus(
         id=manifest.id,
         digest=stored.digest,
         finished=manifest.finished,
-        standing=standing(known, digest=stored.digest, copy=stored.copy)[0],
+        standing=standing(known, digest=stored.digest, copy=stored.copy, url=url)[0],
         wal_complete=wal_complete,
     )
 
 
-def _proven(copy: str, found: Sequence[StoredManifest], proofs: Proofs) -> tuple[ProvenBackup, ...]:
+def _proven(
+    repository: Repository, found: Sequence[StoredManifest], proofs: Proofs
+) -> tuple[ProvenBackup, ...]:
     proven = []
     for each in found:
         manifest = each.manifest
-        state, proof = standing(proofs.get(manifest.id, ()), digest=each.digest, copy=copy)
+        known = proofs.get(manifest.id, ())
+        state, proof = standing(known, digest=each.digest, copy=repository.name, url=repository.url)
         if state is Standing.PROVEN and proof is not None:
             proven.append(
                 ProvenBackup(

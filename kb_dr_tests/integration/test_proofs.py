@@ -132,7 +132,7 @@ def test_a_whole_copy_is_proven_up_to_its_last_archived_record(
 
 def known(lost: LostCluster) -> Standing:
     proofs = load_proofs(lost.repository, lost.stored.manifest.backup_id)
-    return standing(proofs, digest=lost.stored.digest, copy="primary")[0]
+    return standing(proofs, digest=lost.stored.digest, copy="primary", url=str(lost.root))[0]
 
 
 @pytest.mark.parametrize("major", [14, 15, 17, 18])

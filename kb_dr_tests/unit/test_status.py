@@ -130,7 +130,7 @@ def proof(of: StoredManifest, verdict: Verdict, at: datetime, copy: str = "offsi
         backup_id=of.manifest.id,
         manifest_digest=of.digest,
         copy=copy,
-        url="memory://",
+        url=f"memory://{copy}",
         started=at - timedelta(seconds=30),
         finished=at,
         verdict=verdict,

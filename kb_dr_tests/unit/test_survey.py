@@ -63,7 +63,7 @@ def proof(
         backup_id=of.manifest.id,
         manifest_digest=of.digest,
         copy=copy,
-        url="memory://",
+        url=f"memory://{copy}",
         started=finished - timedelta(seconds=90),
         finished=finished,
         verdict=verdict,

@@ -1,5 +1,6 @@
 """Every error has a decided meaning for a copy, and none of them is green."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -155,7 +156,7 @@ def proof(
 
 
 def stands(*proofs: Proof) -> Standing:
-    return standing(proofs, digest="d", copy="primary")[0]
+    return standing(proofs, digest="d", copy="primary", url="memory://")[0]
 
 
 def test_the_newest_conclusive_proof_decides() -> None:
@@ -173,6 +174,15 @@ def test_a_proof_speaks_only_of_its_own_copy_and_manifest() -> None:
     assert stands(proof(Verdict.PROVEN, 1, copy="offsite")) is Standing.UNPROVEN
     assert stands(proof(Verdict.PROVEN, 1, digest="other")) is Standing.UNPROVEN
     assert stands(proof(Verdict.FAILED, 1, digest="other")) is Standing.UNPROVEN
+
+
+def test_a_green_read_from_another_place_is_none_of_this_copy() -> None:
+    """After a disaster the offsite bucket becomes the primary, and a new one offsite."""
+    elsewhere = replace(proof(Verdict.PROVEN, 1), url="s3://the-bucket-before")
+
+    assert stands(elsewhere) is Standing.UNPROVEN
+    assert stands(elsewhere, proof(Verdict.FAILED, 0)) is Standing.FAILED
+    assert stands(replace(elsewhere, verdict=Verdict.FAILED)) is Standing.FAILED
 
 
 def test_a_manifest_that_could_not_be_read_turns_the_green_off() -> None:
@@ -195,7 +205,7 @@ PROOFS = st.lists(
 
 @given(PROOFS)
 def test_green_stands_on_a_proven_proof_with_no_later_red(proofs: list[Proof]) -> None:
-    known, decisive = standing(proofs, digest="d", copy="primary")
+    known, decisive = standing(proofs, digest="d", copy="primary", url="memory://")
 
     if known is Standing.PROVEN:
         assert decisive is not None

@@ -80,7 +80,10 @@ def judge(installation: Installation, holdings: Holdings, backup: str) -> Judgem
         return Judgement(None, None, "no copy holds this backup", {})
     digest = digests.pop()
     proofs = installation.proofs(BackupId.parse(backup))
-    standings = {copy: standing(proofs, digest=digest, copy=copy) for copy in found}
+    standings = {
+        copy: standing(proofs, digest=digest, copy=copy, url=installation.repository(copy).url)
+        for copy in found
+    }
     ids = frozenset(proof.id for proof in proofs)
     for copy, (state, proof) in standings.items():
         if state is Standing.FAILED:
