@@ -15,7 +15,7 @@ from kb_dr.sandbox.clusters import connect
 from kb_dr.sandbox.content import embedding
 from kb_dr.sandbox.places import State
 
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,9 @@ from kb_dr.sandbox.load import Confirmed, running_load, surviving
 from kb_dr.sandbox.places import State, open_places
 from kb_dr.sandbox.take_down import lose_production
 
-_ROWS_BEFORE = 100
-_ROWS_DURING = 50
-_ROWS_UNARCHIVED = 50
+_ROWS_BEFORE = 60
+_ROWS_DURING = 20
+_ROWS_UNARCHIVED = 20
 WAIT_SECONDS = 600.0
 
 Say = Callable[[str], None]
