@@ -71,6 +71,8 @@ class S3Settings:
     access_key_id: str | None
     secret_access_key: Secret | None
     """None with None: the AWS chain (instance profile, web identity)."""
+    session_token: Secret | None
+    """Of temporary keys (assumed roles, single sign-on): those are refused without it."""
     sse_kms_key_id: str | None
 
 
@@ -157,6 +159,9 @@ def load_settings(
         retention_days=reader.whole("KB_BACKUP_RETENTION_DAYS", 30, 1, 36500),
         env_file=chosen.absolute() if chosen else None,
     )
+    if settings.offsite is not None and _is_same_place(settings.primary, settings.offsite):
+        # Else every copy and every proof of it would be green at once, and worth nothing.
+        reader.problem("KB_DR_OFFSITE_URL", "the primary repository itself", "another place")
     reader.finish()
     return settings
 
@@ -274,6 +279,9 @@ def _location(reader: "_Reader", stem: str, url: str) -> DirectoryLocation | S3S
             reader.problem(f"{stem}_ENDPOINT_URL", "plain text to another machine", "https://…")
     key = reader.text(f"{stem}_ACCESS_KEY_ID", reader.text("AWS_ACCESS_KEY_ID", "")) or None
     secret = reader.text(f"{stem}_SECRET_ACCESS_KEY", reader.text("AWS_SECRET_ACCESS_KEY", ""))
+    # It belongs to the keys of AWS's own names, and to no others.
+    own = bool(reader.text(f"{stem}_ACCESS_KEY_ID", ""))
+    token = "" if own else reader.text("AWS_SESSION_TOKEN", "")
     if (key is None) != (not secret):
         reader.problem(f"{stem}_ACCESS_KEY_ID", "a key without its secret, or the reverse", "both")
     return S3Settings(
@@ -283,8 +291,22 @@ def _location(reader: "_Reader", stem: str, url: str) -> DirectoryLocation | S3S
         region=reader.text(f"{stem}_REGION", reader.text("AWS_REGION", "us-east-1")),
         access_key_id=key,
         secret_access_key=Secret(secret) if secret else None,
+        session_token=Secret(token) if token and key else None,
         sse_kms_key_id=reader.text(f"{stem}_SSE_KMS_KEY_ID", "") or None,
     )
+
+
+def _is_same_place(
+    one: DirectoryLocation | S3Settings, other: DirectoryLocation | S3Settings
+) -> bool:
+    if isinstance(one, S3Settings) and isinstance(other, S3Settings):
+        return (one.endpoint_url, one.bucket, one.prefix) == (
+            other.endpoint_url, other.bucket, other.prefix,
+        )  # fmt: skip
+    if isinstance(one, DirectoryLocation) and isinstance(other, DirectoryLocation):
+        here, there = one.path.resolve(), other.path.resolve()
+        return here == there or here in there.parents or there in here.parents
+    return False
 
 
 def _recipients(reader: "_Reader") -> tuple[str, ...]:

@@ -134,6 +134,7 @@ def _repository(
             secret_access_key=(
                 location.secret_access_key.reveal() if location.secret_access_key else None
             ),
+            session_token=location.session_token.reveal() if location.session_token else None,
             timeout_seconds=settings.s3_timeout_seconds,
             deadline_seconds=4 * settings.s3_timeout_seconds,
             sse_kms_key_id=location.sse_kms_key_id,

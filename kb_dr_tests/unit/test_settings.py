@@ -46,6 +46,8 @@ def test_all_problems_come_in_one_message() -> None:
         {"KB_DR_AGE_RECIPIENTS": "AGE-SECRET-KEY-1QQQ"},
         {"KB_DR_OFFSITE_URL": "ftp://somewhere"},
         {"KB_DR_RPO_SECONDS": "inf"},
+        {"KB_DR_REPOSITORY_URL": "s3://b/kb", "KB_DR_OFFSITE_URL": "s3://b/kb/"},
+        {"KB_DR_REPOSITORY_URL": "/backups", "KB_DR_OFFSITE_URL": "/x/../backups/offsite"},
     ],
 )
 def test_what_would_be_unsafe_is_refused(given: dict[str, str]) -> None:
@@ -67,6 +69,26 @@ def test_no_secret_is_ever_printed() -> None:
     assert isinstance(settings.primary, S3Settings)
     assert settings.primary.secret_access_key is not None
     assert settings.primary.secret_access_key.reveal() == "hush-2"
+
+
+def test_the_token_of_temporary_keys_goes_with_them_and_with_no_others() -> None:
+    given = {
+        "KB_DR_REPOSITORY_URL": "s3://a",
+        "KB_DR_OFFSITE_URL": "s3://b",
+        "KB_DR_OFFSITE_ACCESS_KEY_ID": "lasting",
+        "KB_DR_OFFSITE_SECRET_ACCESS_KEY": "hush-1",
+        "AWS_ACCESS_KEY_ID": "temporary",
+        "AWS_SECRET_ACCESS_KEY": "hush-2",
+        "AWS_SESSION_TOKEN": "hush-3",
+    }
+    settings = load_settings(given)
+
+    assert isinstance(settings.primary, S3Settings)
+    assert isinstance(settings.offsite, S3Settings)
+    assert settings.primary.session_token is not None
+    assert settings.primary.session_token.reveal() == "hush-3"
+    assert settings.offsite.session_token is None
+    assert "hush" not in repr(settings)
 
 
 def test_a_secret_typed_where_a_recipient_belongs_is_not_echoed() -> None:
