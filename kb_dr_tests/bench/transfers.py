@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from kb_dr_tests.bench.results import Cost, Memory, Transfer, median_cost
 from kb_dr_tests.bench.site import DATABASE, Site
@@ -103,7 +104,7 @@ def _backup(case: _Case, shared: Mapping[str, Cost]) -> tuple[Transfer, int, str
         ),
     )
     phases_file = case.env_file.with_name("phases.json")
-    costs, phases, peak = [], [], 0
+    costs, phases, waits, peak = [], [], [], 0
     manifest = {}
     for _ in range(case.repeats):
         ran = run(
@@ -119,7 +120,9 @@ def _backup(case: _Case, shared: Mapping[str, Cost]) -> tuple[Transfer, int, str
         )
         os.sync()
         costs.append(ran.cost)
-        phases.append(json.loads(phases_file.read_text()))
+        told = json.loads(phases_file.read_text())
+        phases.append(told["seconds"])
+        waits.append(told["standstill"].get("base backup", 0.0))
         peak = max(peak, ran.peak_bytes)
         manifest = json.loads(ran.output)["manifest"]
     seconds = _median_phases(phases)
@@ -127,8 +130,8 @@ def _backup(case: _Case, shared: Mapping[str, Cost]) -> tuple[Transfer, int, str
     return (
         Transfer(
             "backup", case.store, manifest["plain_bytes"], _stored_bytes(manifest),
-            stages | {"upload": upload}, seconds["base backup"], median_cost(costs), seconds,
-            case.cores,
+            stages | {"upload": upload}, seconds["base backup"], median(waits),
+            median_cost(costs), seconds, case.cores,
         ),
         peak,
         manifest["id"],
@@ -163,8 +166,8 @@ def _restore(case: _Case, shared: Mapping[str, Cost], newest: str) -> tuple[Tran
     return (
         Transfer(
             "restore", case.store, case.files.plain_bytes, case.files.coded.stat().st_size,
-            {"fetch": fetch} | stages, seconds["fetch and unpack"], median_cost(costs), seconds,
-            case.cores,
+            {"fetch": fetch} | stages, seconds["fetch and unpack"], 0.0,
+            median_cost(costs), seconds, case.cores,
         ),
         peak,
     )  # fmt: skip
