@@ -31,7 +31,8 @@ def sheets(results: Results) -> tuple[Sheet, ...]:
              "whole command / floor", "CPU / CPU of the stages", "slowest stage"),
             tuple(
                 (t.direction, t.store, _size(t.plain_bytes), f"{t.ratio:.2f}",
-                 f"{t.moving_ratio:.2f}", f"{t.command_ratio:.2f}", f"{t.work_ratio:.2f}", t.slowest)
+                 f"{t.moving_ratio:.2f}", f"{t.command_ratio:.2f}", f"{t.work_ratio:.2f}",
+                 t.slowest)
                 for t in results.transfers
             ),
             f"Target: pipeline / floor within {TARGET_RATIO}. The floor is the larger of the "
