@@ -38,6 +38,7 @@ def judge_status(
 ) -> Status:
     """The answer for every copy that is configured; each has to hold by itself.
 
+    ``copies``: the one whose proofs count, the farthest away, comes last.
     ``unread_proofs`` names proofs that could not be read: any of them may be a FAILED one.
     """
     rpo = tuple(measure_rpo(copy, now, source) for copy in copies)
@@ -107,13 +108,12 @@ def _backup_age(copy: CopyStatus, limit: float, now: datetime) -> Finding:
 
 
 def _proof_age(copies: Sequence[CopyStatus], limit: float, now: datetime) -> Finding:
-    proofs = [(copy.copy, copy.newest_proof) for copy in copies]
-    found = [(copy, proof) for copy, proof in proofs if proof is not None]
-    if not found:
-        return Finding(
-            "age of the newest proof", Outcome.COULD_NOT_RUN, "no backup is proven", _VERIFY
-        )
-    copy, newest = max(found, key=lambda each: each[1].proven_at)
+    # A proof of the primary says nothing of the copy that is left after a disaster.
+    copy = copies[-1].copy if copies else "any copy"
+    newest = copies[-1].newest_proof if copies else None
+    if newest is None:
+        seen = f"no backup is proven from {copy}"
+        return Finding("age of the newest proof", Outcome.COULD_NOT_RUN, seen, _VERIFY)
     seconds = (now - newest.proven_at).total_seconds()
     return _within("age of the newest proof", seconds, limit, f"{newest.id} from {copy}", _VERIFY)
 
@@ -123,9 +123,12 @@ def _newest_is_not_bad(copy: CopyStatus) -> Finding:
     newest = copy.newest_backup
     if newest is None:
         return Finding(subject, Outcome.COULD_NOT_RUN, copy.problem or "there is none", "")
-    if newest.standing is Standing.FAILED:
-        seen = f"{newest.id}: its newest proof is FAILED"
-        return Finding(subject, Outcome.FAILED, seen, f"`kb-dr show {newest.id}`; back up anew.")
+    tried = [each for each in copy.backups if each.standing is not Standing.UNPROVEN]
+    judged = max(tried, key=lambda each: each.finished, default=newest)
+    if judged.standing is Standing.FAILED:
+        # Also behind newer backups, while nobody has tried those: they may be as bad.
+        seen = f"{judged.id}: its newest proof is FAILED, and no newer backup is proven"
+        return Finding(subject, Outcome.FAILED, seen, f"`kb-dr show {judged.id}`; `kb-dr verify`.")
     if not newest.wal_complete:
         seen = f"{newest.id}: WAL it needs is missing"
         return Finding(subject, Outcome.FAILED, seen, f"`kb-dr validate {newest.id}`")

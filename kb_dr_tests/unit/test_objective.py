@@ -95,6 +95,9 @@ def test_without_any_copy_nothing_holds() -> None:
 
 EMPTY = replace(PRIMARY, backups=(), proven=(), windows=())
 DOWN = replace(EMPTY, copy="offsite", problem="did not answer", hint="wait")
+UNPROVEN = Standing.UNPROVEN
+UNTRIED = replace(BACKUP, standing=UNPROVEN)
+OLDER = replace(BACKUP, id="kb-full-20261120-020000", finished=NOW - 34 * HOUR)
 FAILED = replace(
     PRIMARY, backups=(replace(BACKUP, standing=Standing.FAILED),), proven=(), windows=()
 )
@@ -110,6 +113,7 @@ FAILED = replace(
                 "RPO of offsite",
                 "age of the newest backup in offsite",
                 "newest backup in offsite",
+                "age of the newest proof",
             },
             id="offsite down",
         ),
@@ -129,6 +133,21 @@ FAILED = replace(
             (FAILED, OFFSITE),
             {"RPO of primary", "newest backup in primary"},
             id="newest backup FAILED in one copy",
+        ),
+        pytest.param(
+            (PRIMARY, replace(OFFSITE, backups=(replace(BACKUP, standing=UNPROVEN),), proven=())),
+            {"age of the newest proof"},
+            id="proven from the primary alone",
+        ),
+        pytest.param(
+            (replace(PRIMARY, backups=(replace(OLDER, standing=Standing.FAILED), UNTRIED)),),
+            {"newest backup in primary"},
+            id="FAILED yesterday, and today's untried",
+        ),
+        pytest.param(
+            (replace(PRIMARY, backups=(replace(OLDER, standing=Standing.FAILED), BACKUP)),),
+            set(),
+            id="FAILED yesterday, and today's proven",
         ),
         pytest.param(
             (replace(PRIMARY, unreadable=("manifest.json: damaged",)),),
