@@ -291,6 +291,10 @@ class Inspection(Protocol):
         """The rows of a recorded sample as they are now; None when the table is not there."""
         ...
 
+    def tables(self) -> tuple[str, ...]:
+        """Every permanent table of the database under protection."""
+        ...
+
     def schema_version(self) -> str | None:
         """As Source.schema_version."""
         ...

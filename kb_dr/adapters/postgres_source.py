@@ -30,6 +30,15 @@ _SETTLE_SECONDS = 0.25
 
 _SCAN_SECONDS = 3600.0
 
+_LOCKED = b"""
+select pg_catalog.format('%I.%I', n.nspname, c.relname)
+from pg_catalog.pg_locks l
+join pg_catalog.pg_database d on d.oid = l.database and d.datname = current_database()
+join pg_catalog.pg_class c on c.oid = l.relation
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where l.mode = 'AccessExclusiveLock' and l.granted
+"""
+
 
 class PostgresSource:
     """Implements `kb_dr.ports.SourceServer`."""
@@ -70,21 +79,28 @@ class PostgresSource:
             names, unknown = critical_tables(main, tables)
             if unknown:
                 raise ConfigurationError(
-                    f"fingerprint the source: no table {', '.join(unknown)}",
+                    f"fingerprint the source: no permanent table {', '.join(unknown)}",
                     hint="Correct KB_DR_CRITICAL_TABLES: schema.table, in the database under "
-                    "protection.",
+                    "protection; no backup holds rows of unlogged tables.",
                 )
             files = _files(main, names)
             first = _freeze(before)
             lsn = Lsn.parse(_value(main, "select pg_create_restore_point(%s)::text", restore_point))
+            # In a restored server paused there these locks are held, and nobody gets past them.
+            locked = {row[0] for row in main.execute(_LOCKED)}.intersection(names)
             time.sleep(_SETTLE_SECONDS)
             # Nothing became visible in between: one look shows what stood at the restore point.
             sessions = (before,) if _freeze(after) == first else (before, after)
             pool = stack.enter_context(ThreadPoolExecutor(len(sessions), "fingerprint"))
-            looks = [_look(pool, sessions, name, restore_point) for name in names]
+            looks = [
+                _look(pool, sessions, name, restore_point) for name in names if name not in locked
+            ]
             moved = {name for name, file in _files(main, names).items() if file != files[name]}
         kept = [look for look in looks if look[0] is not None and look[0].table not in moved]
         notes = [note for _, found in looks for note in found]
+        notes += [
+            f"{name} was locked at the restore point, as by a migration" for name in sorted(locked)
+        ]
         # Old snapshots see a truncated or rewritten table as empty (docs: "MVCC Caveats").
         notes += [f"{name} was truncated, rewritten or dropped meanwhile" for name in sorted(moved)]
         tables_kept = tuple(table for table, _ in kept if table is not None)
@@ -211,6 +227,9 @@ def _look(
         looks = [future.result() for future in futures]
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         return None, [f"{table} was changed by a migration while it was looked at"]
+    except psycopg.errors.QueryCanceled:
+        # Too large, or locked for too long: no reason to throw the backup away.
+        return None, [f"{table} could not be read within {_SCAN_SECONDS:g} s: it is not recorded"]
     return _agreed(looks[0], looks[-1])
 
 

@@ -11,7 +11,7 @@ from kb_dr.adapters import inspected_databases
 from kb_dr.adapters.index_recall import VectorIndex, measure_recall, vector_indexes
 from kb_dr.adapters.postgres_session import Session, translated, what_was_seen
 from kb_dr.adapters.source_description import RECALL_SEED, invalid_indexes, schema_version
-from kb_dr.adapters.table_sample import look_up_rows
+from kb_dr.adapters.table_sample import list_tables, look_up_rows
 from kb_dr.domain.fingerprint import Look, TableFingerprint
 from kb_dr.domain.inspection import Examined
 from kb_dr.domain.manifest import Source, VectorBaseline
@@ -28,7 +28,8 @@ _OPTIONS = {
     "default_transaction_read_only": "off",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
-    "lock_timeout": "0",
+    # A migration that was under way holds its tables for as long as replay is paused.
+    "lock_timeout": "60s",
     "statement_timeout": str(_STATEMENT_SECONDS * 1000),
     # A page that was changed must be an error, not a row less.
     "ignore_checksum_failure": "off",
@@ -62,6 +63,10 @@ class RestoredInspection:
                 return look_up_rows(self.session, recorded, seed)
             except errors.UndefinedColumn as error:
                 raise VerificationError(f"{recorded.table}: {what_was_seen(error)}") from error
+
+    def tables(self) -> tuple[str, ...]:
+        with _asked("list tables"):
+            return list_tables(self.session)
 
     def schema_version(self) -> str | None:
         with _asked("read the schema version"):

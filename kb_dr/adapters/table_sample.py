@@ -120,6 +120,7 @@ def critical_tables(
                 select t.relid from pg_catalog.pg_partition_tree(root.oid) t where t.isleaf
             ) member
             join pg_catalog.pg_class c on c.oid = member.relid and c.relkind = 'r'
+                and c.relpersistence = 'p'
             join pg_catalog.pg_namespace n on n.oid = c.relnamespace
             where root.oid = pg_catalog.to_regclass(%s) and root.relkind in ('r', 'p')
             order by 1

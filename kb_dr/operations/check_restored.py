@@ -69,6 +69,9 @@ def _checked(name: str, look: Callable[[], Check]) -> Check:
 def _rows(look: Inspection, fingerprint: Fingerprint) -> Check:
     name = "rows_as_recorded"
     if not fingerprint.tables:
+        if stand := look.tables():
+            why = f"none of the {len(stand)} tables was recorded: there is nothing to compare"
+            return Check(name, Outcome.COULD_NOT_RUN, why)
         return Check(name, Outcome.NOT_APPLICABLE, "the source had no tables")
     found: list[Difference] = []
     counted = rows = sampled = 0

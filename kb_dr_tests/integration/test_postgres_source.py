@@ -268,6 +268,49 @@ def test_a_table_truncated_while_it_is_looked_at_is_not_promised_to_be_empty(
     assert "public.short_lived was truncated, rewritten or dropped meanwhile" in notes
 
 
+def test_a_table_locked_by_a_migration_keeps_no_backup_from_ending(
+    cluster: RunningCluster, source: PostgresSource
+) -> None:
+    """The lock is in the WAL: paused at the restore point nobody could look at that table."""
+    with psycopg.connect(cluster.conninfo()) as migration:
+        migration.execute("lock table organizations in access exclusive mode")
+        fingerprint, notes = source.fingerprint("kb-full-20260101-000005", ())
+
+    names = {table.table for table in fingerprint.tables}
+    assert names
+    assert "public.organizations" not in names
+    assert "public.organizations was locked at the restore point, as by a migration" in notes
+
+
+def test_a_table_too_large_to_be_read_in_time_is_noted(
+    cluster: RunningCluster, source: PostgresSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(connection: Session, table: str, seed: str) -> TableFingerprint:
+        if table == "public.organizations":
+            with connection.transaction():
+                connection.execute("set local statement_timeout = '10ms'")
+                connection.execute("select pg_sleep(600)")
+        return fingerprint_table(connection, table, seed)
+
+    monkeypatch.setattr(postgres_source, "fingerprint_table", too_large)
+    fingerprint, notes = source.fingerprint("kb-full-20260101-000006", ())
+
+    assert fingerprint.tables
+    assert "public.organizations could not be read within 3600 s: it is not recorded" in notes
+
+
+def test_an_unlogged_table_cannot_be_critical(
+    cluster: RunningCluster, source: PostgresSource
+) -> None:
+    cluster.query("create unlogged table embeddings (id int primary key)")
+    try:
+        with pytest.raises(ConfigurationError, match="embeddings") as refused:
+            source.fingerprint("kb-full-20260101-000007", ("public.embeddings",))
+    finally:
+        cluster.query("drop table embeddings")
+    assert "unlogged" in refused.value.hint
+
+
 def test_a_password_reaches_the_programs_and_nobody_else(
     postgres_programs: PostgresPrograms, tmp_path: Path
 ) -> None:

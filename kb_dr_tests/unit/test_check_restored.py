@@ -39,6 +39,7 @@ class FakeInspection:
     looks: Mapping[str, Look | KbDrError | None] = field(
         default_factory=lambda: {TABLE.table: Look(2, "77", {"k1": "d1", "k2": "d2"})}
     )
+    standing: tuple[str, ...] = (TABLE.table,)
     version: str | None = "0007"
     installed: dict[str, str] = field(default_factory=lambda: {"vector": "0.8.5"})
     host: dict[str, str] = field(default_factory=lambda: {"vector": "0.8.5"})
@@ -52,6 +53,9 @@ class FakeInspection:
         if isinstance(found, KbDrError):
             raise found
         return found
+
+    def tables(self) -> tuple[str, ...]:
+        return self.standing
 
     def schema_version(self) -> str | None:
         return self.version
@@ -101,6 +105,16 @@ def check(name: str, look: FakeInspection, of: Manifest | None = None) -> Check:
 
 def outcome(name: str, look: FakeInspection, of: Manifest | None = None) -> Outcome:
     return check(name, look, of).outcome
+
+
+def test_without_a_single_recorded_table_rows_are_no_evidence() -> None:
+    """All tables may have been rewritten while they were recorded, or another database was."""
+    made = manifest()
+    made = replace(made, fingerprint=replace(made.fingerprint, tables=()))
+
+    assert outcome("rows_as_recorded", FakeInspection(), made) is Outcome.COULD_NOT_RUN
+    empty = FakeInspection(standing=())
+    assert outcome("rows_as_recorded", empty, made) is Outcome.NOT_APPLICABLE
 
 
 def test_a_cluster_as_recorded_passes_every_check() -> None:
