@@ -268,11 +268,11 @@ def _holds(file: _Open, body: bytes) -> bool:
     """True if the file's bytes are exactly ``body``; compared piece by piece, in little memory."""
     if os.fstat(file.descriptor).st_size != len(body):
         return False
-    with memoryview(body) as expected:
-        return all(
-            os.pread(file.descriptor, _PIECE_BYTES, start) == expected[start : start + _PIECE_BYTES]
-            for start in range(0, len(body), _PIECE_BYTES)
-        )
+    # Slices of bytes: one of a memoryview is compared item by item, eight times slower.
+    return all(
+        os.pread(file.descriptor, _PIECE_BYTES, start) == body[start : start + _PIECE_BYTES]
+        for start in range(0, len(body), _PIECE_BYTES)
+    )
 
 
 def _whole(file: _Open) -> bytes:
