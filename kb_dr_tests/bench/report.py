@@ -130,7 +130,7 @@ def machine(results: Results) -> str:
     runs = ", ".join(f"{count} of {mib} MiB" for mib, count in results.repeats.items())
     text = (
         f"Measured on {results.cores} cores with everything on them: PostgreSQL 16, rclone's S3 "
-        f"server, kb-dr. Files were in the page cache. Medians of these runs: {runs}."
+        f"server, kb-dr. What is read was read once before. Medians of these runs: {runs}."
     )
     if results.load_before > _QUIET_LOAD:
         text += (
