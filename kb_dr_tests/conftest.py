@@ -1,5 +1,6 @@
 """What many tests share: PostgreSQL's programs, and a cluster to back up."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -25,7 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marks."""
+    """Name the marks; let children hear Ctrl-C."""
+    # A shell starts what it runs in the background deaf to it, and children inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for folder in _FOLDERS:
         config.addinivalue_line("markers", f"{folder}: tests in kb_dr_tests/{folder}")
 

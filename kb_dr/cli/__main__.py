@@ -6,6 +6,8 @@ one process for each WAL segment.
 
 import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 _WAL_PATH = {"push", "fetch"}
 
@@ -18,9 +20,23 @@ def main(argv: list[str] | None = None) -> int:
         from kb_dr.cli.wal_fast import main as wal_main
 
         return wal_main(words)
-    from kb_dr.cli.app import run
+    from kb_dr.cli.app import INTERRUPTED, run
 
-    return run(words)
+    status = run(words)
+    if status == INTERRUPTED:
+        _leave(status)
+    return status
+
+
+def _leave(status: int) -> NoReturn:
+    """End without waiting for threads that read from a store that does not answer.
+
+    All that had to be undone has been: this is after every ``finally``.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _take_env_file(words: list[str]) -> list[str]:

@@ -11,6 +11,9 @@ import click
 from kb_dr import __version__
 from kb_dr.errors import KbDrError
 
+INTERRUPTED = 130
+"""What a shell calls a program that Ctrl-C ended."""
+
 _VERBS = {
     "status": ("kb_dr.cli.status", "Can we recover now? Exit 0 only if all objectives hold."),
     "list": ("kb_dr.cli.list_backups", "The backups of a repository."),
@@ -83,7 +86,7 @@ def run(words: list[str]) -> int:
         return error.exit_code
     except click.exceptions.Abort:
         click.echo("\ninterrupted; nothing half-done counts as done", err=True)
-        return 130
+        return INTERRUPTED
     except click.ClickException as error:
         error.show()
         if isinstance(error, click.NoSuchOption) and error.option_name == "--env-file":
@@ -91,7 +94,7 @@ def run(words: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         click.echo("\ninterrupted; nothing half-done counts as done", err=True)
-        return 130
+        return INTERRUPTED
     except OSError as error:
         # Of this machine, at a place that has no better words for it.
         logging.getLogger("kb_dr").debug("where it came from", exc_info=True)

@@ -49,10 +49,14 @@ def _opened(
     repository: Repository, chunks: tuple[StoredObject, ...], progress: Progress, ahead: int
 ) -> "Iterator[_Chunks]":
     pool = ThreadPoolExecutor(ahead, thread_name_prefix="fetch")
+    awaited = True
     try:
         yield _Chunks(pool, repository, chunks, progress, ahead)
+    except KeyboardInterrupt:
+        awaited = False  # a read changes nothing: one that hangs is not waited for
+        raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=awaited, cancel_futures=True)
 
 
 class _Chunks:

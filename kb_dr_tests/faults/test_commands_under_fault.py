@@ -428,5 +428,21 @@ def test_ctrl_c_leaves_nothing_behind(
     _nothing_runs_at_the_source(service)
 
 
+def test_ctrl_c_is_heard_while_a_region_hangs(service: ProtectedService, tmp_path: Path) -> None:
+    process: list[subprocess.Popen[str]] = []
+    interrupt = lambda: process[0].send_signal(signal.SIGINT)  # noqa: E731
+    # Two hang for ever; the third request interrupts.
+    service.proxy.inject(Fault(Kind.HANG, "GET", 2, in_path="base.tar"))
+    service.proxy.inject(Fault(Kind.PASS_THEN, "GET", in_path="base.tar", then=interrupt))
+    process.append(
+        service.start("restore", "--backup", service.backups()[0], "--into", str(tmp_path / "x"),
+                      KB_DR_S3_TIMEOUT_SECONDS="3600")
+    )  # fmt: skip
+
+    ended(process[0]).require(130, "interrupted")
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def _mentions(process: psutil.Process, path: Path) -> bool:
     return any(str(path) in word for word in process.info["cmdline"] or ())
