@@ -43,11 +43,13 @@ def plan_recovery(
         copy=repository.name,
         url=repository.url,
         system_identifier=manifest.source.system_identifier,
-        timeline=wal.timeline,
+        timeline=wal.lineage.timeline,
         segments=wal.segments,
         histories=wal.histories,
         expected_end=tip.end,
-        expected_timeline=tip.timeline,
+        # Not what the page of the last record says: a promotion goes on writing on the page it
+        # finds, which keeps the parent's number.
+        expected_timeline=wal.lineage.timeline_at(tip.end),
         newest_commit=tip.last_commit.at if tip.last_commit else None,
         bytes_needed=_bytes_needed(manifest),
         notes=(*wal.notes, *notes),

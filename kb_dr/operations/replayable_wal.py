@@ -25,7 +25,8 @@ _LOOK_SECONDS = 1.0
 class ReplayableWal:
     """WAL files in the order of replay, and what else PostgreSQL asks for."""
 
-    timeline: int
+    lineage: Lineage
+    """The line of timelines that replay follows."""
     segments: tuple[WalFile, ...]
     histories: tuple[WalFile, ...]
     notes: tuple[str, ...]
@@ -51,7 +52,7 @@ def find_replayable_wal(
         clock.sleep(_LOOK_SECONDS)
     _require_enough(repository, manifest, line)
     return ReplayableWal(
-        timeline=line.lineage.timeline,
+        lineage=line.lineage,
         segments=tuple(found.segments[segment] for segment in line.segments),
         histories=tuple(found.histories),
         notes=found.notes(line),

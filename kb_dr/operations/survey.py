@@ -158,13 +158,14 @@ def _evidence(
     before stands before them. The backup covers at least what was committed when it began.
     """
     first, _ = needed_segments(manifest)
+    lineage = line.lineage(manifest)
     found = find_archived_end(
         repository,
         codec,
         system_identifier=system,
         archive=line.archive,
         start=first,
-        lineage=line.lineage(manifest),
+        lineage=lineage,
     )
     tip = found.tip
     needed = max(manifest.wal.stop, manifest.fingerprint.lsn)
@@ -179,7 +180,8 @@ def _evidence(
     if tip.restore_points:
         moments.append((tip.restore_points[-1].at, "restore point"))
     at, what = max(moments)
-    return Evidence(at, tip.end, tip.timeline, what)
+    timeline = lineage.timeline_at(tip.end) if lineage else tip.timeline
+    return Evidence(at, tip.end, timeline, what)
 
 
 def _backup(
