@@ -258,6 +258,8 @@ class S3Repository:
             if page is None:
                 return
             for seen in page:
+                if not seen["path"]:
+                    continue  # the folder itself, as AWS's console makes one
                 if seen["path"] <= last:
                     raise RepositoryError(
                         f"{what}: {seen['path']} was listed after {last}",

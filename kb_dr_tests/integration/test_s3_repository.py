@@ -64,6 +64,18 @@ def test_what_a_store_can_do_is_tried_and_leaves_nothing_behind(
         assert list(repository.list("")) == []
 
 
+def test_a_folder_made_in_the_console_is_no_object_of_the_repository(
+    moto_store: MotoStore,
+) -> None:
+    place = S3Place(moto_store)
+    place.replace("", b"")
+    repository = place.repository()
+
+    assert list(repository.list("")) == []
+    repository.put("full/1", b"x")
+    assert [seen.key for seen in repository.list("")] == ["full/1"]
+
+
 def test_a_store_known_to_enforce_is_not_asked_first(ceph_store: CephStore) -> None:
     place = S3Place(ceph_store)
     place.repository().put("record", b"first")
