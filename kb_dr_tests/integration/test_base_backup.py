@@ -26,7 +26,7 @@ from kb_dr.adapters.postgres_source import PostgresSource
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupKind
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.stored import StoredObject
+from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import (
     BackupInProgress,
     KbDrError,
@@ -268,6 +268,41 @@ def test_a_lost_lock_ends_the_backup(protected: Protected) -> None:
         protected.back_up(losing)  # type: ignore[arg-type]  # delegates what it lacks
 
     assert protected.backups() == []
+
+
+def test_a_lock_lost_after_the_last_chunk_leaves_no_backup(protected: Protected) -> None:
+    def end_session() -> None:
+        # All WAL is there at the first look: nothing is waited for, and nothing looked at then.
+        protected.cluster.archive_everything()
+        protected.cluster.query(
+            "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"
+        )
+
+    losing = AtTheWal(protected.repository, end_session)
+
+    with pytest.raises(SourceLockLost):
+        protected.back_up(losing)  # type: ignore[arg-type]  # delegates what it lacks
+
+    assert losing.done
+    assert protected.backups() == []
+
+
+class AtTheWal:
+    """A repository that does something once, before WAL is listed."""
+
+    def __init__(self, inner: Repository, action: Callable[[], object]) -> None:
+        self._inner = inner
+        self._action = action
+        self.done = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def list(self, prefix: str, *, start_after: str = "") -> Iterator[Listed]:
+        if prefix.startswith("wal/") and not self.done:
+            self.done = True
+            self._action()
+        return self._inner.list(prefix, start_after=start_after)
 
 
 def test_a_second_backup_at_once_is_refused_and_the_first_completes(protected: Protected) -> None:

@@ -88,6 +88,12 @@ def test_all_evidence_and_nothing_red_is_proven() -> None:
     assert judge([PASSED], COMPLETE)[0] is Verdict.PROVEN
 
 
+def test_a_needed_check_that_could_not_run_leaves_the_copy_unproven() -> None:
+    lacking = Check("rows", Outcome.COULD_NOT_RUN, "no time")
+
+    assert judge([PASSED, lacking], COMPLETE)[0] is Verdict.NOT_PROVEN
+
+
 def test_a_check_nobody_needs_may_be_missing() -> None:
     lacking = Check("btrees", Outcome.COULD_NOT_RUN, "no amcheck here", needed=False)
 
