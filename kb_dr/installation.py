@@ -124,7 +124,7 @@ class Installation:
 
     def back_up(self, backup: BackupId | None, progress: Progress) -> StoredManifest:
         """Take one full backup into the primary repository."""
-        return take_base_backup(
+        stored = take_base_backup(
             self.checked("primary"),
             self.codec,
             self.source,
@@ -142,6 +142,16 @@ class Installation:
             ),
             backup=backup,
         )
+        self._sweep_after(stored)
+        return stored
+
+    def _sweep_after(self, stored: StoredManifest) -> None:
+        """Remove what earlier tries left; trouble with it never spoils a good backup."""
+        try:
+            for prefix in self.sweep(dry_run=False):
+                logger.info("removed %s, left by an unfinished backup", prefix)
+        except KbDrError as error:
+            logger.warning("sweep after %s: %s", stored.manifest.id, error)
 
     def copy_offsite(self, backup: BackupId, progress: Progress) -> BackupCopy:
         """Bring one backup and the WAL it needs to the offsite repository."""
@@ -218,20 +228,21 @@ class Installation:
             self.clock,
             progress,
             backup=wanted,
-            also_store_in=self._primary_beside(copy),
+            also_store_in=self._other_than(copy),
         )
 
-    def _primary_beside(self, copy: str) -> Repository | None:
-        """The primary, to keep a proof of another copy in as well.
+    def _other_than(self, copy: str) -> Repository | None:
+        """The other repository, to keep a proof of this one in as well: a red one above all.
 
-        None while it is down: that is when a proof of the other copy is wanted most.
+        None while it is down: that is when a proof of this copy is wanted most.
         """
-        if copy == "primary":
+        other = next((each for each in self.copies if each != copy), None)
+        if other is None:
             return None
         try:
-            return self.checked("primary")
+            return self.checked(other)
         except RepositoryError as error:
-            logger.warning("proofs of %s are not kept in the primary: %s", copy, error)
+            logger.warning("proofs of %s are not kept in %s: %s", copy, other, error)
             return None
 
     def plan_restore(self, wanted: BackupId | None, copy: str, target: Path) -> "RestorePlan":

@@ -14,6 +14,9 @@ MARKER = "repository.json"
 
 CODED = ".zst.age"
 
+MOST_CHUNKS = 100_000
+"""Their numbers have five digits, so that a shell's ``*`` lists them in order."""
+
 _MANIFEST = re.compile(r"(full|incr|dump|rdb|objects|snap)/(\d{8}-\d{6})/manifest\.json")
 _WAL = re.compile(r"wal/(\d+)/([0-9A-F]{8})/([0-9A-F]{8}[0-9A-F.a-z]*?)-([0-9a-f]{64})\.zst\.age")
 

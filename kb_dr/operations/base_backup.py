@@ -14,7 +14,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.base_backup import BaseBackupEnd, SourceConfiguration
 from kb_dr.domain.manifest import Manifest, Source, StoredManifest
 from kb_dr.domain.stored import StoredObject
-from kb_dr.errors import PostgresError
+from kb_dr.errors import ConfigurationError, PostgresError
 from kb_dr.operations.await_wal import await_wal
 from kb_dr.operations.catalog import store_manifest
 from kb_dr.operations.listed_wal import require_marker
@@ -107,6 +107,7 @@ class _Run:
 
 def _take(run: _Run) -> StoredManifest:
     described = run.source.describe()
+    _refuse_too_many_chunks(run, described)
     chunks, end = _store_base(run, described)
     run.progress.begin("fingerprint")
     fingerprint, notes = run.source.fingerprint(str(run.backup), run.tools.critical_tables)
@@ -184,6 +185,16 @@ def _complete(run: _Run, manifest: Manifest) -> None:
         deadline_seconds=run.tools.wal_deadline_seconds,
     )
     run.lock.check()
+
+
+def _refuse_too_many_chunks(run: _Run, described: Source) -> None:
+    """Before hours are spent on it: what is stored is never much larger than what was read."""
+    if described.size_bytes >= layout.MOST_CHUNKS * run.tools.chunk_bytes:
+        raise ConfigurationError(
+            f"back up {run.backup}: {described.size_bytes} bytes in chunks of "
+            f"{run.tools.chunk_bytes}, expected fewer than {layout.MOST_CHUNKS} chunks",
+            hint="Raise KB_DR_CHUNK_MIB; it may be 64.",
+        )
 
 
 def _store_configuration(run: _Run) -> tuple[StoredObject | None, tuple[str, ...]]:

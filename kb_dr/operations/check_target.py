@@ -25,6 +25,7 @@ def check_target(target: Path, *, system_identifier: int, production: Path | Non
     target = target.absolute()
     try:
         _refuse_production(target, production)
+        _refuse_inside_a_cluster(target)
         if target.is_symlink():
             raise RecoveryError(
                 f"restore into {target}: it is a symbolic link",
@@ -80,6 +81,15 @@ def _refuse_production(target: Path, production: Path | None) -> None:
             f"restore into {target}: the protected cluster lies at {production}",
             hint="Choose a directory outside it.",
         )
+
+
+def _refuse_inside_a_cluster(target: Path) -> None:
+    for parent in target.resolve().parents:
+        if (parent / "global" / "pg_control").exists():
+            raise DataDirectoryInUse(
+                f"restore into {target}: {parent} is the data directory of a cluster",
+                hint="Choose a directory outside it.",
+            )
 
 
 def _refuse_no_directory(target: Path) -> None:

@@ -33,13 +33,16 @@ def sweep(
 ) -> tuple[str, ...]:
     """Remove the attempts no manifest names; return their prefixes.
 
-    Never one that stored anything within ``grace``: it may be running. Never anything beside a
-    manifest that cannot be read. Whether a manifest stands is asked again right before the
-    removal. With ``dry_run`` nothing is removed.
+    Never one that stored anything within ``grace``: it may be running. Ages are counted by the
+    store's clock where ours is ahead of it: from the newest object there is. Never anything
+    beside a manifest that cannot be read. Whether a manifest stands is asked again right before
+    the removal. With ``dry_run`` nothing is removed.
     """
     swept = []
-    for attempt in _attempts(repository):
-        if clock.now() - attempt.newest < grace or _is_named(repository, attempt):
+    attempts = tuple(_attempts(repository))
+    now = min(clock.now(), max((each.newest for each in attempts), default=clock.now()))
+    for attempt in attempts:
+        if now - attempt.newest < grace or _is_named(repository, attempt):
             continue
         if not dry_run:
             _remove(repository, attempt)

@@ -40,6 +40,13 @@ def test_a_directory_that_holds_anything_is_refused(tmp_path: Path) -> None:
         _check(tmp_path / "data")
 
 
+def test_a_place_inside_any_cluster_is_refused(tmp_path: Path) -> None:
+    cluster = _cluster(tmp_path / "other", SYSTEM + 1)
+
+    with pytest.raises(DataDirectoryInUse):
+        _check(cluster / "base" / "restored")
+
+
 def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
 

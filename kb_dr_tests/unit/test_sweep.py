@@ -33,14 +33,20 @@ def debris(repository: MemoryRepository, stamp: str, attempt: str = "debris") ->
     return layout.attempt_prefix(backup, attempt)
 
 
+def a_day_later(repository: MemoryRepository, clock: FakeClock) -> None:
+    """Time passes, and a new backup stores its first chunks."""
+    clock.pass_time(OLD)
+    debris(repository, "20271121-020000", "running")
+
+
 def test_old_debris_goes_and_the_backup_beside_it_stays(
     repository: MemoryRepository, clock: FakeClock
 ) -> None:
     stored = store_backup(repository, PlainCodec())
     prefix = debris(repository, stored.manifest.backup_id.stamp)
     other = debris(repository, "20261119-020000")
+    a_day_later(repository, clock)
     before = {key for key in repository.bodies if "debris" not in key}
-    clock.pass_time(OLD)
 
     assert sorted(sweep(repository, clock, dry_run=True)) == sorted([prefix, other])
     assert any("debris" in key for key in repository.bodies)
@@ -52,11 +58,22 @@ def test_an_attempt_that_still_stores_is_never_swept(
     repository: MemoryRepository, clock: FakeClock
 ) -> None:
     prefix = debris(repository, "20261119-020000")
-    clock.pass_time(OLD)
+    a_day_later(repository, clock)
     repository.put(f"{prefix}base.tar.zst.age.00003", b"one more")
 
     assert sweep(repository, clock, dry_run=False) == ()
-    assert len(repository.bodies) == 4
+    assert len(repository.bodies) == 7
+
+
+def test_a_clock_that_runs_ahead_sweeps_nothing_that_is_running(
+    repository: MemoryRepository,
+) -> None:
+    debris(repository, "20261119-020000", "running")
+    ahead = FakeClock()
+    ahead.pass_time(OLD)
+
+    assert sweep(repository, ahead, dry_run=False) == ()
+    assert len(repository.bodies) == 3
 
 
 def test_a_clock_put_back_sweeps_nothing(repository: MemoryRepository, clock: FakeClock) -> None:
@@ -72,7 +89,7 @@ def test_nothing_goes_beside_a_manifest_that_cannot_be_read(
     debris(repository, "20261119-020000")
     key = layout.manifest_key(BackupId("kb", BackupKind.FULL, "20261119-020000"))
     repository.put(key, b'{"schema_version": 2}')
-    clock.pass_time(OLD)
+    a_day_later(repository, clock)
 
     assert sweep(repository, clock, dry_run=False) == ()
 
@@ -81,7 +98,7 @@ def test_what_this_product_did_not_write_is_left_alone(
     repository: MemoryRepository, clock: FakeClock
 ) -> None:
     repository.put("full/notes/mine/todo.txt", b"keep")
-    clock.pass_time(OLD)
+    a_day_later(repository, clock)
 
     assert sweep(repository, clock, dry_run=False) == ()
 

@@ -92,17 +92,20 @@ def every_chunk_is_stored(
 def wal_archive_has_no_gap(
     context: dg.AssetCheckExecutionContext, door: dg.ResourceParam[InstallationDoor]
 ) -> dg.AssetCheckResult:
-    """WAL stands, and each timeline is whole: no gap, no foreign, empty or doubled segment.
+    """In each copy each timeline is whole: no gap, no foreign, empty or doubled segment.
 
-    An archive with nothing in it is red: there is nothing to recover with.
+    A primary archive with nothing in it is red: there is nothing to recover with.
     """
     with reported_failures(), signs_of_life(context.log.info):
-        audits = door.open().audit_wal("primary")
+        installation = door.open()
+        primary = installation.audit_wal("primary")
+        others = [copy for copy in installation.copies if copy != "primary"]
+        audits = [*primary, *(each for copy in others for each in installation.audit_wal(copy))]
     problems = [problem for audit in audits for problem in audit.archive.problems]
     more = sum(audit.archive.more_problems for audit in audits)
     return dg.AssetCheckResult(
-        passed=bool(audits) and all(audit.passed for audit in audits),
-        description=f"{len(problems) + more} problems in the archives of {len(audits)} clusters",
+        passed=bool(primary) and all(audit.passed for audit in audits),
+        description=f"{len(problems) + more} problems in {len(audits)} archives",
         metadata={
             "segments": dg.MetadataValue.int(sum(a.archive.segments for a in audits)),
             "problems": dg.MetadataValue.int(len(problems) + more),
