@@ -131,6 +131,13 @@ class ProtectedService(Service):
         }
         for name in ("primary", "offsite"):
             shutil.copytree(self.directory / "offsite", directory / name)
+            for proof in (directory / name / "proofs").rglob("*.json"):
+                # A green is believed only of the place it was read from.
+                said = proof.read_text().replace(
+                    f'"{self.directory / "offsite"}"', f'"{directory / "offsite"}"'
+                )
+                proof.chmod(0o600)
+                proof.write_text(said)
         service = CopiedService(directory, self.settings | places)
         (service.stored,) = readable(service.opened().catalog("offsite"))
         service.segments = self.segments
