@@ -14,7 +14,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.base_backup import BaseBackupEnd, SourceConfiguration
 from kb_dr.domain.manifest import Manifest, Source, StoredManifest
 from kb_dr.domain.stored import StoredObject
-from kb_dr.errors import ConfigurationError, PostgresError
+from kb_dr.errors import ConfigurationError, PostgresError, WalGap
 from kb_dr.operations.await_wal import await_wal
 from kb_dr.operations.catalog import store_manifest
 from kb_dr.operations.listed_wal import require_marker
@@ -106,6 +106,7 @@ class _Run:
 
 
 def _take(run: _Run) -> StoredManifest:
+    _refuse_no_archive(run)
     described = run.source.describe()
     _refuse_too_many_chunks(run, described)
     chunks, end = _store_base(run, described)
@@ -185,6 +186,16 @@ def _complete(run: _Run, manifest: Manifest) -> None:
         deadline_seconds=run.tools.wal_deadline_seconds,
     )
     run.lock.check()
+
+
+def _refuse_no_archive(run: _Run) -> None:
+    """Its WAL would never come: a restored server not yet in service, above all."""
+    if run.source.archiver().mode == "off":
+        raise WalGap(
+            f"back up {run.backup}: the server archives no WAL, archive_mode is off",
+            hint="Set archive_mode = on (on a restored server: ALTER SYSTEM RESET archive_mode), "
+            "restart it, and start the backup again.",
+        )
 
 
 def _refuse_too_many_chunks(run: _Run, described: Source) -> None:

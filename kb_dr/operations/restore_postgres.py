@@ -57,9 +57,12 @@ class Restored:
             *steps,
             f"give {target} to the user PostgreSQL runs as (chown -R)",
             f"start PostgreSQL {manifest.source.major}: pg_ctl -D {target} start",
-            "look at the data; make sure that the cluster it replaces never starts again: both "
-            "would archive under one system identifier",
-            "take it into service: ALTER SYSTEM RESET archive_mode, restart, kb-dr backup full",
+            "look at the data, but let nobody write yet: none of it would be archived; make sure "
+            "that the cluster it replaces never starts again: both would archive under one system "
+            "identifier",
+            "take it into service: ALTER SYSTEM RESET archive_mode, restart; if it lies elsewhere "
+            "now, correct KB_DB_HOST, KB_DB_PORT and KB_DR_SOURCE_DATA_DIRECTORY; kb-dr backup "
+            "full, kb-dr copy, kb-dr verify latest",
         )
 
 

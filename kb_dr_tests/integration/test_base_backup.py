@@ -345,6 +345,24 @@ def test_an_archive_command_that_fails_makes_no_backup(
         assert protected.backups() == []
 
 
+def test_a_server_that_does_not_archive_is_refused_at_once(
+    postgres_programs: PostgresPrograms, tmp_path: Path
+) -> None:
+    with RunningCluster(
+        postgres_programs, tmp_path / "quiet", settings={"archive_mode": "off"}
+    ) as cluster:
+        repository = DirectoryRepository(tmp_path / "repository", "primary")
+        repository.create()
+        init_repository(repository, SystemClock(), service="kb", org="default")
+        protected = Protected(cluster, repository)
+
+        with pytest.raises(WalGap, match="archive_mode is off") as raised:
+            protected.back_up()
+
+        assert "RESET archive_mode" in raised.value.hint
+        assert list(protected.repository.list("full/")) == []
+
+
 def test_a_backup_under_a_taken_id_is_refused(protected: Protected) -> None:
     stored = protected.back_up()
     settings = source_settings(protected.cluster)
