@@ -22,6 +22,11 @@ if TYPE_CHECKING:
         SourceServer,
     )
 
+_NO_FILE = (
+    "No file with settings was read, and there is no .env here: go to where it is, or give it "
+    "with `kb-dr --env-file FILE`. Only if there is none yet: "
+)
+
 
 def repository(settings: Settings, copy: str) -> "Repository":
     """The repository people call ``primary`` or ``offsite``."""
@@ -53,7 +58,8 @@ def codec(settings: Settings) -> "Codec":
     if not settings.recipients:
         raise ConfigurationError(
             "open the codec: no recipient to encrypt to",
-            hint="Make a key with `age-keygen -o FILE`; put its public part, age1…, into "
+            hint=("" if settings.env_file else _NO_FILE)
+            + "Make a key with `age-keygen -o FILE`; put its public part, age1…, into "
             "KB_DR_AGE_RECIPIENTS.",
         )
     return AgeCodec(settings.recipients, _identities(settings.identity_file))

@@ -20,6 +20,8 @@ def full(and_copy: bool, as_json: bool) -> None:
     It is complete when this ends well: its WAL has arrived and its manifest stands.
     """
     opened = installation()
+    if and_copy:
+        opened.repository("offsite")  # none configured: said before hours are spent
     watch = progress()
     stored = opened.back_up(None, watch)
     manifest = stored.manifest

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from kb_dr import settings as module
+from kb_dr.cli.app import run
 from kb_dr.errors import ConfigurationError
 from kb_dr.settings import DirectoryLocation, S3Settings, load_settings
+from kb_dr.wiring import codec
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,3 +136,23 @@ def test_the_example_names_exactly_the_settings_there_are() -> None:
 
 def test_the_example_itself_can_be_used() -> None:
     load_settings({}, env_file=ROOT / ".env.example")
+
+
+def test_who_stands_in_the_wrong_directory_is_told_so_first(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as nowhere:
+        codec(load_settings({}))
+    (tmp_path / ".env").write_text("KB_DR_SERVICE=kb\n")
+    with pytest.raises(ConfigurationError) as here:
+        codec(load_settings({}))
+
+    assert nowhere.value.hint.startswith("No file with settings was read")
+    assert here.value.hint.startswith("Make a key")
+
+
+def test_a_copy_to_nowhere_is_refused_before_the_backup(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KB_DR_OFFSITE_URL", raising=False)
+
+    assert run(["backup", "full", "--copy"]) == ConfigurationError.exit_code
+    assert "offsite repository: none is configured" in capsys.readouterr().err
