@@ -245,7 +245,7 @@ class VerificationError(KbDrError):
     """Something was checked, and is bad."""
 
     exit_code = 60
-    default_hint = "What is named above is bad; see docs/troubleshooting.md."
+    default_hint = "Start with the first thing that is named; docs/troubleshooting.md says more."
 
 
 class ProofFailed(VerificationError):

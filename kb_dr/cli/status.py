@@ -30,7 +30,7 @@ def command(as_json: bool) -> None:
 
 
 def _print(status: Status) -> None:
-    say(f"recoverable: {'yes' if status.recoverable else 'NO'}, at {moment(status.now)}")
+    say(f"recoverable: {'yes' if status.recoverable else 'NO'} (looked at {moment(status.now)})")
     print_table(
         "Copies",
         ("copy", "backups", "newest", "newest proven", "recoverable to", "lost if disaster now"),

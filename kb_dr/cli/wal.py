@@ -152,8 +152,8 @@ def _raise_worst(audits: Sequence[WalAudit], copy: str) -> None:
     raise kind(
         f"audit WAL in {copy}: {count} problem{'s' * (count != 1)}, the first is "
         f"{problems[0].kind} at {problems[0].name}",
-        hint="Take a new full backup now: recovery from the older ones stops at the first "
-        "problem after them. Then see whether the other copy has the file.",
+        hint="Take a new full backup now, unless one was taken since: recovery from older ones "
+        "stops at the first problem after them. Then see whether the other copy has the file.",
     )
 
 
