@@ -5,8 +5,10 @@ one process for each WAL segment.
 """
 
 import os
+import signal
 import sys
 from contextlib import suppress
+from types import FrameType
 from typing import NoReturn
 
 _WAL_PATH = {"push", "fetch"}
@@ -22,10 +24,16 @@ def main(argv: list[str] | None = None) -> int:
         return wal_main(words)
     from kb_dr.cli.app import INTERRUPTED, run
 
+    # A service manager's stop must undo as much as Ctrl-C does.
+    signal.signal(signal.SIGTERM, _interrupt)
     status = run(words)
     if status == INTERRUPTED:
         _leave(status)
     return status
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _leave(status: int) -> NoReturn:

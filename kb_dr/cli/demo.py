@@ -19,7 +19,11 @@ def command(directory: Path, entries: int) -> None:
     Everything happens in the sandbox's directory, on loopback. Exits 0 only when the proof says
     PROVEN and every row archived before the disaster came back.
     """
-    ending = tell(directory, entries=entries, say=say)
+    try:
+        ending = tell(directory, entries=entries, say=say)
+    except KeyboardInterrupt:
+        say(f"the sandbox's servers still run: `kb-dr sandbox down --dir {directory}` ends them")
+        raise
     _print(ending)
     if not ending.good:
         raise VerificationError(

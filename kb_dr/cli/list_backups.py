@@ -3,7 +3,7 @@
 import click
 
 from kb_dr.cli.opened import from_option, installation, json_option
-from kb_dr.cli.output import moment, print_json, print_table, size
+from kb_dr.cli.output import moment, print_json, print_table, server_version, size
 
 
 @click.command("list")
@@ -22,7 +22,7 @@ def command(copy: str, as_json: bool) -> None:
             (
                 row.id,
                 moment(row.finished),
-                row.postgres or "-",
+                server_version(row.postgres),
                 size(row.plain_bytes),
                 size(row.stored_bytes),
                 ", ".join(f"{name} {standing}" for name, standing in row.standings.items())

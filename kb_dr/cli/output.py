@@ -60,6 +60,11 @@ def size(count: float | None) -> str:
     return f"{count:.1f} TiB"
 
 
+def server_version(number: int | None) -> str:
+    """A ``server_version_num`` as people write it: 160015 is 16.15."""
+    return "-" if number is None else f"{number // 10000}.{number % 10000}"
+
+
 def moment(value: datetime | None) -> str:
     """A time in UTC, to the second."""
     return value.strftime("%Y-%m-%d %H:%M:%SZ") if value else "-"

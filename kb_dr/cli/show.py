@@ -3,7 +3,7 @@
 import click
 
 from kb_dr.cli.opened import installation, json_option, parse_backup_id
-from kb_dr.cli.output import moment, print_json, print_table, size
+from kb_dr.cli.output import moment, print_json, print_table, server_version, size
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof
 
@@ -30,7 +30,7 @@ def _print_manifest(stored: StoredManifest) -> None:
         ("manifest", f"sha256 {stored.digest}, read from {stored.copy}"),
         ("source", f"{manifest.source.host}, database {manifest.source.database}"),
         ("system identifier", manifest.source.system_identifier),
-        ("PostgreSQL", manifest.source.server_version),
+        ("PostgreSQL", server_version(manifest.source.server_version)),
         ("WAL", f"timeline {manifest.wal.timeline}, {manifest.wal.start} to {manifest.wal.stop}"),
         ("restore point", f"{manifest.fingerprint.restore_point} at {manifest.fingerprint.lsn}"),
         ("size", f"{size(manifest.plain_bytes)}, stored {size(manifest.stored_bytes)}"),

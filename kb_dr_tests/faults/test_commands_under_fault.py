@@ -428,9 +428,12 @@ def test_ctrl_c_leaves_nothing_behind(
     _nothing_runs_at_the_source(service)
 
 
-def test_ctrl_c_is_heard_while_a_region_hangs(service: ProtectedService, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_is_heard_while_a_region_hangs(
+    stop: signal.Signals, service: ProtectedService, tmp_path: Path
+) -> None:
     process: list[subprocess.Popen[str]] = []
-    interrupt = lambda: process[0].send_signal(signal.SIGINT)  # noqa: E731
+    interrupt = lambda: process[0].send_signal(stop)  # noqa: E731
     # Two hang for ever; the third request interrupts.
     service.proxy.inject(Fault(Kind.HANG, "GET", 2, in_path="base.tar"))
     service.proxy.inject(Fault(Kind.PASS_THEN, "GET", in_path="base.tar", then=interrupt))
