@@ -1,6 +1,7 @@
 """zstd inside age: what is stored opens with ``age -d | zstd -d`` and nothing of ours."""
 
 import io
+import re
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, cast
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 _SLICE_BYTES = 1024
 """zstd shrinks a run of zeros 32,000 times: what is fed at once bounds what comes out at once
 (32 MiB in the worst case, which the sink takes before the next slice)."""
+
+_INTERRUPTED = re.compile(r"\w*Interrupt\w*\b")
+"""KeyboardInterrupt, or Dagster's own: pyrage's text begins with the name of what was raised."""
 
 _NO_KEY = "No matching keys found"
 """pyrage has one error for all; this text is what tells a foreign key from damage."""
@@ -71,7 +75,7 @@ class AgeCodec:
         try:
             pyrage.encrypt_io(compressed, target, self._public)
         except (pyrage.EncryptError, OSError) as error:
-            _raise_ours(source, target)
+            _raise_ours(source, target, error)
             raise KbDrError(f"encrypt a stream: {error}") from None
         finally:
             _forget(source, target)
@@ -84,7 +88,7 @@ class AgeCodec:
         try:
             pyrage.decrypt_io(source, target, self._secret)
         except (pyrage.DecryptError, OSError) as error:
-            _raise_ours(source, target)
+            _raise_ours(source, target, error)
             if _NO_KEY in str(error):
                 raise KeyMissing("decrypt a stream: no identity at hand opens it") from None
             raise ChecksumMismatch(f"decrypt a stream: {error}") from None
@@ -178,12 +182,18 @@ class _Frames:
                     self.count += len(plain)
 
 
-def _raise_ours(source: _Source, target: _Target | _Frames) -> None:
-    """Raise what our own streams raised, of which pyrage keeps only the text."""
+def _raise_ours(source: _Source, target: _Target | _Frames, error: Exception) -> None:
+    """Raise what our own streams raised, of which pyrage keeps only the text.
+
+    An interrupt may come where no stream of ours can note it. It must not be taken for damage:
+    a proof that was stopped would call a good copy bad.
+    """
     if source.failure is not None:
         raise source.failure
     if target.failure is not None:
         raise target.failure
+    if _INTERRUPTED.match(str(error)):
+        raise KeyboardInterrupt from None
 
 
 def _forget(source: _Source, target: _Target | _Frames) -> None:

@@ -11,6 +11,7 @@ import pyrage
 import pytest
 import zstandard
 
+from kb_dr.adapters import age_codec
 from kb_dr.adapters.age_codec import AgeCodec
 from kb_dr.errors import ChecksumMismatch, ConfigurationError, KeyMissing, NotEnoughSpace
 from kb_dr_tests.contracts.codec_contract import BODIES, CodecContract, FullSink
@@ -194,3 +195,20 @@ def test_an_error_does_not_keep_the_streams_alive(key: Key) -> None:
         assert left() is None, "a cycle holds it until the next collection"
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("direction", ["encode", "decode"])
+def test_an_interrupt_between_two_reads_is_no_damage(
+    direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    codec = AgeCodec([str(identity.to_public())], [str(identity)])
+    coded = codec.encode(b"plain")
+
+    def interrupted(*_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(age_codec._Source, "read", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        codec.encode(b"plain") if direction == "encode" else codec.decode(coded)
