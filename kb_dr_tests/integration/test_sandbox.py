@@ -252,6 +252,9 @@ def test_lost_production_stays_lost_until_a_restore(tmp_path: Path) -> None:
         with running_load(state_of(place)) as load:
             load.wait_for(5)
             lose_production(place)
+            # The load rests between two rows: it notices at its next one.
+            with pytest.raises(SandboxError, match="write load"):
+                load.wait_for(1_000_000)
         assert load.failure is not None
         assert not (place / "production" / "data").exists()
         assert processes_about(place / "production") == []
