@@ -57,6 +57,7 @@ class _Versioned(msgspec.Struct):
     schema_version: int
 
 
+# Both are msgspec's hooks: NotImplementedError is how it is told that a type is not known here.
 def _encode(value: object) -> object:
     if isinstance(value, Lsn):
         return str(value)

@@ -314,7 +314,8 @@ def test_a_second_backup_at_once_is_refused_and_the_first_completes(protected: P
         except KbDrError as error:
             refused.append(error)
 
-    stored = protected.back_up(Interrupting(protected.repository, second))  # type: ignore[arg-type]
+    interrupting = Interrupting(protected.repository, second)
+    stored = protected.back_up(interrupting)  # type: ignore[arg-type]  # delegates what it lacks
 
     assert [type(error) for error in refused] == [BackupInProgress]
     assert protected.backups() == [stored.manifest.id]
