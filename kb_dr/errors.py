@@ -241,6 +241,13 @@ class RecoveryAborted(RecoveryError):
     default_hint = "The last lines of the server's log are above; try the other copy with --from."
 
 
+class TargetUnreachable(RecoveryError):
+    """This copy's WAL does not hold the target: it is in a gap, in the future, or not known."""
+
+    exit_code = 49
+    default_hint = "`kb-dr restore --dry-run` shows the recoverable windows of each copy."
+
+
 class VerificationError(KbDrError):
     """Something was checked, and is bad."""
 

@@ -7,7 +7,7 @@ can run by hand. Nothing is opened before it is used.
 import logging
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,14 @@ from kb_dr.domain.finding import Finding
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, standing
 from kb_dr.domain.status import Status
-from kb_dr.errors import KbDrError, NoUsableBackup, RepositoryError, RepositoryUnavailable
+from kb_dr.errors import (
+    KbDrError,
+    NoUsableBackup,
+    PostgresError,
+    RecoveryError,
+    RepositoryError,
+    RepositoryUnavailable,
+)
 from kb_dr.operations import catalog as catalogs
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
@@ -33,6 +40,8 @@ from kb_dr.ports import Clock, Codec, PostgresHost, Progress, Repository, Scratc
 from kb_dr.settings import Settings
 
 if TYPE_CHECKING:
+    from kb_dr.domain.recoverable_window import RecoverableWindow
+    from kb_dr.operations.plan_target import Planned, Wanted
     from kb_dr.operations.restore_postgres import Restored, RestorePlan
 
 logger = logging.getLogger(__name__)
@@ -245,18 +254,55 @@ class Installation:
             logger.warning("proofs of %s are not kept in %s: %s", copy, other, error)
             return None
 
-    def plan_restore(self, wanted: BackupId | None, copy: str, target: Path) -> "RestorePlan":
+    def plan_recovery(self, wanted: "Wanted", copy: str | None) -> "Planned":
+        """The recovery that gives what is wanted, from one copy or the first that can give it.
+
+        Raises what plan_target() raises; of several copies that cannot, the first one's error,
+        which then says of each why.
+        """
+        from kb_dr.operations.plan_target import plan_target
+
+        failures: list[tuple[str, KbDrError]] = []
+        for name in self.copies if copy is None else (copy,):
+            try:
+                planned = plan_target(self.checked(name), self.codec, self.clock, wanted)
+            except (RepositoryError, RecoveryError, PostgresError) as error:
+                failures.append((name, error))
+                continue
+            return _with_reason(planned, copy, failures)
+        first = failures[0][1]
+        if len(failures) == 1:
+            raise first
+        others = "; ".join(f"{name}: {error}" for name, error in failures[1:])
+        raise type(first)(f"{first}; {others}", hint=first.hint) from first
+
+    def recovery_windows(self, copy: str | None = None) -> "tuple[RecoverableWindow, ...]":
+        """What one copy, or each that answers, can be recovered to.
+
+        Raises what list_recovery_windows() raises when no copy answers.
+        """
+        from kb_dr.operations.recovery_windows import list_recovery_windows
+
+        found: list[RecoverableWindow] = []
+        failure: KbDrError | None = None
+        asked = self.copies if copy is None else (copy,)
+        failed = 0
+        for name in asked:
+            try:
+                found += list_recovery_windows(self.checked(name), self.codec)
+            except KbDrError as error:
+                failure, failed = failure or error, failed + 1
+        if failure is not None and failed == len(asked):
+            raise failure
+        return tuple(found)
+
+    def plan_restore(self, wanted: "Wanted", copy: str | None, target: Path) -> "RestorePlan":
         """What restore() would do; refuses what it would refuse, and changes nothing."""
-        from kb_dr.operations.choose_backup import LATEST, choose_backup
         from kb_dr.operations.restore_postgres import plan_restore
 
-        repository = self.checked(copy)
         return plan_restore(
-            repository,
-            self.codec,
+            self.plan_recovery(wanted, copy),
             self.host,
-            self.clock,
-            choose_backup(repository, LATEST if wanted is None else str(wanted)),
             target,
             production=self.settings.source.data_directory,
         )
@@ -383,6 +429,21 @@ class Installation:
             standings=self.standings(entry, copies),
             unreadable=None,
         )
+
+
+def _with_reason(
+    planned: "Planned", asked: str | None, failures: Sequence[tuple[str, KbDrError]]
+) -> "Planned":
+    """Say why this copy was read."""
+    if asked is not None:
+        why = f"read from {asked}: asked for"
+    elif failures:
+        name, error = failures[0]
+        why = f"read from {planned.recovery.copy}: {name} cannot serve it: {error}"
+    else:
+        why = f"read from {planned.recovery.copy}: the nearest copy that holds it"
+    recovery = replace(planned.recovery, notes=(why, *planned.recovery.notes))
+    return replace(planned, recovery=recovery)
 
 
 def open_installation(settings: Settings) -> Installation:

@@ -65,15 +65,21 @@ class Reach:
     """None: the proof cannot name where replay stopped, and so proves nothing."""
     newest_commit: datetime | None
     """Commit time of the last transaction replayed; None when there was none in the WAL."""
+    asked: str = "latest"
+    """The target, as people write it."""
+    exact: bool = False
+    """Whether replay had to stop at the expected end: one record more is as wrong as one less."""
+    expected_commit: datetime | None = None
+    """When the last transaction before the expected end ended, as read from WAL."""
 
     @property
     def complete(self) -> bool:
         """Whether replay came to the expected end, on the expected timeline."""
-        return (
-            self.reached_lsn is not None
-            and self.reached_lsn >= self.expected_lsn
-            and self.reached_timeline == self.expected_timeline
-        )
+        if self.reached_lsn is None or self.reached_timeline != self.expected_timeline:
+            return False
+        if self.exact:
+            return self.reached_lsn == self.expected_lsn
+        return self.reached_lsn >= self.expected_lsn
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,10 @@ from pathlib import Path
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Reach
+from kb_dr.domain.recovery_target import Latest, RecoveryTarget
 
 SPOOLED_SEGMENTS = 8
 """WAL segments held ready ahead of replay."""
-
-
-@dataclass(frozen=True, slots=True)
-class Latest:
-    """Recover to the end of the archived WAL."""
-
-
-RecoveryTarget = Latest
-"""What to recover to: a union of values, so that each kind is told apart by its type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +40,12 @@ class RecoveryPlan:
     histories: tuple[WalFile, ...]
     """Every history file of the archive: PostgreSQL reads them to choose its next timeline."""
     expected_end: Lsn
-    """The end of the last complete WAL record: where replay has to come to."""
+    """Where replay has to come to: the end of the last complete WAL record, or, for a target,
+    that of the last record before it."""
     expected_timeline: int
     """The timeline of that record."""
     newest_commit: datetime | None
-    """The last commit in the newest WAL looked at; None when there was none in it."""
+    """The last commit up to there, in the WAL looked at; None when there was none in it."""
     bytes_needed: int
     """Room the data directory and the spool take."""
     notes: tuple[str, ...] = field(default=())
@@ -76,6 +69,9 @@ class RecoveryPlan:
             reached_timeline=replay.timeline,
             reached_lsn=replay.lsn,
             newest_commit=replay.newest_commit,
+            asked=str(self.target),
+            exact=self.target != Latest(),
+            expected_commit=self.newest_commit,
         )
 
 

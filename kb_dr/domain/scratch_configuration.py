@@ -5,6 +5,7 @@ Sources: PostgreSQL docs, "Hot Standby" (Administrator's Overview), "Recovery Ta
 
 from kb_dr.domain.manifest import Source
 from kb_dr.domain.recovery import RecoveryPlan
+from kb_dr.domain.recovery_target import Latest, recovery_target_settings
 
 _AT_LEAST_THE_SOURCES = {
     "max_connections": 20,
@@ -65,7 +66,7 @@ def scratch_settings(source: Source, *, durable: bool) -> dict[str, str]:
 def recovery_settings(
     plan: RecoveryPlan, restore_command: str, *, pause_at: str | None
 ) -> dict[str, str]:
-    """Settings of a server that recovers: to the end of the archive, or paused at a point.
+    """Settings of a server that recovers: to where the plan says, or paused at a point before.
 
     Without a target PostgreSQL replays all WAL there is. The timeline is named, so that what
     the plan says and what PostgreSQL follows cannot be two things.
@@ -78,4 +79,6 @@ def recovery_settings(
     if pause_at is not None:
         settings["recovery_target_name"] = pause_at
         settings["recovery_target_action"] = "pause"
+    elif not isinstance(plan.target, Latest):
+        settings |= recovery_target_settings(plan.target)
     return settings

@@ -43,6 +43,7 @@ _COULD_NOT_RUN: frozenset[type[KbDrError]] = frozenset(
         errors.RecoveryError,
         errors.NoUsableBackup,
         errors.TimelineForked,
+        errors.TargetUnreachable,
         errors.DataDirectoryNotEmpty,
         errors.DataDirectoryInUse,
         errors.TargetIsProduction,

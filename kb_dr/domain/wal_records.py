@@ -50,6 +50,38 @@ class WalPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class StopRule:
+    """Where recovery to a target stops: exactly one of ``at``, ``lsn`` and ``name`` is given.
+
+    Source: PostgreSQL, src/backend/access/transam/xlogrecovery.c (recoveryStopsBefore,
+    recoveryStopsAfter).
+    """
+
+    begin: Lsn
+    """Records that begin before it are passed over: they belong to an older timeline."""
+    at: datetime | None = None
+    lsn: Lsn | None = None
+    name: str | None = None
+    inclusive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Where replay stops for a target."""
+
+    lsn: Lsn
+    """The end of the last record replayed."""
+    read_to: Lsn
+    """The end of the record that decides it: WAL has to be there so far."""
+    at: datetime | None
+    """When the transaction that stops it ended, or the restore point was made; None for an LSN."""
+    last_commit: WalPoint | None
+    """The newest commit before, as far as it was read."""
+    last_transaction: WalPoint | None
+    """Commit or abort, likewise."""
+
+
+@dataclass(frozen=True, slots=True)
 class RestorePoint:
     """A point named by pg_create_restore_point()."""
 
@@ -79,7 +111,10 @@ class WalReader:
     It starts at the first record that begins in the first segment fed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rule: StopRule | None = None) -> None:
+        self.stop: Stop | None = None
+        """Where ``rule`` stops; what follows is not read."""
+        self._rule = rule
         self.ended = False
         """Whether WAL has ended inside what was fed: what follows there is no valid record."""
         self._end: Lsn | None = None
@@ -99,6 +134,11 @@ class WalReader:
         points = tuple(self._restore_points)
         return WalTip(self._end, self._timeline, self._commit, self._transaction, points)
 
+    @property
+    def last_record(self) -> Lsn | None:
+        """Where the last complete record begins: the newest position that can be asked for."""
+        return self._previous
+
     def feed(self, name: str, content: bytes, *, system_identifier: int | None = None) -> None:
         """Read the next segment.
 
@@ -115,7 +155,7 @@ class WalReader:
             )
         self._expected = header.address.plus(header.segment_bytes)
         for stretch in _stretches(content):
-            if not self.ended:
+            if not self.ended and self.stop is None:
                 self._read_stretch(header, stretch)
         if self._previous is not None:
             page = max(self._previous - header.address, 0) // PAGE_BYTES * PAGE_BYTES
@@ -155,6 +195,8 @@ class WalReader:
         None when nothing follows in this segment: after a switch, or because WAL ended.
         """
         size = len(data)
+        stop_lsn = self._rule.lsn if self._rule is not None else None
+        excluded = self._rule is not None and not self._rule.inclusive
         unpack, extend, crc_of = _RECORD.unpack_from, google_crc32c.extend, google_crc32c.value
         while position + _RECORD_BYTES <= size:
             total, _xid, previous, info, rmid, _pad, crc = unpack(data, position)
@@ -179,9 +221,14 @@ class WalReader:
             if switch:
                 # PostgreSQL lets a switch record reach to the end of its segment.
                 end = where.header.address.plus(where.header.segment_bytes)
+            here = stop_lsn is not None and start >= stop_lsn
+            if rmid <= _RM_XACT and not (here and excluded):
+                self._note(rmid, info, data[position:after], start, end)
+            if here:
+                self._stop_at(start, end, None)
+            if self.stop is not None:
+                return None
             self._previous, self._end = start, end
-            if rmid <= _RM_XACT:
-                self._note(rmid, info, data[position:after], end)
             if switch:
                 return None
             position = next_position
@@ -190,21 +237,40 @@ class WalReader:
             return None
         return position
 
-    def _note(self, rmid: int, info: int, record: bytes, end: Lsn) -> None:
+    def _note(self, rmid: int, info: int, record: bytes, start: Lsn, end: Lsn) -> None:
         if rmid == _RM_XACT:
             operation = info & _XACT_OPERATION
             if operation in _COMMITS or operation in _ABORTS:
                 data = _main_data(record)
                 if len(data) >= 8:
-                    point = WalPoint(end, _time(data))
-                    self._transaction = point
-                    if operation in _COMMITS:
-                        self._commit = point
+                    self._note_transaction(_time(data), start, end, operation in _COMMITS)
         elif info & 0xF0 == _XLOG_RESTORE_POINT:
             data = _main_data(record)
             if len(data) >= 8:
                 name = data[8:].split(b"\0", 1)[0].decode("utf-8", "replace")
                 self._restore_points.append(RestorePoint(name, end, _time(data)))
+                if self._rule is not None and self._rule.name == name:
+                    self._stop_at(start, end, _time(data))
+
+    def _note_transaction(self, at: datetime, start: Lsn, end: Lsn, committed: bool) -> None:
+        rule = self._rule
+        if rule is not None and rule.at is not None and at >= rule.at:
+            if at > rule.at or not rule.inclusive:
+                self._stop_at(start, end, at)
+            if self.stop is not None:
+                return
+        self._transaction = WalPoint(end, at)
+        if committed:
+            self._commit = self._transaction
+
+    def _stop_at(self, start: Lsn, end: Lsn, at: datetime | None) -> None:
+        """This record decides: replay stops before it, or behind it."""
+        rule = self._rule
+        if rule is None or start < rule.begin:
+            return
+        behind = rule.name is not None or (rule.lsn is not None and rule.inclusive)
+        before = self._end if self._end is not None else start
+        self.stop = Stop(end if behind else before, end, at, self._commit, self._transaction)
 
 
 @dataclass(frozen=True, slots=True)

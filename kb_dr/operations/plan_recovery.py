@@ -1,13 +1,8 @@
-"""Work out, before anything changes, how far a recovery will come."""
+"""Work out, before anything changes, how far a recovery to the newest end will come."""
 
 from kb_dr.domain.manifest import Manifest, StoredManifest
-from kb_dr.domain.recovery import (
-    SPOOLED_SEGMENTS,
-    Latest,
-    RecoveryPlan,
-    RecoveryTarget,
-    WalFile,
-)
+from kb_dr.domain.recovery import SPOOLED_SEGMENTS, RecoveryPlan, WalFile
+from kb_dr.domain.recovery_target import Latest
 from kb_dr.domain.wal_records import WalReader, WalTip
 from kb_dr.errors import WalDamaged
 from kb_dr.operations.read_plan_wal import read_plan_wal
@@ -26,20 +21,21 @@ def plan_recovery(
     codec: Codec,
     stored: StoredManifest,
     clock: Clock,
-    target: RecoveryTarget = Latest(),  # noqa: B008 - a frozen value without fields
+    *,
+    timeline: int | None = None,
 ) -> RecoveryPlan:
-    """How to recover ``stored`` from ``repository``, and where that has to end.
+    """How to recover ``stored`` to the end of the WAL of ``repository``, and where that has to be.
 
-    Reads the newest WAL of the copy; changes nothing. Raises what find_replayable_wal() raises,
-    WalDamaged when the newest segments are not WAL up to their end, KeyMissing when no
-    identity opens them.
+    Along the newest line of timelines, or the one that ends with ``timeline``. Reads the newest
+    WAL of the copy; changes nothing. Raises what find_replayable_wal() raises, WalDamaged when
+    the newest segments are not WAL up to their end, KeyMissing when no identity opens them.
     """
     manifest = stored.manifest
-    wal = find_replayable_wal(repository, codec, manifest, clock)
+    wal = find_replayable_wal(repository, codec, manifest, clock, timeline=timeline)
     tip, notes = _find_tip(repository, codec, manifest, wal.segments)
     return RecoveryPlan(
         stored=stored,
-        target=target,
+        target=Latest(),
         copy=repository.name,
         url=repository.url,
         system_identifier=manifest.source.system_identifier,
@@ -51,12 +47,12 @@ def plan_recovery(
         # finds, which keeps the parent's number.
         expected_timeline=wal.lineage.timeline_at(tip.end),
         newest_commit=tip.last_commit.at if tip.last_commit else None,
-        bytes_needed=_bytes_needed(manifest),
+        bytes_needed=bytes_needed(manifest),
         notes=(*wal.notes, *notes),
     )
 
 
-def _bytes_needed(manifest: Manifest) -> int:
+def bytes_needed(manifest: Manifest) -> int:
     """The data directory, a tenth for what replay adds to it, WAL and spool."""
     wal = (_KEPT_SEGMENTS + SPOOLED_SEGMENTS) * manifest.source.segment_bytes
     return manifest.plain_bytes * 11 // 10 + wal

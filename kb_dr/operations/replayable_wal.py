@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-from kb_dr.domain.layout import timeline_prefix
 from kb_dr.domain.manifest import Manifest
 from kb_dr.domain.recovery import WalFile
 from kb_dr.domain.replay_line import ReplayLine, choose_lineage, follow
 from kb_dr.domain.timelines import Lineage
-from kb_dr.domain.wal_names import Segment, history_name, is_history, is_segment
-from kb_dr.errors import ObjectConflict, WalDamaged, WalGap
-from kb_dr.operations.listed_wal import StoredWal, load_lineages, stored_wal
+from kb_dr.domain.wal_names import history_name
+from kb_dr.errors import TimelineForked, WalGap
+from kb_dr.operations.listed_archive import ListedArchive
 from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.ports import Clock, Codec, Repository
 
@@ -33,19 +32,28 @@ class ReplayableWal:
 
 
 def find_replayable_wal(
-    repository: Repository, codec: Codec, manifest: Manifest, clock: Clock
+    repository: Repository,
+    codec: Codec,
+    manifest: Manifest,
+    clock: Clock,
+    *,
+    timeline: int | None = None,
 ) -> ReplayableWal:
     """The contiguous WAL from the backup's start to the newest end of this copy.
 
-    Raises WalGap when WAL up to the backup's stop is missing, or when segments stand behind a
-    hole (a restore to the newest would fall short of them); WalDamaged for empty objects and
-    histories that are none; ObjectConflict for two digests of one file. Never returns less than
-    the backup needs.
+    Along the newest line of timelines that passes the backup, or the one that ends with
+    ``timeline``. Raises TimelineForked when that one does not pass the backup; WalGap when WAL up
+    to the backup's stop is missing, or when segments stand behind a hole (a restore to the newest
+    would fall short of them); WalDamaged for empty objects and histories that are none;
+    ObjectConflict for two digests of one file. Never returns less than the backup needs.
     """
     deadline = clock.monotonic() + HOLE_SECONDS
     while True:
-        found = _Archive.read(repository, codec, manifest)
-        line = found.line(manifest)
+        first = needed_segments(manifest)[0]
+        found = ListedArchive.read(repository, codec, manifest.source.system_identifier, first)
+        for problem in found.unusable.values():
+            raise problem
+        line = _line(found, manifest, timeline)
         waits = 0 < line.beyond <= TIP_SEGMENTS and clock.monotonic() < deadline
         if not waits:
             break
@@ -53,9 +61,9 @@ def find_replayable_wal(
     _require_enough(repository, manifest, line)
     return ReplayableWal(
         lineage=line.lineage,
-        segments=tuple(found.segments[segment] for segment in line.segments),
+        segments=found.usable(line.segments),
         histories=tuple(found.histories),
-        notes=found.notes(line),
+        notes=_notes(found, line),
     )
 
 
@@ -76,70 +84,42 @@ def _require_enough(repository: Repository, manifest: Manifest, line: ReplayLine
         )
 
 
-@dataclass(slots=True)
-class _Archive:
-    """What was listed, from the backup's first segment on."""
-
-    lineages: dict[int, Lineage]
-    segments: dict[Segment, WalFile]
-    histories: list[WalFile]
-
-    @classmethod
-    def read(cls, repository: Repository, codec: Codec, manifest: Manifest) -> "_Archive":
-        system = manifest.source.system_identifier
-        found = cls(load_lineages(repository, codec, system), {}, [])
-        first = needed_segments(manifest)[0]
-        for timeline in sorted(found.lineages.keys() | {first.timeline}):
-            prefix = timeline_prefix(system, timeline)
-            # Older segments are of no use and may be many; the history sorts before any of them
-            # and is asked for by itself.
-            for listed in repository.list(prefix, start_after=f"{prefix}{first.on(timeline).name}"):
-                stored = stored_wal(listed)
-                if stored is not None and is_segment(stored.name):
-                    found.add_segment(stored, first.segment_bytes)
-            for listed in repository.list(f"{prefix}{history_name(timeline)}-"):
-                stored = stored_wal(listed)
-                if stored is not None and is_history(stored.name):
-                    found.histories.append(_file(stored))
-        if not found.segments:
-            # An empty listing of a place that is not there must not pass for "no WAL".
-            repository.check()
-        return found
-
-    def add_segment(self, stored: StoredWal, segment_bytes: int) -> None:
-        try:
-            segment = Segment.parse(stored.name, segment_bytes)
-        except ValueError as error:
-            raise WalDamaged(f"list WAL: {error}") from error
-        if segment in self.segments:
-            raise ObjectConflict(
-                f"list WAL: {stored.name} is stored with two digests",
-                hint="Two servers wrote it: find out which one was promoted wrongly.",
-            )
-        if stored.listed.size_bytes == 0:
-            raise WalDamaged(f"list WAL: {stored.key} has zero bytes")
-        self.segments[segment] = _file(stored)
-
-    def line(self, manifest: Manifest) -> ReplayLine:
-        first = needed_segments(manifest)[0]
-        with_wal = {segment.timeline for segment in self.segments}
-        timeline, stop = manifest.wal.timeline, manifest.wal.stop
-        lineage = choose_lineage(self.lineages.values(), with_wal, timeline, stop)
-        if lineage is None:
-            raise WalGap(
-                f"find WAL for {manifest.id}: {history_name(timeline)} is missing, without which "
-                f"PostgreSQL does not follow timeline {timeline}",
-                hint="Restore from another copy.",
-            )
-        return follow(lineage, first, self.segments.keys())
-
-    def notes(self, line: ReplayLine) -> tuple[str, ...]:
-        others = sorted(self.lineages.keys() - set(line.lineage.timelines))
-        return tuple(
-            f"timeline {timeline} is not followed: it left this line, or has no WAL here yet"
-            for timeline in others
+def _line(found: ListedArchive, manifest: Manifest, wanted: int | None) -> ReplayLine:
+    first = needed_segments(manifest)[0]
+    timeline, stop = manifest.wal.timeline, manifest.wal.stop
+    if wanted is not None:
+        return follow(_asked_line(found, manifest, wanted), first, found.segments.keys())
+    lineage = choose_lineage(found.lineages.values(), found.with_wal, timeline, stop)
+    if lineage is None:
+        raise WalGap(
+            f"find WAL for {manifest.id}: {history_name(timeline)} is missing, without which "
+            f"PostgreSQL does not follow timeline {timeline}",
+            hint="Restore from another copy.",
         )
+    return follow(lineage, first, found.segments.keys())
 
 
-def _file(stored: StoredWal) -> WalFile:
-    return WalFile(stored.name, stored.key, stored.sha256, stored.listed.size_bytes)
+def _asked_line(found: ListedArchive, manifest: Manifest, wanted: int) -> Lineage:
+    lineage = found.lineage(wanted)
+    where = f"follow timeline {wanted} from {manifest.id}"
+    if lineage is None or not (wanted in found.with_wal or wanted == manifest.wal.timeline):
+        known = ", ".join(str(each) for each in sorted(found.with_wal)) or "none"
+        raise TimelineForked(
+            f"{where}: there is no such timeline here, expected one of {known}",
+            hint="`kb-dr wal audit` lists the timelines of this copy.",
+        )
+    if not lineage.contains(manifest.wal.timeline, manifest.wal.stop):
+        raise TimelineForked(
+            f"{where}: that timeline left timeline {manifest.wal.timeline} before this backup "
+            f"ended at {manifest.wal.stop}",
+            hint="Choose an older backup, or leave the timeline out.",
+        )
+    return lineage
+
+
+def _notes(found: ListedArchive, line: ReplayLine) -> tuple[str, ...]:
+    others = sorted(found.lineages.keys() - set(line.lineage.timelines))
+    return tuple(
+        f"timeline {timeline} is not followed: it left this line, or has no WAL here yet"
+        for timeline in others
+    )

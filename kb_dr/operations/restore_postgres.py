@@ -10,10 +10,9 @@ from kb_dr.domain.proof import Phase, Reach
 from kb_dr.domain.recovery import RecoveryPlan, WorkArea
 from kb_dr.errors import UnreadableRecord
 from kb_dr.operations.check_target import check_space, check_target
-from kb_dr.operations.choose_backup import Chosen
 from kb_dr.operations.lay_configuration import lay_configuration
 from kb_dr.operations.phases import Phases
-from kb_dr.operations.plan_recovery import plan_recovery
+from kb_dr.operations.plan_target import Planned
 from kb_dr.operations.recover import recovered, require_clean_shutdown, require_complete
 from kb_dr.operations.restore_files import restore_files
 from kb_dr.ports import Clock, Codec, PostgresHost, Progress, Repository, ScratchSpace
@@ -67,27 +66,20 @@ class Restored:
 
 
 def plan_restore(
-    repository: Repository,
-    codec: Codec,
-    host: PostgresHost,
-    clock: Clock,
-    chosen: Chosen,
-    target: Path,
-    *,
-    production: Path | None = None,
+    planned: Planned, host: PostgresHost, target: Path, *, production: Path | None = None
 ) -> RestorePlan:
-    """Work out a restore to the end of this copy's WAL, and refuse what must not be done.
+    """Work out where a recovery is put, and refuse what must not be done.
 
     ``production`` is the data directory of the protected cluster when it is on this machine.
-    Raises what check_target(), PostgresHost.check(), plan_recovery() and check_space() raise.
+    Raises what check_target(), PostgresHost.check() and check_space() raise.
     """
     target = target.absolute()
-    source = chosen.stored.manifest.source
+    recovery = planned.recovery
+    source = recovery.stored.manifest.source
     check_target(target, system_identifier=source.system_identifier, production=production)
     host.check(source)
-    recovery = plan_recovery(repository, codec, chosen.stored, clock)
     free = check_space(target, recovery.bytes_needed, host)
-    return RestorePlan(recovery, target, free, production, chosen.passed_over)
+    return RestorePlan(recovery, target, free, production, planned.passed_over)
 
 
 def restore_postgres(

@@ -16,6 +16,7 @@ from kb_dr.domain.proof import Phase, Proof, Verdict
 from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import SandboxError
 from kb_dr.installation import Installation
+from kb_dr.operations.plan_target import Wanted
 from kb_dr.operations.restore_postgres import Restored
 from kb_dr.sandbox.bring_up import installation_of, is_lost, state_of, up
 from kb_dr.sandbox.clusters import query, start_cluster
@@ -174,7 +175,7 @@ def _recover(
     began = time.monotonic()
     places = open_places(directory)
     shutil.rmtree(places.restored, ignore_errors=True)
-    plan = installation.plan_restore(None, "offsite", places.restored)
+    plan = installation.plan_restore(Wanted(), "offsite", places.restored)
     planned = time.monotonic()
     restored = installation.restore(plan, LogProgress())
     ready = time.monotonic()

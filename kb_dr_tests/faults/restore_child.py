@@ -15,7 +15,7 @@ from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.adapters.postgres_host import LocalPostgresHost
 from kb_dr.adapters.scratch_space import LocalScratchSpace
 from kb_dr.errors import KbDrError
-from kb_dr.operations.choose_backup import choose_backup
+from kb_dr.operations.plan_target import Wanted, plan_target
 from kb_dr.operations.restore_postgres import plan_restore, restore_postgres
 
 
@@ -47,7 +47,8 @@ def main() -> None:
     host, clock = _Optimist([Path(bin_dir)]), SystemClock()
     scratch = LocalScratchSpace(Path(target).parent / "scratch")
     try:
-        plan = plan_restore(repository, codec, host, clock, choose_backup(repository), Path(target))
+        planned = plan_target(repository, codec, clock, Wanted())
+        plan = plan_restore(planned, host, Path(target))
         if stall:
             repository.stalls_on = plan.recovery.segments[-1].key
         restore_postgres(plan, repository, codec, host, scratch, clock, SilentProgress())

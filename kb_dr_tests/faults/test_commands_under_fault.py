@@ -23,6 +23,7 @@ from kb_dr.domain.backup_failure import BackupFailure
 from kb_dr.domain.proof import Standing, Verdict
 from kb_dr.errors import WalGap
 from kb_dr.installation import Installation
+from kb_dr.operations.plan_target import Wanted
 from kb_dr_tests.faults.s3_proxy import Fault, Kind
 from kb_dr_tests.object_stores import RcloneStore
 from kb_dr_tests.postgres_servers import RunningCluster
@@ -141,7 +142,7 @@ def test_a_damaged_copy_is_never_proven_and_never_restored(
     assert not list(tmp_path.glob(".*partial*"))
     assert list(copied.directory.glob("scratch/*")) == []
     if damage is not wrong_identity:
-        plan = copied.opened().plan_restore(copied.backup(), "primary", target)
+        plan = copied.opened().plan_restore(Wanted(backup=copied.backup()), "primary", target)
         assert plan.recovery.stored.digest == copied.stored.digest
 
 
@@ -166,7 +167,7 @@ def test_a_segment_missing_in_the_middle(copied: CopiedService, tmp_path: Path) 
     copied.run("wal", "audit", "--from", "offsite").require(24, missing)
     copied.run("wal", "audit", "--from", "primary").require(0)
     with pytest.raises(WalGap, match=missing) as raised:
-        opened.plan_restore(copied.backup(), "offsite", tmp_path / "target")
+        opened.plan_restore(Wanted(backup=copied.backup()), "offsite", tmp_path / "target")
     proof = opened.verify(copied.backup(), "offsite", SilentProgress())
 
     assert (raised.value.exit_code, bool(raised.value.hint)) == (24, True)

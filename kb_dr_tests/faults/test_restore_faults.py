@@ -32,7 +32,7 @@ from kb_dr.errors import (
     WalGap,
     WrongCluster,
 )
-from kb_dr.operations.choose_backup import choose_backup
+from kb_dr.operations.plan_target import Wanted, plan_target
 from kb_dr.operations.restore_postgres import Restored, plan_restore, restore_postgres
 from kb_dr.ports import Codec, Repository
 from kb_dr_tests.fakes import FakeClock
@@ -58,7 +58,7 @@ def restore(
 ) -> Restored:
     """Plan and carry out; the clock does not wait."""
     source, keys, clock = repository or lost.repository, codec or lost.codec, FakeClock()
-    plan = plan_restore(source, keys, lost.host, clock, choose_backup(source), target)
+    plan = plan_restore(plan_target(source, keys, clock, Wanted()), lost.host, target)
     after_the_plan()
     scratch = lost.scratch(target.parent)
     return restore_postgres(plan, source, keys, lost.host, scratch, clock, SilentProgress())
@@ -103,14 +103,8 @@ def test_one_flipped_byte_in_a_chunk(lost: LostCluster, tmp_path: Path) -> None:
 
 
 def test_a_segment_missing_that_the_backup_needs(lost: LostCluster, tmp_path: Path) -> None:
-    plan = plan_restore(
-        lost.repository,
-        lost.codec,
-        lost.host,
-        FakeClock(),
-        choose_backup(lost.repository),
-        tmp_path / "data",
-    )
+    planned = plan_target(lost.repository, lost.codec, FakeClock(), Wanted())
+    plan = plan_restore(planned, lost.host, tmp_path / "data")
     lost.object_of(plan.recovery.first_segment).unlink()
 
     refused(lost, tmp_path / "data", WalGap, "which the backup itself needs")
@@ -204,9 +198,8 @@ def test_wal_of_another_cluster_is_never_replayed_on_these_files(
 ) -> None:
     target, clock = tmp_path / "data", FakeClock()
     host = _Impostor([lost.programs.bin_dir])
-    plan = plan_restore(
-        lost.repository, lost.codec, host, clock, choose_backup(lost.repository), target
-    )
+    planned = plan_target(lost.repository, lost.codec, clock, Wanted())
+    plan = plan_restore(planned, host, target)
 
     with pytest.raises(WrongCluster):
         restore_postgres(

@@ -9,9 +9,9 @@ from kb_dr.adapters.clock import SystemClock
 from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.domain.recovery import Replay
 from kb_dr.errors import ChecksumMismatch
-from kb_dr.operations.choose_backup import choose_backup
 from kb_dr.operations.phases import Phases
 from kb_dr.operations.plan_recovery import plan_recovery
+from kb_dr.operations.plan_target import Wanted, plan_target
 from kb_dr.operations.recover import recovered
 from kb_dr.operations.restore_files import restore_files
 from kb_dr.operations.restore_postgres import plan_restore, restore_postgres
@@ -32,9 +32,8 @@ def test_a_restore_brings_back_every_archived_row_and_no_other(
     lost_cluster: LostCluster, tmp_path: Path
 ) -> None:
     lost, target = lost_cluster, tmp_path / "restored" / "data"
-    plan = plan_restore(
-        lost.repository, lost.codec, lost.host, _CLOCK, choose_backup(lost.repository), target
-    )
+    planned = plan_target(lost.repository, lost.codec, _CLOCK, Wanted())
+    plan = plan_restore(planned, lost.host, target)
 
     restored = restore_postgres(
         plan,

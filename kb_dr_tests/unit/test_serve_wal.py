@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from kb_dr.domain.lsn import Lsn
-from kb_dr.domain.recovery import Latest, RecoveryPlan, WalFile
+from kb_dr.domain.recovery import RecoveryPlan, WalFile
+from kb_dr.domain.recovery_target import Latest
 from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import RepositoryUnavailable, WalDamaged, WalGap
 from kb_dr.operations.serve_wal import WalServer, serving_wal

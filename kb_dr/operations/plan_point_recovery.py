@@ -1,0 +1,182 @@
+"""Work out, before anything changes, how a recovery comes to one point of the WAL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.recovery import RecoveryPlan, WalFile
+from kb_dr.domain.recovery_target import PointTarget
+from kb_dr.domain.replay_line import follow
+from kb_dr.domain.timelines import Lineage
+from kb_dr.domain.wal_names import Segment
+from kb_dr.errors import NoUsableBackup, TimelineForked, WalGap
+from kb_dr.operations.find_stop import WalSearch
+from kb_dr.operations.listed_archive import ListedArchive
+from kb_dr.operations.needed_wal import needed_segments
+from kb_dr.operations.plan_recovery import bytes_needed
+from kb_dr.operations.resolve_target import Place, resolve_target
+from kb_dr.ports import Clock, Codec, Repository
+
+
+def plan_point_recovery(
+    repository: Repository,
+    codec: Codec,
+    backups: Sequence[StoredManifest],
+    target: PointTarget,
+    clock: Clock,
+    *,
+    timeline: int | None = None,
+) -> RecoveryPlan:
+    """How to recover to ``target`` from the newest of ``backups`` that can serve it.
+
+    ``backups``, oldest first, are those of one copy that may be restored; those of the newest
+    cluster among them are asked first, and older clusters only when that one was not there yet.
+    Reads WAL around the target; changes nothing. Raises NoUsableBackup when the target lies before
+    every backup or inside the only one, WalGap when WAL between backup and target is missing, and
+    what resolve_target() raises. Each message names what can be reached instead.
+    """
+    refused: NoUsableBackup | None = None
+    for system in _clusters(backups):
+        of_cluster = [each for each in backups if each.manifest.source.system_identifier == system]
+        try:
+            return _plan_in_cluster(repository, codec, of_cluster, target, clock, timeline)
+        except NoUsableBackup as error:
+            refused = refused or error  # the target may lie before an upgrade
+    raise refused or NoUsableBackup(
+        f"recover to {target}: there is no backup in {repository.name} ({repository.url})"
+    )
+
+
+def _clusters(backups: Sequence[StoredManifest]) -> list[int]:
+    """System identifiers, the newest backup's first."""
+    systems = [each.manifest.source.system_identifier for each in reversed(backups)]
+    return list(dict.fromkeys(systems))
+
+
+def _plan_in_cluster(
+    repository: Repository,
+    codec: Codec,
+    backups: Sequence[StoredManifest],
+    target: PointTarget,
+    clock: Clock,
+    timeline: int | None,
+) -> RecoveryPlan:
+    manifests = [each.manifest for each in backups]
+    system = manifests[0].source.system_identifier
+    first = min((needed_segments(each)[0] for each in manifests), key=lambda each: each.number)
+    archive = ListedArchive.read(repository, codec, system, first)
+    search = WalSearch(repository, codec, system, archive)
+    place = resolve_target(search, target, manifests, timeline=timeline, now=clock.now())
+    lineage = archive.lineages.get(place.timeline)
+    if lineage is None:
+        raise WalGap(
+            f"recover to {target}: the history file of timeline {place.timeline} is missing, "
+            "without which PostgreSQL does not follow it",
+            hint="Restore from another copy.",
+        )
+    chosen = _choose(repository, archive, lineage, backups, target, place)
+    stop = place.stop
+    return RecoveryPlan(
+        stored=chosen.stored,
+        target=target,
+        copy=repository.name,
+        url=repository.url,
+        system_identifier=system,
+        timeline=place.timeline,
+        segments=chosen.segments,
+        histories=tuple(archive.histories),
+        expected_end=stop.lsn,
+        expected_timeline=place.timeline,
+        newest_commit=stop.last_transaction.at if stop.last_transaction else None,
+        bytes_needed=bytes_needed(chosen.stored.manifest),
+        notes=(*chosen.notes, *_notes(archive, place, lineage)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    stored: StoredManifest
+    segments: tuple[WalFile, ...]
+    notes: tuple[str, ...]
+
+
+def _choose(
+    repository: Repository,
+    archive: ListedArchive,
+    lineage: Lineage,
+    backups: Sequence[StoredManifest],
+    target: PointTarget,
+    place: Place,
+) -> _Chosen:
+    """The newest backup that is whole before the target, with all WAL between the two."""
+    gaps: list[str] = []
+    inside: list[str] = []
+    strangers: list[str] = []
+    for stored in reversed(backups):
+        manifest = stored.manifest
+        if manifest.wal.stop > place.stop.lsn:
+            if manifest.wal.start < place.stop.lsn and manifest.wal.timeline == place.timeline:
+                inside.append(manifest.id)
+            continue
+        if not lineage.contains(manifest.wal.timeline, manifest.wal.stop):
+            strangers.append(manifest.id)
+            continue
+        first = needed_segments(manifest)[0]
+        last = Segment.ending_at_or_after(place.timeline, place.stop.read_to, first.segment_bytes)
+        line = follow(lineage, first, archive.segments.keys())
+        if line.missing.number <= last.number:
+            gaps.append(f"{line.missing.name} is missing behind {manifest.id}")
+            continue
+        wanted = [segment for segment in line.segments if segment.number <= last.number]
+        notes = [f"{each} is passed over: {target} lies inside it" for each in inside]
+        notes += [f"passed over: {each}" for each in gaps]
+        return _Chosen(stored, archive.usable(wanted), tuple(notes))
+    raise _refusal(repository, backups, target, place, gaps=gaps, inside=inside, other=strangers)
+
+
+def _refusal(
+    repository: Repository,
+    backups: Sequence[StoredManifest],
+    target: PointTarget,
+    place: Place,
+    *,
+    gaps: list[str],
+    inside: list[str],
+    other: list[str],
+) -> WalGap | NoUsableBackup | TimelineForked:
+    where = f"recover to {target} from {repository.name}"
+    if gaps:
+        return WalGap(
+            f"{where}: {gaps[0]}, and no newer backup serves that target",
+            hint="Choose a moment in one of the recoverable windows, or another copy with --from.",
+        )
+    if other:
+        return TimelineForked(
+            f"{where}: it lies on timeline {place.timeline}, which no backup here leads to",
+            hint="`kb-dr list` shows the timeline of each backup; try another with --from.",
+        )
+    oldest = min(backups, key=lambda each: each.manifest.finished).manifest
+    earliest = f"{oldest.finished:%Y-%m-%dT%H:%M:%SZ}"
+    if inside:
+        return NoUsableBackup(
+            f"{where}: it lies between start and end of {inside[-1]}, and there is no older backup",
+            hint=f"A backup can be recovered to its end at the earliest: {earliest}, LSN "
+            f"{oldest.wal.stop}.",
+        )
+    return NoUsableBackup(
+        f"{where}: it lies before every backup; the oldest, {oldest.id}, was whole at {earliest}",
+        hint=f"The earliest moment that can be reached is {earliest}, LSN {oldest.wal.stop}.",
+    )
+
+
+def _notes(archive: ListedArchive, place: Place, lineage: Lineage) -> tuple[str, ...]:
+    """What the choice of the timeline was."""
+    younger = sorted(each for each in archive.with_wal if each > place.timeline)
+    notes = [
+        f"on timeline {place.timeline}: at that point timeline {each} had not begun"
+        for each in younger
+        if place.timeline in archive.lineages[each].timelines
+    ]
+    if not place.live:
+        notes.append(f"timeline {lineage.timeline} had committed nothing of its own yet")
+    return tuple(notes)

@@ -1,0 +1,79 @@
+"""From what somebody asks for to a plan: which backup, and how far."""
+
+from dataclasses import dataclass
+
+from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.proof import Standing, standing
+from kb_dr.domain.recovery import RecoveryPlan
+from kb_dr.domain.recovery_target import Latest, RecoveryTarget
+from kb_dr.errors import NoUsableBackup
+from kb_dr.operations.catalog import load_catalog, read_manifest, readable, unreadable
+from kb_dr.operations.choose_backup import LATEST, choose_backup
+from kb_dr.operations.plan_point_recovery import plan_point_recovery
+from kb_dr.operations.plan_recovery import plan_recovery
+from kb_dr.operations.proofs import load_proofs
+from kb_dr.ports import Clock, Codec, Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody asks a restore for."""
+
+    target: RecoveryTarget = Latest()  # noqa: RUF009 - a frozen value without fields
+    backup: BackupId | None = None
+    """None: the best one."""
+    timeline: int | None = None
+    """None: the one that was written at the target; for latest, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A recovery from one copy, and the newer backups it does without."""
+
+    recovery: RecoveryPlan
+    passed_over: tuple[str, ...] = ()
+
+
+def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Wanted) -> Planned:
+    """The recovery from this copy that gives what is wanted; nothing is changed.
+
+    A backup that is known to be bad is passed over unless it is asked for by its id. Raises what
+    choose_backup(), plan_recovery() and plan_point_recovery() raise.
+    """
+    target = wanted.target
+    if isinstance(target, Latest):
+        chosen = choose_backup(repository, str(wanted.backup) if wanted.backup else LATEST)
+        plan = plan_recovery(repository, codec, chosen.stored, clock, timeline=wanted.timeline)
+        return Planned(plan, chosen.passed_over)
+    if wanted.backup is not None:
+        backups = [read_manifest(repository, wanted.backup)]
+        return Planned(
+            plan_point_recovery(repository, codec, backups, target, clock, timeline=wanted.timeline)
+        )
+    catalog = load_catalog(repository)
+    backups = list(readable(catalog))
+    passed_over = [f"{each.key}: {each.why}" for each in unreadable(catalog)]
+    while True:
+        if not backups:
+            seen = f"; passed over: {'; '.join(passed_over)}" if passed_over else ""
+            raise NoUsableBackup(
+                f"recover to {target}: no backup in {repository.name} ({repository.url}){seen}",
+                hint="`kb-dr list` shows what there is; try the other copy with --from.",
+            )
+        plan = plan_point_recovery(
+            repository, codec, backups, target, clock, timeline=wanted.timeline
+        )
+        why = _known_to_be_bad(repository, plan)
+        if why is None:
+            return Planned(plan, tuple(passed_over))
+        passed_over.append(f"{plan.stored.manifest.id}: {why}")
+        backups.remove(plan.stored)
+
+
+def _known_to_be_bad(repository: Repository, plan: RecoveryPlan) -> str | None:
+    stored = plan.stored
+    proofs = load_proofs(repository, stored.manifest.backup_id)
+    known, proof = standing(proofs, digest=stored.digest, copy=repository.name, url=repository.url)
+    if known is Standing.FAILED and proof is not None:
+        return f"proof {proof.id} FAILED: {proof.reason}"
+    return None

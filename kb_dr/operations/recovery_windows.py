@@ -1,0 +1,85 @@
+"""List what one copy can be recovered to: every stretch without a gap, on every timeline."""
+
+from collections.abc import Sequence
+
+from kb_dr.domain.manifest import Manifest
+from kb_dr.domain.recoverable_window import RecoverableWindow
+from kb_dr.domain.replay_line import ReplayLine, follow
+from kb_dr.domain.timelines import Lineage
+from kb_dr.domain.wal_names import Segment
+from kb_dr.errors import KbDrError
+from kb_dr.operations.catalog import load_catalog, readable
+from kb_dr.operations.find_stop import WalSearch
+from kb_dr.operations.listed_archive import ListedArchive
+from kb_dr.operations.needed_wal import needed_segments
+from kb_dr.ports import Codec, Repository
+
+
+def list_recovery_windows(repository: Repository, codec: Codec) -> tuple[RecoverableWindow, ...]:
+    """The windows of a copy, oldest first.
+
+    Reads the last segments of each. Raises what listing raises; a window whose end cannot be read
+    says so.
+    """
+    manifests = [each.manifest for each in readable(load_catalog(repository))]
+    found: list[RecoverableWindow] = []
+    for system in sorted({each.source.system_identifier for each in manifests}):
+        of_cluster = [each for each in manifests if each.source.system_identifier == system]
+        found += _of_cluster(repository, codec, system, of_cluster)
+    return tuple(sorted(found, key=lambda each: (each.begins_at, each.timeline)))
+
+
+def _of_cluster(
+    repository: Repository, codec: Codec, system: int, manifests: Sequence[Manifest]
+) -> list[RecoverableWindow]:
+    first = min((needed_segments(each)[0] for each in manifests), key=lambda each: each.number)
+    archive = ListedArchive.read(repository, codec, system, first)
+    search = WalSearch(repository, codec, system, archive)
+    groups: dict[Segment, tuple[ReplayLine, list[Manifest]]] = {}
+    for timeline in sorted(archive.with_wal):
+        lineage = archive.lineages.get(timeline)
+        for manifest in manifests if lineage is not None else ():
+            line = _line(archive, lineage, manifest) if lineage is not None else None
+            if line is None:
+                continue
+            known = groups.setdefault(line.segments[-1], (line, []))
+            if manifest not in known[1]:
+                known[1].append(manifest)
+    return [_window(search, line, backups) for line, backups in groups.values()]
+
+
+def _line(archive: ListedArchive, lineage: Lineage, manifest: Manifest) -> ReplayLine | None:
+    """The WAL behind a backup along one line; None when it is not on it, or lacks its own."""
+    if not lineage.contains(manifest.wal.timeline, manifest.wal.stop):
+        return None
+    first, needed = needed_segments(manifest)
+    line = follow(lineage, first, archive.segments.keys() - archive.unusable.keys())
+    return line if line.missing.number > needed.number else None
+
+
+def _window(
+    search: WalSearch, line: ReplayLine, manifests: Sequence[Manifest]
+) -> RecoverableWindow:
+    by_age = sorted(manifests, key=lambda each: each.finished)
+    oldest, last = by_age[0], line.segments[-1]
+    ends_at, ends_lsn, problem = None, None, ""
+    try:
+        tip = search.tip_of(line.segments)
+        if tip is not None:
+            ends_lsn = tip.last_record
+            ends_at = tip.last_transaction.at if tip.last_transaction else None
+    except KbDrError as error:
+        problem = str(error)
+    missing = f"gap: {line.missing.name} is missing"
+    return RecoverableWindow(
+        copy=search.repository.name,
+        system_identifier=search.system_identifier,
+        timeline=last.timeline,
+        begins_at=oldest.finished,
+        begins_lsn=oldest.wal.stop,
+        ends_at=ends_at,
+        ends_lsn=ends_lsn,
+        ended_by=missing if line.beyond else "end of the archive",
+        backups=tuple(each.id for each in by_age),
+        problem=problem,
+    )
