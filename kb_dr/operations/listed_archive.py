@@ -9,7 +9,7 @@ from kb_dr.domain.recovery import WalFile
 from kb_dr.domain.timelines import Lineage
 from kb_dr.domain.wal_names import Segment, history_name, is_history, is_segment
 from kb_dr.errors import KbDrError, ObjectConflict, WalDamaged
-from kb_dr.operations.listed_wal import StoredWal, load_lineages, stored_wal
+from kb_dr.operations.listed_wal import StoredWal, load_lineages, stored_wal, timelines_present
 from kb_dr.ports import Codec, Repository
 
 
@@ -22,6 +22,8 @@ class ListedArchive:
     histories: list[WalFile]
     unusable: dict[Segment, KbDrError]
     """Segments that stand there and must not be replayed, and why."""
+    without_history: tuple[int, ...] = ()
+    """Timelines something stands of, which PostgreSQL cannot follow: their history is missing."""
 
     @classmethod
     def read(
@@ -32,7 +34,9 @@ class ListedArchive:
         Raises WalDamaged for histories that are none and for names that are of no segment. A
         segment with two digests or zero bytes is noted: see usable().
         """
-        found = cls(load_lineages(repository, codec, system), {}, [], {})
+        lineages = load_lineages(repository, codec, system)
+        lost = set(timelines_present(repository, system)) - lineages.keys()
+        found = cls(lineages, {}, [], {}, tuple(sorted(lost)))
         for timeline in sorted(found.lineages.keys() | {first.timeline}):
             prefix = timeline_prefix(system, timeline)
             # Older segments are of no use and may be many; the history sorts before any of them

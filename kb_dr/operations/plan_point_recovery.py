@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.recovery import RecoveryPlan, WalFile
-from kb_dr.domain.recovery_target import PointTarget
+from kb_dr.domain.recovery_target import AtLsn, AtTime, PointTarget
 from kb_dr.domain.replay_line import follow
 from kb_dr.domain.timelines import Lineage
 from kb_dr.domain.wal_names import Segment
@@ -67,13 +67,7 @@ def _plan_in_cluster(
     archive = ListedArchive.read(repository, codec, system, first)
     search = WalSearch(repository, codec, system, archive)
     place = resolve_target(search, target, manifests, timeline=timeline, now=clock.now())
-    lineage = archive.lineages.get(place.timeline)
-    if lineage is None:
-        raise WalGap(
-            f"recover to {target}: the history file of timeline {place.timeline} is missing, "
-            "without which PostgreSQL does not follow it",
-            hint="Restore from another copy.",
-        )
+    lineage = archive.lineages[place.timeline]
     chosen = _choose(repository, archive, lineage, backups, target, place)
     stop = place.stop
     return RecoveryPlan(
@@ -114,8 +108,10 @@ def _choose(
     strangers: list[str] = []
     for stored in reversed(backups):
         manifest = stored.manifest
+        if not place.live and isinstance(target, AtTime) and target.at < manifest.started:
+            continue  # what was committed between the two is not known
         if manifest.wal.stop > place.stop.lsn:
-            if manifest.wal.start < place.stop.lsn and manifest.wal.timeline == place.timeline:
+            if manifest.wal.timeline == place.timeline and _began_before(manifest, target, place):
                 inside.append(manifest.id)
             continue
         if not lineage.contains(manifest.wal.timeline, manifest.wal.stop):
@@ -132,6 +128,13 @@ def _choose(
         notes += [f"passed over: {each}" for each in gaps]
         return _Chosen(stored, archive.usable(wanted), tuple(notes))
     raise _refusal(repository, backups, target, place, gaps=gaps, inside=inside, other=strangers)
+
+
+def _began_before(manifest: Manifest, target: PointTarget, place: Place) -> bool:
+    if isinstance(target, AtTime):
+        return manifest.started <= target.at
+    at = target.lsn if isinstance(target, AtLsn) else place.stop.lsn
+    return manifest.wal.start <= at
 
 
 def _refusal(

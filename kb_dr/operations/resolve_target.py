@@ -185,6 +185,14 @@ def _not_there(search: WalSearch, target: PointTarget) -> TargetUnreachable:
             f"segments from {before.next().name} on are missing, {after.name} stands again",
             hint="Choose a moment in one of the recoverable windows, or another copy with --from.",
         )
+    lost = search.archive.without_history
+    if lost:
+        return TargetUnreachable(
+            f"recover to {target}: not in the WAL of {search.repository.name} that can be "
+            f"followed; the history file of timeline {_listed(lost)} is missing",
+            hint="Another copy may have it: --from. The server that wrote that timeline has it in "
+            "pg_wal: `kb-dr wal push` it.",
+        )
     newest = _newest(search)
     seen = f"the last transaction there is of {newest.at:%Y-%m-%d %H:%M:%S.%fZ}" if newest else ""
     return TargetUnreachable(

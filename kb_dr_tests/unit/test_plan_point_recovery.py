@@ -1,0 +1,291 @@
+"""A target means one state, or is refused with what is wrong about it: gaps, forks, histories."""
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kb_dr.domain.layout import wal_key
+from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.manifest import StoredManifest, WalPosition
+from kb_dr.domain.recoverable_window import nearest
+from kb_dr.domain.recovery import RecoveryPlan
+from kb_dr.domain.recovery_target import AtLsn, AtName, AtTime, PointTarget
+from kb_dr.domain.wal_names import Segment
+from kb_dr.errors import NoUsableBackup, TargetUnreachable, TimelineForked, WalDamaged, WalGap
+from kb_dr.operations.catalog import store_manifest
+from kb_dr.operations.plan_point_recovery import plan_point_recovery
+from kb_dr.operations.recovery_windows import list_recovery_windows
+from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
+from kb_dr_tests.made_wal import SEGMENT_BYTES, SYSTEM_IDENTIFIER, WalWriter
+from kb_dr_tests.stored_backups import store_objects
+
+CODEC = PlainCodec()
+BEGIN = datetime(2026, 11, 20, 2, tzinfo=UTC)
+
+
+def minute(count: float) -> datetime:
+    """So many minutes after the first transaction."""
+    return BEGIN + timedelta(minutes=count)
+
+
+class Archive:
+    """A backup in segment 2, then a commit a minute, a segment each: 3, 4, 5 ... on timeline 1."""
+
+    def __init__(self, minutes: int = 6) -> None:
+        self.clock = FakeClock()
+        self.clock.set(minute(600))
+        self.repository = MemoryRepository(clock=self.clock)
+        self.keys: dict[str, str] = {}
+        self.ends: list[Lsn] = []
+        self.stored: list[StoredManifest] = []
+        writer = WalWriter(Segment(1, 2, SEGMENT_BYTES))
+        self._back_up(writer, minute(-5))
+        writer.switch()
+        for number in range(minutes):
+            self.ends.append(Lsn(writer.commit(minute(number))))
+            if number == 2:
+                self.point = Lsn(writer.restore_point("before the migration", minute(2.5)))
+            writer.switch()
+        self._store(writer)
+
+    def _back_up(self, writer: WalWriter, started: datetime) -> None:
+        start, stop = Lsn(writer.lsn), Lsn(writer.record())
+        made = store_objects(self.repository, started=started, attempt=f"a{len(self.stored)}")
+        manifest = replace(
+            made,
+            wal=WalPosition(writer.first.timeline, start, stop),
+            source=replace(
+                made.source, system_identifier=SYSTEM_IDENTIFIER, segment_bytes=SEGMENT_BYTES
+            ),
+            fingerprint=replace(made.fingerprint, lsn=stop),
+        )
+        self.stored.append(store_manifest(self.repository, manifest))
+
+    def _store(self, writer: WalWriter) -> None:
+        for name, plain in writer.segments().items():
+            self.put(name, plain)
+
+    def put(self, name: str, plain: bytes) -> None:
+        key = wal_key(SYSTEM_IDENTIFIER, name, hashlib.sha256(plain).hexdigest())
+        self.repository.put(key, CODEC.encode(plain))
+        self.keys[name] = key
+
+    def remove(self, number: int, timeline: int = 1) -> None:
+        self.repository.delete(self.keys[Segment(timeline, number, SEGMENT_BYTES).name])
+
+    def fork(
+        self, timeline: int, at: Lsn, commits: list[datetime], history: str | None = None
+    ) -> WalWriter:
+        """A timeline that left the first one at the start of a segment, with these commits."""
+        self.put(f"{timeline:08X}.history", (history or f"1\t{at}\tno reason\n").encode())
+        writer = WalWriter(Segment.holding(timeline, at, SEGMENT_BYTES))
+        writer.record()
+        for moment in commits:
+            writer.commit(moment)
+            writer.switch()
+        self._store(writer)
+        return writer
+
+    def start_of(self, number: int) -> Lsn:
+        return Segment(1, number, SEGMENT_BYTES).start
+
+    def plan(self, target: PointTarget, timeline: int | None = None) -> RecoveryPlan:
+        return plan_point_recovery(
+            self.repository, CODEC, self.stored, target, self.clock, timeline=timeline
+        )
+
+
+@pytest.fixture
+def archive() -> Archive:
+    return Archive()
+
+
+def test_replay_stops_behind_the_last_commit_up_to_the_time(archive: Archive) -> None:
+    plan = archive.plan(AtTime(minute(2.2)))
+
+    assert archive.ends[2] < plan.expected_end <= archive.start_of(6)
+    assert plan.newest_commit == minute(2)
+    assert plan.last_segment == Segment(1, 6, SEGMENT_BYTES).name, "which holds the next commit"
+    assert plan.timeline == plan.expected_timeline == 1
+
+
+def test_a_commit_at_that_very_time_belongs_to_it_unless_excluded(archive: Archive) -> None:
+    assert archive.plan(AtTime(minute(2))).newest_commit == minute(2)
+    assert archive.plan(AtTime(minute(2), inclusive=False)).newest_commit == minute(1)
+
+
+def test_a_restore_point_is_found_by_its_name(archive: Archive) -> None:
+    plan = archive.plan(AtName("before the migration"))
+
+    assert plan.expected_end == archive.point
+    assert plan.newest_commit == minute(2)
+
+
+def test_a_backups_own_point_is_found_in_its_manifest(archive: Archive) -> None:
+    manifest = archive.stored[0].manifest
+
+    assert (
+        archive.plan(AtName(manifest.fingerprint.restore_point)).expected_end == manifest.wal.stop
+    )
+
+
+def test_an_lsn_stops_behind_the_record_that_begins_there(archive: Archive) -> None:
+    assert archive.plan(AtLsn(archive.ends[2])).expected_end == archive.point
+    assert archive.plan(AtLsn(archive.ends[2], inclusive=False)).expected_end == archive.ends[2]
+
+
+def test_a_time_in_a_gap_is_refused_with_both_sides_of_it(archive: Archive) -> None:
+    archive.remove(5)
+
+    with pytest.raises(TargetUnreachable, match=r"in a gap .*000000010000000000000005"):
+        archive.plan(AtTime(minute(2)))
+
+    assert archive.plan(AtTime(minute(0.5))).newest_commit == minute(0)
+    [window] = list_recovery_windows(archive.repository, CODEC)
+    assert window.ended_by == "gap: 000000010000000000000005 is missing"
+    near = nearest([window], AtTime(minute(2)))
+    assert near.before is not None
+    assert (near.before.ends_at, near.after) == (minute(1), None)
+
+
+def test_a_time_behind_a_gap_is_refused_unless_a_backup_stands_behind_it(archive: Archive) -> None:
+    archive.remove(4)
+
+    with pytest.raises(WalGap, match=r"000000010000000000000004 is missing behind kb-full"):
+        archive.plan(AtTime(minute(3.5)))
+
+
+def test_an_lsn_in_a_gap_is_refused(archive: Archive) -> None:
+    archive.remove(5)
+
+    with pytest.raises(TargetUnreachable, match="in a gap"):
+        archive.plan(AtLsn(archive.start_of(5).plus(100)))
+
+
+def test_what_lies_behind_the_target_does_no_harm(archive: Archive) -> None:
+    archive.remove(7)
+    archive.repository.bodies[archive.keys[Segment(1, 8, SEGMENT_BYTES).name]] = b""
+
+    assert archive.plan(AtTime(minute(1.5))).newest_commit == minute(1)
+
+
+def test_an_empty_segment_before_the_target_is_damage(archive: Archive) -> None:
+    archive.repository.bodies[archive.keys[Segment(1, 3, SEGMENT_BYTES).name]] = b""
+
+    with pytest.raises(WalDamaged, match="zero bytes"):
+        archive.plan(AtTime(minute(3.5)))
+
+
+def test_a_time_before_the_backup_is_refused_though_nothing_was_committed_since(
+    archive: Archive,
+) -> None:
+    with pytest.raises(NoUsableBackup, match="before every backup"):
+        archive.plan(AtTime(minute(-60)))
+
+
+def test_idle_segments_do_not_hide_the_next_commit() -> None:
+    archive = Archive(minutes=1)
+    writer = WalWriter(Segment(1, 4, SEGMENT_BYTES))
+    for _ in range(9):
+        writer.record()
+        writer.switch()
+    writer.commit(minute(30))
+    archive._store(writer)
+
+    plan = archive.plan(AtTime(minute(20)))
+
+    assert plan.newest_commit == minute(0)
+    assert plan.last_segment == Segment(1, 13, SEGMENT_BYTES).name
+
+
+def test_the_timeline_that_was_written_then_is_followed(archive: Archive) -> None:
+    # Timeline 2 took over at minute 1, and was first written half an hour later.
+    archive.fork(2, archive.start_of(5), [minute(30), minute(31)])
+
+    before = archive.plan(AtTime(minute(3.5)))
+    after = archive.plan(AtTime(minute(30.5)))
+
+    assert (before.timeline, before.newest_commit) == (1, minute(3))
+    assert any("timeline 2 had not begun" in note for note in before.notes)
+    assert (after.timeline, after.newest_commit) == (2, minute(30))
+    assert [file.name for file in after.segments][-2:] == [
+        Segment(2, 5, SEGMENT_BYTES).name,
+        Segment(2, 6, SEGMENT_BYTES).name,
+    ]
+
+
+def test_a_time_on_another_timelines_future_is_refused(archive: Archive) -> None:
+    archive.fork(2, archive.start_of(5), [minute(30), minute(31)])
+
+    with pytest.raises(TimelineForked, match="future of timeline 1") as refused:
+        archive.plan(AtTime(minute(3.5)), timeline=2)
+
+    assert "timeline 2 left 1 at" in refused.value.hint
+    assert archive.plan(AtTime(minute(0.5)), timeline=2).newest_commit == minute(0), "shared past"
+
+
+def test_between_two_timelines_nobody_guesses(archive: Archive) -> None:
+    # Timeline 1 went on to minute 5; of that, timeline 2 took over what was there at minute 1.
+    archive.fork(2, archive.start_of(5), [minute(30), minute(31)])
+
+    with pytest.raises(TimelineForked, match="nothing was written then") as refused:
+        archive.plan(AtTime(minute(20)))
+
+    assert "--latest --target-timeline 1" in refused.value.hint
+    plan = archive.plan(AtTime(minute(20)), timeline=2)
+    assert (plan.timeline, plan.newest_commit) == (2, None)
+
+
+def test_between_two_timelines_that_follow_one_another_the_state_is_clear(
+    archive: Archive,
+) -> None:
+    archive.fork(2, archive.start_of(9), [minute(30), minute(31)])
+
+    plan = archive.plan(AtTime(minute(20)))
+
+    assert plan.timeline == 2
+    assert any("had committed nothing of its own yet" in note for note in plan.notes)
+
+
+def test_two_timelines_written_at_once_are_told_apart_by_who_asks(archive: Archive) -> None:
+    archive.fork(2, archive.start_of(5), [minute(2.1), minute(4.1)])
+
+    with pytest.raises(TimelineForked, match="another state on each of timelines 1 and 2"):
+        archive.plan(AtTime(minute(3.5)))
+
+    assert archive.plan(AtTime(minute(3.5)), timeline=1).newest_commit == minute(3)
+    assert archive.plan(AtTime(minute(3.5)), timeline=2).newest_commit == minute(2.1)
+
+
+def test_an_lsn_that_two_timelines_have_is_refused_until_one_is_named(archive: Archive) -> None:
+    archive.fork(2, archive.start_of(5), [minute(30), minute(31)])
+    shared, doubled = archive.ends[0], archive.start_of(6).plus(40)
+
+    assert archive.plan(AtLsn(shared)).timeline == 1
+    with pytest.raises(TimelineForked, match="timelines 1 and 2"):
+        archive.plan(AtLsn(doubled))
+    assert archive.plan(AtLsn(doubled), timeline=2).timeline == 2
+    assert archive.plan(AtLsn(doubled), timeline=1).timeline == 1
+
+
+def test_a_timeline_without_its_history_is_named(archive: Archive) -> None:
+    archive.fork(2, archive.start_of(9), [minute(30), minute(31)])
+    archive.repository.delete(archive.keys["00000002.history"])
+
+    with pytest.raises(TargetUnreachable, match="history file of timeline 2 is missing"):
+        archive.plan(AtTime(minute(30.5)))
+
+
+def test_a_timeline_that_is_not_there_is_refused(archive: Archive) -> None:
+    with pytest.raises(TimelineForked, match="no such timeline here, expected one of 1"):
+        archive.plan(AtTime(minute(1)), timeline=7)
+
+
+def test_each_timeline_that_goes_its_own_way_is_a_window(archive: Archive) -> None:
+    archive.fork(2, archive.start_of(5), [minute(30), minute(31)])
+
+    windows = list_recovery_windows(archive.repository, CODEC)
+
+    assert [(each.timeline, each.ends_at) for each in windows] == [(1, minute(5)), (2, minute(31))]
