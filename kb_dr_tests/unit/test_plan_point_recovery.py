@@ -1,6 +1,7 @@
 """A target means one state, or is refused with what is wrong about it: gaps, forks, histories."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -31,9 +32,12 @@ def minute(count: float) -> datetime:
 
 
 class Archive:
-    """A backup in segment 2, then a commit a minute, a segment each: 3, 4, 5 ... on timeline 1."""
+    """A backup in segment 2, then a commit a segment: 3, 4, 5 ... on timeline 1, one a minute.
 
-    def __init__(self, minutes: int = 6) -> None:
+    None is a segment in which nothing was committed.
+    """
+
+    def __init__(self, moments: Sequence[float | None] = range(6)) -> None:
         self.clock = FakeClock()
         self.clock.set(minute(600))
         self.repository = MemoryRepository(clock=self.clock)
@@ -43,8 +47,9 @@ class Archive:
         writer = WalWriter(Segment(1, 2, SEGMENT_BYTES))
         self._back_up(writer, minute(-5))
         writer.switch()
-        for number in range(minutes):
-            self.ends.append(Lsn(writer.commit(minute(number))))
+        for number, moment in enumerate(moments):
+            end = writer.record() if moment is None else writer.commit(minute(moment))
+            self.ends.append(Lsn(end))
             if number == 2:
                 self.point = Lsn(writer.restore_point("before the migration", minute(2.5)))
             writer.switch()
@@ -186,13 +191,7 @@ def test_a_time_before_the_backup_is_refused_though_nothing_was_committed_since(
 
 
 def test_idle_segments_do_not_hide_the_next_commit() -> None:
-    archive = Archive(minutes=1)
-    writer = WalWriter(Segment(1, 4, SEGMENT_BYTES))
-    for _ in range(9):
-        writer.record()
-        writer.switch()
-    writer.commit(minute(30))
-    archive._store(writer)
+    archive = Archive([0, *[None] * 9, 30])
 
     plan = archive.plan(AtTime(minute(20)))
 
