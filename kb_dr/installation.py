@@ -5,6 +5,7 @@ can run by hand. Nothing is opened before it is used.
 """
 
 import logging
+import secrets
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +41,10 @@ from kb_dr.ports import Clock, Codec, PostgresHost, Progress, Repository, Scratc
 from kb_dr.settings import Settings
 
 if TYPE_CHECKING:
+    from kb_dr.domain.drill import Drill
     from kb_dr.domain.recoverable_window import RecoverableWindow
+    from kb_dr.domain.recovery import RecoveryPlan
+    from kb_dr.domain.recovery_target import PointTarget
     from kb_dr.operations.plan_target import Planned, Wanted
     from kb_dr.operations.restore_postgres import Restored, RestorePlan
 
@@ -320,6 +324,67 @@ class Installation:
             self.clock,
             progress,
         )
+
+    def drill(
+        self, copy: str | None, progress: Progress, *, seed: int | None, to_the_end: bool = False
+    ) -> "Drill":
+        """Recover one copy (None: the one drilled the longest ago) into scratch, keep the record.
+
+        ``seed`` None: one is drawn, and stands in the record.
+        """
+        from kb_dr.domain.drill import copy_to_drill
+        from kb_dr.operations.check_secrets import check_secrets
+        from kb_dr.operations.drill import run_drill
+        from kb_dr.operations.drill_records import store_drill
+        from kb_dr.operations.verify import verify_backup
+
+        name = copy or copy_to_drill(self.copies, self.drills())
+        repository, other = self.checked(name), self._other_than(name)
+
+        def prove(plan: "RecoveryPlan", target: "PointTarget | None") -> Proof:
+            return verify_backup(
+                repository,
+                self.codec,
+                self.host,
+                self.scratch,
+                wiring.inspector(),
+                self.clock,
+                progress,
+                backup=plan.stored.manifest.backup_id,
+                also_store_in=other,
+                target=target,
+                timeline=None if target is None else plan.timeline,
+            )
+
+        drill = run_drill(
+            repository,
+            self.codec,
+            self.clock,
+            prove,
+            self.settings.objectives,
+            seed=secrets.randbelow(1 << 32) if seed is None else seed,
+            to_the_end=to_the_end,
+            checklist=check_secrets(self, name),
+        )
+        store_drill((repository,) if other is None else (repository, other), drill)
+        return drill
+
+    def drills(self) -> "tuple[Drill, ...]":
+        """Every drill, wherever its record is kept, oldest first; raises when none can be read."""
+        from kb_dr.operations.drill_records import load_drills
+
+        found: dict[str, Drill] = {}
+        failure: KbDrError | None = None
+        asked = 0
+        for copy in self.copies:
+            try:
+                found |= {drill.id: drill for drill in load_drills(self.checked(copy))}
+                asked += 1
+            except RepositoryUnavailable as error:
+                failure = error
+        if failure is not None and not asked:
+            raise failure
+        return tuple(sorted(found.values(), key=lambda drill: (drill.started, drill.id)))
 
     def sweep(self, *, dry_run: bool) -> Sequence[str]:
         """Remove what unfinished backups left in the primary repository more than a day ago."""

@@ -24,6 +24,7 @@ _VERBS = {
     "validate": ("kb_dr.cli.validate", "Re-read what is stored against its manifest."),
     "verify": ("kb_dr.cli.verify", "Restore into scratch, look, and leave a proof."),
     "restore": ("kb_dr.cli.restore", "Restore into a new directory."),
+    "drill": ("kb_dr.cli.drill", "Walk the whole way back, to a random time, and time it."),
     "wal": ("kb_dr.cli.wal", "Archive, fetch and audit WAL."),
     "doctor": ("kb_dr.cli.doctor", "Test every setting and dependency."),
     "sandbox": ("kb_dr.cli.sandbox", "A production of your own to try things on."),

@@ -111,6 +111,15 @@ def proof_key(backup: BackupId, copy: str, proof_id: str) -> str:
     return f"{proofs_prefix(backup)}{copy}/{proof_id}.json"
 
 
+DRILLS = "drills/"
+"""The records of all drills stand under this."""
+
+
+def drill_key(drill_id: str, suffix: str = "json") -> str:
+    """One drill's record (``json``) or report (``md``); ids begin with the time."""
+    return f"{DRILLS}{drill_id}.{suffix}"
+
+
 def failure_key(backup: BackupId, attempt: str) -> str:
     """The record of a backup that did not come to its end."""
     return f"failures/{backup}/{attempt}.json"

@@ -107,6 +107,11 @@ class Proof:
     host: str
 
     @property
+    def to_the_end(self) -> bool:
+        """Whether all WAL of the copy was replayed, and not only what lies before some target."""
+        return self.reach is not None and not self.reach.exact
+
+    @property
     def rto_seconds(self) -> float:
         """How long the whole restore and its checks took."""
         return (self.finished - self.started).total_seconds()
@@ -155,6 +160,8 @@ def standing(
     Only proofs of this digest read from this copy count. A FAILED proof without a digest (the
     manifest was unreadable) counts as well: it speaks of whatever stands there.
 
+    A green that stopped at a target, as a drill's does, says nothing of the WAL behind it.
+
     ``url`` is the place that bears the name ``copy`` now. A green read from another place (a
     bucket since replaced, or copies that changed places after a disaster) says nothing of it.
     """
@@ -163,7 +170,7 @@ def standing(
         for proof in proofs
         if proof.copy == copy
         and proof.verdict is not Verdict.NOT_PROVEN
-        and (proof.url == url or proof.verdict is Verdict.FAILED)
+        and (proof.verdict is Verdict.FAILED or (proof.url == url and proof.to_the_end))
         and (proof.manifest_digest == digest or proof.manifest_digest is None)
     ]
     if not conclusive:

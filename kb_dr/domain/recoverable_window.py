@@ -33,6 +33,12 @@ class RecoverableWindow:
     """Why its end could not be told."""
 
 
+def newest_window(windows: Iterable[RecoverableWindow]) -> RecoverableWindow | None:
+    """The window that reaches farthest; None when there is none whose end is known."""
+    known = [(each.ends_at, each.timeline, each) for each in windows if each.ends_at is not None]
+    return max(known, key=lambda each: each[:2])[2] if known else None
+
+
 @dataclass(frozen=True, slots=True)
 class Nearest:
     """What can be reached instead of a target that cannot."""

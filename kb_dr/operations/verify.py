@@ -7,6 +7,7 @@ that was interrupted, or that met an error of our own making, leaves none: nothi
 import logging
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import Manifest, StoredManifest, manifest_digest
 from kb_dr.domain.proof import Check, Outcome, Proof, Reach, Verdict, judge
 from kb_dr.domain.recovery import RecoveryPlan, Replay, WorkArea
+from kb_dr.domain.recovery_target import PointTarget
 from kb_dr.domain.verdicts import verdict_of
 from kb_dr.errors import (
     KbDrError,
@@ -33,6 +35,7 @@ from kb_dr.operations.check_restored import (
 )
 from kb_dr.operations.newest_backup import newest_backup
 from kb_dr.operations.phases import Phases
+from kb_dr.operations.plan_point_recovery import plan_point_recovery
 from kb_dr.operations.plan_recovery import plan_recovery
 from kb_dr.operations.proofs import load_proofs, store_proof_in
 from kb_dr.operations.recover import recovered, require_clean_shutdown
@@ -72,6 +75,7 @@ class _Run:
     clock: Clock
     progress: Progress
     evidence: _Evidence
+    planned: Callable[[StoredManifest], RecoveryPlan]
 
 
 def verify_backup(
@@ -85,10 +89,13 @@ def verify_backup(
     *,
     backup: BackupId | None,
     also_store_in: Repository | None = None,
+    target: PointTarget | None = None,
+    timeline: int | None = None,
 ) -> Proof:
     """Restore a backup (None: the newest of this copy) from ``repository``, and judge the copy.
 
-    The proof is kept in this copy and in ``also_store_in``. Raises NoUsableBackup when the copy
+    With a ``target`` replay goes no farther than there, on ``timeline`` where one is given. The
+    proof is kept in this copy and in ``also_store_in``. Raises NoUsableBackup when the copy
     holds no such backup, and what the repository raises when it cannot even be asked for one;
     everything later becomes a verdict: FAILED when the copy is bad, NOT_PROVEN when the proof
     could not run.
@@ -96,7 +103,13 @@ def verify_backup(
     started = clock.now()
     chosen = backup or newest_backup(repository)
     evidence = _Evidence(Phases(clock))
-    run = _Run(repository, codec, host, scratch, inspector, clock, progress, evidence)
+
+    def planned(stored: StoredManifest) -> RecoveryPlan:
+        if target is None:
+            return plan_recovery(repository, codec, stored, clock, timeline=timeline)
+        return plan_point_recovery(repository, codec, [stored], target, clock, timeline=timeline)
+
+    run = _Run(repository, codec, host, scratch, inspector, clock, progress, evidence, planned)
     try:
         verdict, reason = _prove(run, _manifest(run, chosen))
     except NoUsableBackup:
@@ -146,7 +159,7 @@ def _prove(run: _Run, stored: StoredManifest) -> tuple[Verdict, str]:
     run.host.check(manifest.source)
     evidence.tools |= run.host.tools(manifest.source)
     with evidence.phases.measured("plan"):
-        plan = plan_recovery(run.repository, run.codec, stored, run.clock)
+        plan = run.planned(stored)
     with evidence.phases.measured("read what else is named"):
         _read_extras(run, manifest)
     with run.scratch.area("proof") as area:

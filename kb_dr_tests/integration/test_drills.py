@@ -1,0 +1,85 @@
+"""Drills on a protected service: passed from each copy in turn, and never passed by accident."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kb_dr.domain.proof import Standing, Verdict
+from kb_dr_tests.protected_service import CopiedService, ProtectedService
+
+
+@pytest.fixture
+def copied(protected_service: ProtectedService, tmp_path: Path) -> CopiedService:
+    return protected_service.copied(tmp_path)
+
+
+def test_a_drill_restores_a_drawn_time_and_leaves_its_evidence(copied: CopiedService) -> None:
+    said = copied.run("drill", "--seed", "4711", "--json").require(0)
+
+    told = json.loads(said.out)
+    assert told["passed"] is True
+    drill = told["drill"]
+    assert (drill["seed"], drill["copy"]) == (4711, "offsite")
+    assert drill["asked"].startswith("time ")
+    assert drill["reach"]["reached_lsn"] == drill["reach"]["expected_lsn"]
+    assert drill["reach"]["exact"] is True
+    names = [phase["name"] for phase in drill["phases"]]
+    assert {"rebuild catalog", "plan", "fetch and unpack", "verify files", "replay"} <= set(names)
+    assert drill["backups_found"] == 1
+    assert 0 < told["rto_seconds"] < drill["rto_objective_seconds"]
+    for copy in ("primary", "offsite"):
+        kept = copied.directory / copy / "drills" / f"{drill['id']}.json"
+        assert json.loads(kept.read_text())["proof_id"] == drill["proof_id"]
+        assert "PASSED" in kept.with_suffix(".md").read_text()
+    assert list(copied.directory.glob("scratch/*")) == [], "it is torn down"
+
+
+def test_drills_take_the_copies_in_turn(copied: CopiedService) -> None:
+    first = json.loads(copied.run("drill", "--json").require(0).out)["drill"]
+    second = json.loads(copied.run("drill", "--json", "--latest").require(0).out)["drill"]
+
+    assert (first["copy"], second["copy"]) == ("offsite", "primary")
+    assert second["asked"] == "latest"
+    assert second["verdict"] == "PROVEN"
+    assert copied.standing("primary") is Standing.PROVEN, "it went to the end of that archive"
+
+
+def test_a_drill_to_a_time_greens_nothing(copied: CopiedService) -> None:
+    for proof in (copied.directory / "offsite" / "proofs").rglob("*.json"):
+        proof.unlink()
+    for proof in (copied.directory / "primary" / "proofs").rglob("*.json"):
+        proof.unlink()
+
+    copied.run("drill", "--from", "offsite").require(0)
+
+    assert copied.standing("offsite") is Standing.UNPROVEN, "the WAL behind it was not replayed"
+
+
+def test_a_drill_of_a_damaged_copy_is_not_passed(copied: CopiedService) -> None:
+    body = bytearray(copied.chunk.read_bytes())
+    body[len(body) // 2] ^= 1
+    copied.chunk.chmod(0o600)
+    copied.chunk.write_bytes(body)
+
+    said = copied.run("drill", "--from", "offsite").require(61, "FAILED", "sha256")
+
+    assert "NOT PASSED" in said.out
+    assert copied.standing("offsite") is Standing.FAILED
+
+
+def test_a_drill_without_the_key_is_not_passed(copied: CopiedService) -> None:
+    other = copied.directory / "other.agekey"
+    import pyrage
+
+    other.write_text(f"{pyrage.x25519.Identity.generate()}\n")
+
+    said = copied.run("drill", KB_DR_AGE_IDENTITY_FILE=str(other)).require(62, "NOT_PROVEN")
+
+    assert "age identity" in said.out
+    [drill] = copied.opened().drills()
+    assert drill.verdict is Verdict.NOT_PROVEN
+
+
+def test_an_rto_that_does_not_hold_is_a_shortfall(copied: CopiedService) -> None:
+    copied.run("drill", KB_DR_RTO_SECONDS="1").require(63, "RTO")
