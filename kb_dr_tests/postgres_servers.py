@@ -63,6 +63,8 @@ class RunningCluster:
         self.sockets = Path(tempfile.mkdtemp(prefix="kbdr-", dir="/tmp"))
         self.archive_command = archive_command
         self.settings = dict(settings or {})
+        self.environment: dict[str, str] = {}
+        """Added to the server's own; takes effect at the next start."""
         self._process: subprocess.Popen[bytes] | None = None
 
     # life
@@ -115,7 +117,7 @@ class RunningCluster:
         with self.log.open("ab") as log:
             self._process = self.programs.unprivileged.start(
                 [self.programs.path("postgres"), "-D", self.data],
-                env=self.programs.environment(),
+                env={**self.programs.environment(), **self.environment},
                 stdout=log,
                 stderr=log,
                 tied=signal.SIGQUIT,

@@ -25,6 +25,7 @@ from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.initialise import init_repository
 from kb_dr.operations.plan_target import Planned, Wanted, plan_target
 from kb_dr.operations.restore_postgres import Restored, plan_restore, restore_postgres
+from kb_dr.ports import Clock
 from kb_dr_tests.postgres_servers import RunningCluster, source_settings
 from kb_dr_tests.push_wal import archive_command
 
@@ -74,7 +75,7 @@ class RecoverableService:
         ) as cluster:
             yield cluster
 
-    def back_up(self, cluster: RunningCluster) -> StoredManifest:
+    def back_up(self, cluster: RunningCluster, clock: Clock | None = None) -> StoredManifest:
         """Take a full backup."""
         settings = source_settings(cluster)
         return take_base_backup(
@@ -82,7 +83,7 @@ class RecoverableService:
             self.codec,
             PostgresSource(settings),
             PgBaseBackup(self.programs, settings),
-            SystemClock(),
+            clock or SystemClock(),
             SilentProgress(),
             BackupTools("kb", "default", "test-host", chunk_bytes=1024 * 1024),
         )
