@@ -8,6 +8,7 @@ import logging
 import secrets
 import socket
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -232,17 +233,18 @@ class Installation:
         """Restore a backup (None: the newest) from one copy into scratch, and leave a proof."""
         from kb_dr.operations.verify import verify_backup
 
-        return verify_backup(
-            self.checked(copy),
-            self.codec,
-            self.host,
-            self.scratch,
-            wiring.inspector(),
-            self.clock,
-            progress,
-            backup=wanted,
-            also_store_in=self._other_than(copy),
-        )
+        with self._patient(self.checked(copy)) as repository:
+            return verify_backup(
+                repository,
+                self.codec,
+                self.host,
+                self.scratch,
+                wiring.inspector(),
+                self.clock,
+                progress,
+                backup=wanted,
+                also_store_in=self._other_than(copy),
+            )
 
     def _other_than(self, copy: str) -> Repository | None:
         """The other repository, to keep a proof of this one in as well: a red one above all.
@@ -315,14 +317,17 @@ class Installation:
         """Carry out a plan: a promoted, stopped cluster in a new directory."""
         from kb_dr.operations.restore_postgres import restore_postgres
 
-        return restore_postgres(
-            plan,
-            self.repository(plan.recovery.copy),
-            self.codec,
-            self.host,
-            self.scratch,
-            self.clock,
-            progress,
+        with self._patient(self.repository(plan.recovery.copy)) as repository:
+            return restore_postgres(
+                plan, repository, self.codec, self.host, self.scratch, self.clock, progress
+            )
+
+    def _patient(self, repository: Repository) -> AbstractContextManager[Repository]:
+        """A repository that may go away for a while once work on it has begun."""
+        from kb_dr.operations.patient_reads import patient_reads
+
+        return patient_reads(
+            repository, self.clock, patience_seconds=self.settings.restore_patience_seconds
         )
 
     def drill(

@@ -109,6 +109,8 @@ class Settings:
     s3_timeout_seconds: float
     wal_deadline_seconds: float
     """How long a backup waits for its WAL to arrive in the repository."""
+    restore_patience_seconds: float
+    """How long a restore or a proof that has begun waits for a repository that went away."""
     objectives: Objectives
     backup_schedule: str
     verify_schedule: str
@@ -148,6 +150,7 @@ def load_settings(
         transfers=reader.whole("KB_DR_TRANSFERS", 4, 1, 32),
         s3_timeout_seconds=reader.number("KB_DR_S3_TIMEOUT_SECONDS", 60, 1),
         wal_deadline_seconds=reader.number("KB_DR_WAL_DEADLINE_SECONDS", 600, 1),
+        restore_patience_seconds=reader.number("KB_DR_RESTORE_PATIENCE_SECONDS", 900, 0),
         objectives=Objectives(
             rpo_seconds=reader.number("KB_DR_RPO_SECONDS", 3600, 1),
             rto_seconds=reader.number("KB_DR_RTO_SECONDS", 4 * 3600, 1),

@@ -49,14 +49,11 @@ def _opened(
     repository: Repository, chunks: tuple[StoredObject, ...], progress: Progress, ahead: int
 ) -> "Iterator[_Chunks]":
     pool = ThreadPoolExecutor(ahead, thread_name_prefix="fetch")
-    awaited = True
     try:
         yield _Chunks(pool, repository, chunks, progress, ahead)
-    except KeyboardInterrupt:
-        awaited = False  # a read changes nothing: one that hangs is not waited for
-        raise
     finally:
-        pool.shutdown(wait=awaited, cancel_futures=True)
+        # A read changes nothing: one that hangs, or sits out an outage, keeps no error waiting.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _Chunks:

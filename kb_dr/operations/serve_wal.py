@@ -62,6 +62,7 @@ class WalServer:
         self._stop = threading.Event()
         self._order = {file.name: number for number, file in enumerate(plan.segments)}
         self._histories = {file.name: file for file in plan.histories}
+        self._history: tuple[str, Future[bytes]] | None = None
         self._reading: deque[tuple[int, Future[bytes]]] = deque()
         self._ready: deque[int] = deque()
         self._next = 0
@@ -88,18 +89,17 @@ class WalServer:
 
     def run(self) -> None:
         """Serve until stop(); whatever ends it, the script learns that nobody serves any more."""
+        pool = ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="serve-wal")
         try:
-            with ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="serve-wal") as pool:
-                try:
-                    self._serve(pool)
-                finally:
-                    pool.shutdown(wait=True, cancel_futures=True)
+            self._serve(pool)
         except KbDrError as error:
             self.failure = error
         except OSError as error:
             kind = NotEnoughSpace if error.errno == errno.ENOSPC else RecoveryError
             self.failure = kind(f"serve WAL in {self._spool}: {error.strerror}")
         finally:
+            # A read changes nothing: one that hangs, or sits out an outage, keeps nobody waiting.
+            pool.shutdown(wait=False, cancel_futures=True)
             (self._spool / "closed").touch()
 
     def stop(self) -> None:
@@ -113,19 +113,20 @@ class WalServer:
         while not self._stop.is_set():
             name = current.read_text() if current.exists() else answered
             if name != answered:
-                self._answer(name)
+                self._answer(name, pool)
                 answered = name
             self._read_ahead(pool)
             self._lay_ready()
             self._stop.wait(_LOOK_SECONDS)
 
-    def _answer(self, name: str) -> None:
+    def _answer(self, name: str, pool: ThreadPoolExecutor) -> None:
         """See to it that a file is laid ready, or marked absent."""
         number = self._order.get(name)
         if number is not None:
             self._seek(number)
         elif name in self._histories:
-            self._lay(name, self._read(self._histories[name]))
+            # In the pool, as segments are: this thread has to hear stop() at any time.
+            self._history = (name, pool.submit(self._read, self._histories[name]))
         elif is_wal_file(name) and not self._needed(name):
             (self._spool / "absent" / name).touch()
         else:
@@ -167,6 +168,10 @@ class WalServer:
             self._next += 1
 
     def _lay_ready(self) -> None:
+        if self._history is not None and self._history[1].done():
+            name, history = self._history
+            self._history = None
+            self._lay(name, history.result())
         while self._reading and self._reading[0][1].done():
             number, future = self._reading.popleft()
             self._lay(self._plan.segments[number].name, future.result())

@@ -51,7 +51,12 @@ class S3Proxy:
         self.upstream_port = upstream_port
         self.requests: list[tuple[str, str]] = []
         """Method and path of everything that came, in order."""
+        self.answered: list[tuple[str, str]] = []
+        """Method and path of what was passed on and answered whole."""
+        self.away = threading.Event()
+        """Set once the line has been cut, until heal()."""
         self._faults: list[Fault] = []
+        self._bytes_left: int | None = None
         self._lock = threading.Lock()
         self.over = threading.Event()
         proxy = self
@@ -85,10 +90,32 @@ class S3Proxy:
         with self._lock:
             self._faults.append(fault)
 
+    def cut(self, *, after_bytes: int = 0) -> None:
+        """Cut the line after so many more bytes of answers, in the middle of one; then nothing
+        comes through until heal().
+        """
+        with self._lock:
+            self._bytes_left = after_bytes
+            if after_bytes == 0:
+                self.away.set()
+
     def heal(self) -> None:
         """Nothing goes wrong any more."""
         with self._lock:
             self._faults.clear()
+            self._bytes_left = None
+            self.away.clear()
+
+    def let_through(self, size: int) -> int:
+        """How much of a body of this size still comes through."""
+        with self._lock:
+            if self._bytes_left is None:
+                return size
+            part = min(size, self._bytes_left)
+            self._bytes_left -= part
+            if part < size:
+                self.away.set()
+            return part
 
     def fault_for(self, method: str, path: str) -> Fault | None:
         """The fault of this request, now used up by one."""
@@ -113,6 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.owner.fault_for(self.command, self.path)
+        if self.owner.away.is_set():
+            self.close_connection = True
+            return
         kind = fault.kind if fault else None
         if fault and kind is Kind.ANSWER:
             said = f"<Error><Code>{fault.code}</Code></Error>".encode()
@@ -136,7 +166,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if kind is Kind.DAMAGE_ANSWER:
             answer = _damaged(answer)
-        self._answer(status, headers, answer, cut=kind is Kind.CUT_ANSWER)
+        whole = kind is not Kind.CUT_ANSWER
+        through = self.owner.let_through(len(answer)) if whole else len(answer) // 2
+        whole = whole and through == len(answer) and not self.owner.away.is_set()
+        if whole:
+            self.owner.answered.append((self.command, self.path))
+        self._answer(status, headers, answer, through=through, cut=not whole)
 
     do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = _handle  # noqa: N815 - their names
 
@@ -156,7 +191,13 @@ class _Handler(BaseHTTPRequestHandler):
             connection.close()
 
     def _answer(
-        self, status: int, headers: list[tuple[str, str]], body: bytes, *, cut: bool = False
+        self,
+        status: int,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        *,
+        through: int | None = None,
+        cut: bool = False,
     ) -> None:
         self.send_response_only(status)
         promised = str(len(body))
@@ -169,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", promised)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body[: len(body) // 2] if cut else body)
+            self.wfile.write(body if through is None else body[:through])
         if cut:
             self.close_connection = True
 
