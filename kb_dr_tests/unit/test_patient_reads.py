@@ -214,7 +214,7 @@ def test_who_waits_in_another_thread_gives_up_when_the_work_is_over() -> None:
         except RepositoryUnavailable as error:
             errors.append(error)
 
-    with patient_reads(away, away.clock, patience_seconds=PATIENCE, say=str) as patient:
+    with patient_reads(away, away.clock, patience_seconds=PATIENCE) as patient:
         thread = threading.Thread(target=read, args=(patient,), daemon=True)
         thread.start()
         assert waits.wait(60)
