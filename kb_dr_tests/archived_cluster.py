@@ -2,13 +2,14 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pyrage
+import pytest
 
 from kb_dr.adapters.age_codec import AgeCodec
 from kb_dr.adapters.clock import SystemClock
@@ -17,9 +18,12 @@ from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.cli.program import program
 from kb_dr.domain.lsn import Lsn
 from kb_dr.operations.initialise import init_repository
-from kb_dr_tests.postgres_servers import START_SECONDS, RunningCluster
+from kb_dr_tests.postgres_servers import START_SECONDS, RunningCluster, programs_of
 
 ROWS = 3
+
+_ABORTED = "FATAL:  could not restore file"
+"""So PostgreSQL says that it was our command that ended recovery, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,33 @@ def archived_cluster(
     )
 
 
+@pytest.fixture(scope="session")
+def archived_cluster_of(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[int], ArchivedCluster]]:
+    """One lost cluster of each major version that is asked for, with segments of 1 MiB."""
+    made: dict[int, ArchivedCluster] = {}
+    directory = tmp_path_factory.mktemp("archived")
+
+    def archived(major: int) -> ArchivedCluster:
+        if major not in made:
+            made[major] = archived_cluster(
+                programs_of(major), directory / str(major), segment_mib=1
+            )
+        return made[major]
+
+    yield archived
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module", params=[14, 15, 16, 17, 18])
+def archived(
+    request: pytest.FixtureRequest, archived_cluster_of: Callable[[int], ArchivedCluster]
+) -> ArchivedCluster:
+    """The lost cluster of each major version, one after the other; damage only copies of it."""
+    return archived_cluster_of(request.param)
+
+
 @dataclass(frozen=True)
 class Recovered:
     """How a recovery ended."""
@@ -163,8 +194,14 @@ class Recovered:
 
     @property
     def opened(self) -> bool:
-        """Whether the cluster opened for writing."""
-        return self.rows is not None
+        """Whether the cluster opened for writing, if only for a moment."""
+        return self.rows is not None or bool(self.history)
+
+    def require_abort(self) -> None:
+        """Our command ended it, before it opened and before it took a timeline of its own."""
+        assert not self.opened, self.log
+        assert "selected new timeline ID" not in self.log, self.log
+        assert _ABORTED in self.log, self.log
 
 
 def recover(
@@ -172,11 +209,12 @@ def recover(
 ) -> Recovered:
     """Recover the base backup with this command, and see whether the cluster opens."""
     with recovering(archived, directory, restore_command, **settings) as cluster:
+        histories = sorted((cluster.data / "pg_wal").glob("*.history"))
+        history = histories[-1].read_text() if histories else ""
         if not cluster.running:
-            return Recovered(None, cluster.said)
+            return Recovered(None, cluster.said, history)
         rows = tuple(row[0] for row in cluster.query("select n from kept order by n"))
-        newest = sorted((cluster.data / "pg_wal").glob("*.history"))[-1]
-        return Recovered(rows, cluster.said, newest.read_text())
+        return Recovered(rows, cluster.said, history)
 
 
 class _Recovering(RunningCluster):

@@ -6,13 +6,22 @@ from collections.abc import Iterator
 import pytest
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
+from kb_dr_tests.archived_cluster import archived, archived_cluster_of
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 from kb_dr_tests.protected_cluster import lost_cluster
 from kb_dr_tests.protected_service import protected_service
 from kb_dr_tests.store_fixtures import ceph_store, moto_store, rclone_store
 
 # fixtures for all
-__all__ = ["ceph_store", "lost_cluster", "moto_store", "protected_service", "rclone_store"]
+__all__ = [
+    "archived",
+    "archived_cluster_of",
+    "ceph_store",
+    "lost_cluster",
+    "moto_store",
+    "protected_service",
+    "rclone_store",
+]
 
 _FOLDERS = ("unit", "contracts", "integration", "faults", "end_to_end")
 

@@ -8,7 +8,7 @@ import hashlib
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -21,18 +21,7 @@ from kb_dr.domain.wal_names import Segment
 from kb_dr.domain.wal_page import read_segment_header
 from kb_dr.operations.archived_end import find_archived_end
 from kb_dr.operations.listed_wal import read_archive
-from kb_dr_tests.archived_cluster import ArchivedCluster, WalStore, archived_cluster, recover
-from kb_dr_tests.postgres_servers import programs_of
-
-
-@pytest.fixture(scope="module", params=[14, 15, 16, 17, 18])
-def archived(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ArchivedCluster]:
-    """One lost cluster of each major version, with segments of 1 MiB."""
-    directory = tmp_path_factory.mktemp(f"archived-{request.param}")
-    yield archived_cluster(programs_of(request.param), directory, segment_mib=1)
-    shutil.rmtree(directory)
+from kb_dr_tests.archived_cluster import ArchivedCluster, WalStore, recover
 
 
 def fetch(archived: ArchivedCluster, store: WalStore) -> list[str]:
@@ -82,6 +71,13 @@ def _last_segment_missing(archived: ArchivedCluster, store: WalStore) -> None:
 def _segment_cut_short(archived: ArchivedCluster, store: WalStore) -> None:
     path = store.stored(archived.segments[1])
     path.write_bytes(path.read_bytes()[:-100])
+
+
+def _flipped_byte(archived: ArchivedCluster, store: WalStore) -> None:
+    path = store.stored(archived.segments[1])
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 1
+    path.write_bytes(body)
 
 
 def _segment_of_zero_bytes(archived: ArchivedCluster, store: WalStore) -> None:
@@ -143,9 +139,6 @@ def _replace(archived: ArchivedCluster, store: WalStore, change: Callable[[bytes
     path.with_name(f"{name}-{digest}.zst.age").write_bytes(store.codec.encode(plain))
 
 
-_ABORTED = "FATAL:  could not restore file"
-"""So PostgreSQL says that it was our command that ended recovery, and nothing else."""
-
 Damage = Callable[[ArchivedCluster, WalStore], None]
 
 
@@ -155,6 +148,8 @@ Damage = Callable[[ArchivedCluster, WalStore], None]
         _segment_missing,
         _last_segment_missing,
         _segment_cut_short,
+        _flipped_byte,
+        _bytes_of_another_segment,
         _wrong_identity,
         _store_unreachable,
     ],
@@ -173,7 +168,6 @@ def test_any_doubt_aborts_recovery(
         _truncated_before_it_was_stored,
         _another_clusters_segment,
         _two_digests,
-        _bytes_of_another_segment,
         _store_gone,
         _store_emptied,
         _settings_gone,
@@ -190,10 +184,7 @@ def _expect_abort(archived: ArchivedCluster, tmp_path: Path, damage: Damage) -> 
     store = archived.store.copied(tmp_path / "store")
     damage(archived, store)
 
-    found = recover(archived, archived.attempts, restore_command(fetch(archived, store)))
-
-    assert not found.opened, found.log
-    assert _ABORTED in found.log, found.log
+    recover(archived, archived.attempts, restore_command(fetch(archived, store))).require_abort()
 
 
 @pytest.mark.parametrize(
@@ -201,14 +192,14 @@ def _expect_abort(archived: ArchivedCluster, tmp_path: Path, damage: Damage) -> 
     [
         ["/nonexistent/kb-dr"],
         ["env", "PYTHONHOME=/nonexistent", sys.executable, "-m", "kb_dr.cli"],
+        [sys.executable, "-c", "import what_an_upgrade_removed"],
         [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"],
     ],
 )
 def test_a_program_that_dies_aborts_recovery(archived: ArchivedCluster, program: list[str]) -> None:
-    found = recover(archived, archived.attempts, restore_command([*program, "wal", "fetch"]))
+    command = restore_command([*program, "wal", "fetch"])
 
-    assert not found.opened, found.log
-    assert _ABORTED in found.log, found.log
+    recover(archived, archived.attempts, command).require_abort()
 
 
 def test_postgresql_itself_would_have_opened(archived: ArchivedCluster, tmp_path: Path) -> None:
