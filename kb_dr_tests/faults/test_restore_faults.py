@@ -258,11 +258,16 @@ def _child(lost: LostCluster, target: Path, *words: str) -> list[str]:
     ]
 
 
-def test_a_full_disk_is_said_to_be_full(lost: LostCluster, tmp_path: Path) -> None:
+@pytest.mark.parametrize("phase", ["unpack", "replay"])
+def test_a_disk_that_fills_half_way_is_said_to_be_full(
+    lost: LostCluster, tmp_path: Path, phase: str
+) -> None:
+    """While files are unpacked; and when they fit, and the WAL beside them does not."""
+    size = {"unpack": 8 << 20, "replay": lost.stored.manifest.plain_bytes + (6 << 20)}[phase]
     place = tmp_path / "small"
     place.mkdir()
     words = _child(lost, place / "data")
-    mount = 'mount -t tmpfs -o size=8m,mode=0700 tmpfs "$0" && exec "$@"'
+    mount = f'mount -t tmpfs -o size={size},mode=0700 tmpfs "$0" && exec "$@"'
 
     done = subprocess.run(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(place), *words],
@@ -274,6 +279,7 @@ def test_a_full_disk_is_said_to_be_full(lost: LostCluster, tmp_path: Path) -> No
     )
 
     assert done.stdout.startswith("NotEnoughSpace []"), done.stdout + done.stderr
+    assert ("unpack into" in done.stdout) == (phase == "unpack"), done.stdout
 
 
 def test_a_restore_that_is_killed_leaves_no_target_and_the_next_one_cleans_up(
