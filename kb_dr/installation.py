@@ -347,19 +347,20 @@ class Installation:
         repository, other = self.checked(name), self._other_than(name)
 
         def prove(plan: "RecoveryPlan", target: "PointTarget | None") -> Proof:
-            return verify_backup(
-                repository,
-                self.codec,
-                self.host,
-                self.scratch,
-                wiring.inspector(),
-                self.clock,
-                progress,
-                backup=plan.stored.manifest.backup_id,
-                also_store_in=other,
-                target=target,
-                timeline=None if target is None else plan.timeline,
-            )
+            with self._patient(repository) as patient:
+                return verify_backup(
+                    patient,
+                    self.codec,
+                    self.host,
+                    self.scratch,
+                    wiring.inspector(),
+                    self.clock,
+                    progress,
+                    backup=plan.stored.manifest.backup_id,
+                    also_store_in=other,
+                    target=target,
+                    timeline=None if target is None else plan.timeline,
+                )
 
         drill = run_drill(
             repository,

@@ -27,6 +27,9 @@ _OWNER = "owner.json"
 _AREA = "kb-dr-scratch-"
 """Every area's name begins so. A scratch directory may hold other things as well (somebody points
 the setting at a large file system), and those are never ours to remove."""
+_NOTE = "kb-dr-scratch-elsewhere-"
+"""A small file in the scratch directory that names an area beside some restore's target."""
+_PARTIAL = ".kb-dr-partial-"
 _BEING_MADE_SECONDS = 60.0
 """A directory without an owner's file may be one that is just being made."""
 
@@ -54,12 +57,13 @@ class LocalScratchSpace:
     @contextmanager
     def beside(self, target: Path) -> Iterator[WorkArea]:
         target = target.absolute()
-        stem = f".{target.name}.kb-dr-partial-"
+        stem = f".{target.name}{_PARTIAL}"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             for left in _directories(target.parent, stem):
                 _remove_if_dead(left)
-            with self._owned(target.parent / f"{stem}{secrets.token_hex(6)}", "restore") as area:
+            root = target.parent / f"{stem}{secrets.token_hex(6)}"
+            with self._owned(root, "restore") as area, self._noted(root):
                 yield area
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -82,9 +86,38 @@ class LocalScratchSpace:
         if not self._directory.is_dir():
             return ()
         self._check_owner()
-        return tuple(
-            str(left) for left in _directories(self._directory, _AREA) if _remove_if_dead(left)
-        )
+        left = [each for each in _directories(self._directory, _AREA) if _remove_if_dead(each)]
+        return tuple(str(each) for each in (*left, *self._reap_elsewhere()))
+
+    @contextmanager
+    def _noted(self, root: Path) -> Iterator[None]:
+        """Leave word of an area that lies elsewhere, so that reap() finds it when we are killed."""
+        note = self._directory / f"{_NOTE}{secrets.token_hex(6)}.json"
+        try:
+            self._prepare()
+            note.write_text(json.dumps({"root": str(root)}))
+        except (OSError, ConfigurationError):
+            # A restore needs no scratch directory; the next one into this target cleans up, too.
+            yield
+            return
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+
+    def _reap_elsewhere(self) -> list[Path]:
+        removed = []
+        for note in sorted(self._directory.glob(f"{_NOTE}*.json")):
+            try:
+                root = Path(json.loads(note.read_text())["root"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # it is just being written, or has just been taken away
+            if _PARTIAL in root.name and root.is_dir() and not root.is_symlink():
+                if not _remove_if_dead(root):
+                    continue
+                removed.append(root)
+            note.unlink(missing_ok=True)
+        return removed
 
     def _prepare(self) -> None:
         # Who runs PostgreSQL for us must get through, but see nothing.

@@ -46,3 +46,38 @@ def test_leftovers_without_an_owner_go_once_they_are_old(tmp_path: Path) -> None
     _aged(left)
     assert scratch.reap() == (str(left),)
     assert not left.exists()
+
+
+def test_what_a_killed_restore_left_beside_its_target_is_found_by_its_note(tmp_path: Path) -> None:
+    scratch, target = LocalScratchSpace(tmp_path / "scratch"), tmp_path / "elsewhere" / "data"
+    with scratch.beside(target) as area:
+        [note] = (tmp_path / "scratch").glob("*.json")
+        said, left = note.read_text(), area.root
+        assert scratch.reap() == (), "its owner lives"
+    assert not note.exists()
+    note.write_text(said)  # as after a kill: the note, and a directory without a living owner
+    _aged_after_making(left)
+
+    assert scratch.reap() == (str(left),)
+    assert not left.exists()
+    assert not note.exists()
+    assert target.parent.is_dir()
+
+
+def test_a_note_that_names_something_else_removes_nothing(tmp_path: Path) -> None:
+    scratch, precious = LocalScratchSpace(tmp_path / "scratch"), tmp_path / "precious"
+    with scratch.beside(tmp_path / "data"):
+        [note] = (tmp_path / "scratch").glob("*.json")
+        name = note.name
+    precious.mkdir()
+    (tmp_path / "scratch" / name).write_text(f'{{"root": "{precious}"}}')
+    _aged(precious)
+
+    assert scratch.reap() == ()
+    assert precious.is_dir()
+
+
+def _aged_after_making(directory: Path) -> None:
+    directory.mkdir()
+    (directory / "data").mkdir()
+    _aged(directory)
