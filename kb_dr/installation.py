@@ -38,7 +38,16 @@ from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
 from kb_dr.operations.initialise import Marker, check_marker, init_repository
 from kb_dr.operations.name_backup import next_backup_id
 from kb_dr.operations.validate_backup import Validation, validate_backup
-from kb_dr.ports import Clock, Codec, PostgresHost, Progress, Repository, ScratchSpace, SourceServer
+from kb_dr.ports import (
+    Clock,
+    Codec,
+    HeartbeatTable,
+    PostgresHost,
+    Progress,
+    Repository,
+    ScratchSpace,
+    SourceServer,
+)
 from kb_dr.settings import Settings
 
 if TYPE_CHECKING:
@@ -122,6 +131,11 @@ class Installation:
     def scratch(self) -> ScratchSpace:
         """Where proofs restore to."""
         return wiring.scratch(self.settings)
+
+    @cached_property
+    def heartbeat(self) -> HeartbeatTable:
+        """The heartbeat's table in the source."""
+        return wiring.heartbeat(self.settings)
 
     # --- verbs --------------------------------------------------------------------------
 
@@ -474,6 +488,7 @@ class Installation:
             service=self.settings.service,
             org=self.settings.org,
             source=self.source,
+            heartbeat=self.settings.heartbeat,
         )
 
     def diagnose(self) -> tuple[Finding, ...]:

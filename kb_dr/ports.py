@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from kb_dr.domain.base_backup import ArchiverStatus, BaseBackupEnd, SourceConfiguration
     from kb_dr.domain.fingerprint import Fingerprint, Look, TableFingerprint
+    from kb_dr.domain.heartbeat import Beat
     from kb_dr.domain.inspection import Examined
     from kb_dr.domain.lsn import Lsn
     from kb_dr.domain.manifest import Source, VectorBaseline
@@ -218,6 +219,37 @@ class SourceServer(Protocol):
         ...
 
 
+class Heart(Protocol):
+    """A session that beats."""
+
+    def beat(self) -> datetime:
+        """Write the time of the server into the one row, commit, and return what was written.
+
+        Raises as HeartbeatTable does.
+        """
+        ...
+
+
+class HeartbeatTable(Protocol):
+    """The table ``kb_dr.heartbeat`` of the source: one row, small for ever.
+
+    Raises PostgresUnavailable when the server does not answer, ConfigurationError when the table
+    is not there or the role may not write it, PostgresError for what else the server refuses.
+    """
+
+    def install(self) -> bool:
+        """Make schema and table; False when they were there already. Changes nothing else."""
+        ...
+
+    def remove(self) -> bool:
+        """Drop the table, and the schema when it is empty then; False when it was not there."""
+        ...
+
+    def writing(self, every_seconds: float) -> AbstractContextManager[Heart]:
+        """A session for beats; the row says that one is due every so many seconds."""
+        ...
+
+
 class BaseBackupStream(Readable, Protocol):
     """The tar of a running base backup."""
 
@@ -317,6 +349,10 @@ class Inspection(Protocol):
 
     def measure_recall(self, baseline: VectorBaseline) -> VectorBaseline | None:
         """Measured as at the source; None when the index is not there, or not valid."""
+        ...
+
+    def beat(self) -> Beat | None:
+        """The heartbeat's row; None when the source had none, or it never beat."""
         ...
 
     def examine_tables(self) -> Examined:

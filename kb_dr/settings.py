@@ -112,6 +112,8 @@ class Settings:
     restore_patience_seconds: float
     """How long a restore or a proof that has begun waits for a repository that went away."""
     objectives: Objectives
+    heartbeat: bool
+    """Whether `kb-dr heartbeat run` is expected to be running."""
     backup_schedule: str
     verify_schedule: str
     retention_days: int
@@ -157,6 +159,7 @@ def load_settings(
             backup_age_seconds=reader.number("KB_DR_BACKUP_AGE_HOURS", 26, 0.01) * 3600,
             proof_age_seconds=reader.number("KB_DR_PROOF_AGE_HOURS", 8 * 24, 0.01) * 3600,
         ),
+        heartbeat=reader.switch("KB_DR_HEARTBEAT", default=False),
         backup_schedule=reader.cron("KB_BACKUP_SCHEDULE", "0 2 * * *"),
         verify_schedule=reader.cron("KB_DR_VERIFY_SCHEDULE", "0 6 * * 0"),
         retention_days=reader.whole("KB_BACKUP_RETENTION_DAYS", 30, 1, 36500),
@@ -364,6 +367,12 @@ class _Reader:
     def number(self, name: str, default: float, least: float) -> float:
         return self._converted(name, default, float, f"a number, at least {least:g}",
                                lambda value: least <= value < float("inf"))  # fmt: skip
+
+    def switch(self, name: str, *, default: bool) -> bool:
+        found = self.text(name, "on" if default else "off")
+        if found not in ("on", "off"):
+            self.problem(name, repr(found), "on or off")
+        return found == "on"
 
     def cron(self, name: str, default: str) -> str:
         found = self.text(name, default)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         BaseBackupProgram,
         Clock,
         Codec,
+        HeartbeatTable,
         PostgresHost,
         Repository,
         ScratchSpace,
@@ -77,6 +78,13 @@ def source(settings: Settings) -> "SourceServer":
     from kb_dr.adapters.postgres_source import PostgresSource
 
     return PostgresSource(settings.source)
+
+
+def heartbeat(settings: Settings) -> "HeartbeatTable":
+    """The heartbeat's table in the source."""
+    from kb_dr.adapters.heartbeat_table import PostgresHeartbeat
+
+    return PostgresHeartbeat(settings.source)
 
 
 def base_backup_program(settings: Settings) -> "BaseBackupProgram":

@@ -81,7 +81,8 @@ class PostgresSource:
                 raise ConfigurationError(
                     f"fingerprint the source: no permanent table {', '.join(unknown)}",
                     hint="Correct KB_DR_CRITICAL_TABLES: schema.table, in the database under "
-                    "protection; no backup holds rows of unlogged tables.",
+                    "protection; no backup holds rows of unlogged tables, and the heartbeat "
+                    "never stands still.",
                 )
             files = _files(main, names)
             first = _freeze(before)

@@ -8,11 +8,13 @@ import psycopg
 from psycopg import errors
 
 from kb_dr.adapters import inspected_databases
+from kb_dr.adapters.heartbeat_table import read_beat
 from kb_dr.adapters.index_recall import VectorIndex, measure_recall, vector_indexes
 from kb_dr.adapters.postgres_session import Session, translated, what_was_seen
 from kb_dr.adapters.source_description import RECALL_SEED, invalid_indexes, schema_version
 from kb_dr.adapters.table_sample import list_tables, look_up_rows
 from kb_dr.domain.fingerprint import Look, TableFingerprint
+from kb_dr.domain.heartbeat import Beat
 from kb_dr.domain.inspection import Examined
 from kb_dr.domain.manifest import Source, VectorBaseline
 from kb_dr.errors import PostgresError, VerificationError
@@ -107,6 +109,10 @@ class RestoredInspection:
     def examine_visibility(self) -> Examined:
         with _asked("check visibility maps"):
             return inspected_databases.examine_visibility(self._connect)
+
+    def beat(self) -> Beat | None:
+        with _asked("read the heartbeat"):
+            return read_beat(self.session)
 
     def _connect(self, database: str) -> Session:
         return _connect(self.server, database)

@@ -2,7 +2,9 @@
 
 import psycopg
 
+from kb_dr.adapters.heartbeat_table import read_beat
 from kb_dr.adapters.postgres_session import Session
+from kb_dr.domain.heartbeat import Beat
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.errors import PostgresError
@@ -48,7 +50,15 @@ def read_facts(session: Session) -> SourceFacts:
         archive_timeout_seconds=row[9],
         waiting_segments=_waiting(session),
         may_replicate=bool(row[10]),
+        beat=_beat(session),
     )
+
+
+def _beat(session: Session) -> Beat | None:
+    try:
+        return read_beat(session)
+    except psycopg.errors.InsufficientPrivilege:
+        return None
 
 
 def _waiting(session: Session) -> int | None:

@@ -46,6 +46,7 @@ select pg_catalog.format('%I.%I', n.nspname, c.relname)
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind = 'r' and c.relpersistence = 'p'
   and n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema'
+  and (n.nspname, c.relname) <> ('kb_dr', 'heartbeat')
 order by n.nspname collate "C", c.relname collate "C"
 """
 
@@ -90,7 +91,8 @@ join only {table} t on t.ctid = chosen.place
 def list_tables(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
     """Every ordinary table of this database, schema-qualified, partitions included.
 
-    Left out: unlogged and temporary tables, which no physical backup holds.
+    Left out: unlogged and temporary tables, which no physical backup holds, and the heartbeat,
+    which never stands still.
     """
     with pinned_settings(connection):
         found = connection.execute(_TABLES).fetchall()
@@ -122,6 +124,7 @@ def critical_tables(
             join pg_catalog.pg_class c on c.oid = member.relid and c.relkind = 'r'
                 and c.relpersistence = 'p'
             join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+                and (n.nspname, c.relname) <> ('kb_dr', 'heartbeat')
             where root.oid = pg_catalog.to_regclass(%s) and root.relkind in ('r', 'p')
             order by 1
             """,

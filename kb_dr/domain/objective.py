@@ -5,10 +5,20 @@ from datetime import datetime
 from typing import Protocol
 
 from kb_dr.domain.finding import Finding
+from kb_dr.domain.forecast import Forecast, MeasuredRun, forecast
+from kb_dr.domain.heartbeat import judge_beat
 from kb_dr.domain.proof import Outcome, Standing
+from kb_dr.domain.proven_base import proven_base
 from kb_dr.domain.rpo import measure_rpo
 from kb_dr.domain.source_facts import SourceFacts
-from kb_dr.domain.status import CopyRpo, CopyStatus, Rto, Status
+from kb_dr.domain.status import (
+    CopyForecast,
+    CopyRpo,
+    CopyStatus,
+    RecoverableWindow,
+    Rto,
+    Status,
+)
 
 CLOCK_SLACK_SECONDS = 120.0
 """Two clocks may differ so much."""
@@ -33,17 +43,20 @@ def judge_status(
     now: datetime,
     *,
     source: SourceFacts | None = None,
+    heartbeat: bool = False,
     unread_proofs: Sequence[str] = (),
     notes: Iterable[str] = (),
 ) -> Status:
     """The answer for every copy that is configured; each has to hold by itself.
 
     ``copies``: the one whose proofs count, the farthest away, comes last.
+    ``heartbeat``: whether one is expected of the source.
     ``unread_proofs`` names proofs that could not be read: any of them may be a FAILED one.
     """
-    rpo = tuple(measure_rpo(copy, now, source) for copy in copies)
+    rpo = tuple(measure_rpo(copy, copies, now, source, heartbeat=heartbeat) for copy in copies)
     known = [each.seconds for each in rpo if each.seconds is not None]
     rto = _measured_rto(copies)
+    forecasts = _forecasts(copies)
     objectives = (
         *(_reachable(copy) for copy in copies),
         *(_held_rpo(each, limits.rpo_seconds) for each in rpo),
@@ -52,6 +65,8 @@ def judge_status(
         *(_newest_is_not_bad(copy) for copy in copies),
         _proofs_read(unread_proofs),
         _held_rto(rto, limits.rto_seconds),
+        *(_held_forecast(each, limits.rto_seconds) for each in forecasts),
+        *((judge_beat(source.beat, source.now),) if heartbeat and source is not None else ()),
         _clocks(copies, now, source),
     )
     return Status(
@@ -61,6 +76,8 @@ def judge_status(
         rpo_seconds=max(known) if known and len(known) == len(rpo) else None,
         rto=rto,
         rpo=rpo,
+        forecasts=forecasts,
+        windows=_windows(copies),
         copies=tuple(copies),
         objectives=objectives,
         notes=(*notes, *_gaps(copies)),
@@ -153,6 +170,50 @@ def _measured_rto(copies: Sequence[CopyStatus]) -> Rto | None:
 def _held_rto(rto: Rto | None, limit: float) -> Finding:
     seen = f"{rto.backup_id} from {rto.copy}" if rto else "no restore was proven"
     return _within("RTO", rto.seconds if rto else None, limit, seen, _VERIFY)
+
+
+def _forecasts(copies: Sequence[CopyStatus]) -> tuple[CopyForecast, ...]:
+    proofs = [(each.proven_at, copy.copy, each.phases) for copy in copies for each in copy.proven]
+    proofs.sort(key=lambda each: each[0], reverse=True)
+    measured = [MeasuredRun(copy, phases) for _, copy, phases in proofs]
+    found = []
+    for copy in copies:
+        newest = copy.newest_usable
+        if newest is None or newest.work is None:
+            none = Forecast(
+                (), None, copy.problem or "no usable backup: there is nothing to restore"
+            )
+            found.append(CopyForecast(copy.copy, None, none))
+        else:
+            told = forecast(newest.work, measured, copy=copy.copy)
+            found.append(CopyForecast(copy.copy, newest.id, told))
+    return tuple(found)
+
+
+def _held_forecast(told: CopyForecast, limit: float) -> Finding:
+    """A database that has grown breaks the objective before a restore of it does."""
+    seen = f"{told.backup_id}, {told.forecast.basis}" if told.backup_id else told.forecast.basis
+    longest = told.forecast.longest
+    if longest is not None and told.forecast.seconds is not None:
+        seen += f", {_span(longest.seconds)} of it {longest.name} ({longest.basis})"
+    subject = f"RTO from {told.copy}, forecast"
+    return _within(subject, told.forecast.seconds, limit, seen, _VERIFY)
+
+
+def _windows(copies: Sequence[CopyStatus]) -> tuple[RecoverableWindow, ...]:
+    return tuple(
+        RecoverableWindow(
+            copy=copy.copy,
+            begins_at=window.begins_at,
+            ends_at=window.end.at if window.end else None,
+            timeline=window.timeline,
+            backups=len(window.backups),
+            base=proven_base(window, copy, copies),
+            problem=window.problem,
+        )
+        for copy in copies
+        for window in copy.windows
+    )
 
 
 def _clocks(copies: Sequence[CopyStatus], now: datetime, source: SourceFacts | None) -> Finding:

@@ -1,42 +1,111 @@
 """RPO as measured: what a disaster now would cost."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
+from kb_dr.domain.proven_base import newest_proven_window
 from kb_dr.domain.source_facts import SourceFacts
-from kb_dr.domain.status import CopyRpo, CopyStatus, Window
+from kb_dr.domain.status import CopyRpo, CopyStatus, Evidence, RpoSource, Window
+
+_CLOCK_SECONDS = 5.0
+"""Synchronised clocks may differ so much: a commit that far ahead was made just now."""
 
 
-def measure_rpo(copy: CopyStatus, now: datetime, source: SourceFacts | None) -> CopyRpo:
-    """Seconds between now and the newest moment this copy provably covers without a gap.
+def measure_rpo(
+    copy: CopyStatus,
+    copies: Sequence[CopyStatus],
+    now: datetime,
+    source: SourceFacts | None,
+    *,
+    heartbeat: bool,
+) -> CopyRpo:
+    """Seconds between now and the newest moment this copy covers without a gap back to a base
+    that is proven, here or, the same manifest, in another of ``copies``.
 
-    A source that answers can only lower it: when it has written nothing the archive lacks, nothing
-    would be lost; when only the open segment is missing, at most ``archive_timeout`` would.
+    Without a heartbeat a source that answers can lower it: when it has written nothing the
+    archive lacks, nothing would be lost; when only the open segment is missing, at most
+    ``archive_timeout`` would. With one, commits are known to flow, so that only an archive which
+    also holds the source's own last beat has everything; an open segment is never excused, and
+    the source's beat against the newest archived commit tells the loss without any other clock.
     """
-    window = copy.tip_window
-    if window is None:
-        why = copy.problem or "no usable backup: nothing could be recovered from it"
-        return CopyRpo(copy.copy, None, why)
-    if window.end is None:
-        return CopyRpo(copy.copy, None, window.problem or "the end of its WAL is not known")
-    age = (now - window.end.at).total_seconds()
-    if age < 0:
-        seen = f"its newest {window.end.what} is {-age:.0f} s ahead of the clock"
-        return CopyRpo(copy.copy, None, seen)
-    seen = f"covers the {window.end.what} of {window.end.at:%Y-%m-%d %H:%M:%S}Z"
+    found = newest_proven_window(copy, copies)
+    if found is None:
+        return CopyRpo(copy.copy, None, _why_none(copy), _source(source, heartbeat=heartbeat))
+    window, base = found.window, found.base
+    unknown = CopyRpo(
+        copy.copy,
+        None,
+        window.problem or "the end of its WAL is not known",
+        _source(source, heartbeat=heartbeat),
+        base,
+    )
+    end = window.end
+    if end is None:
+        return unknown
+    age = (now - end.at).total_seconds()
+    if not age >= -_CLOCK_SECONDS:
+        seen = f"its newest {end.what} is {-age:.0f} s ahead of the clock"
+        return replace(unknown, seen=seen)
+    seen = (
+        f"covers the {end.what} of {end.at:%Y-%m-%d %H:%M:%S}Z, on {base.id}, proven in "
+        f"{base.proven_in}"
+    )
+    measured = replace(unknown, seconds=max(age, 0.0), seen=seen)
     if source is None or source.is_standby:
-        return CopyRpo(copy.copy, age, seen)
+        return measured
     if source.system_identifier != window.system_identifier:
         why = f"it covers cluster {window.system_identifier}, not the source's"
-        return CopyRpo(copy.copy, None, why)
-    if source.timeline != window.end.timeline:
+        return replace(unknown, seen=why)
+    if source.timeline != end.timeline:
         # After a recovery in place the same positions hold other rows.
-        return CopyRpo(copy.copy, age, f"{seen}; the source is on timeline {source.timeline}")
-    if source.written_lsn <= window.end.lsn:
-        return CopyRpo(copy.copy, 0.0, f"{seen}; the source has written nothing since")
+        return replace(measured, seen=f"{seen}; the source is on timeline {source.timeline}")
+    if heartbeat:
+        return _against_the_beat(measured, end, source)
+    if source.written_lsn <= end.lsn:
+        return replace(measured, seconds=0.0, seen=f"{seen}; the source has written nothing since")
     timeout = source.archive_timeout_seconds
     if timeout and timeout < age and _only_the_open_segment_is_missing(window, source):
-        return CopyRpo(copy.copy, float(timeout), f"{seen}; only the open segment is missing since")
-    return CopyRpo(copy.copy, age, seen)
+        return replace(
+            measured,
+            seconds=float(timeout),
+            seen=f"{seen}; only the open segment is missing since",
+        )
+    return measured
+
+
+def _against_the_beat(measured: CopyRpo, end: Evidence, source: SourceFacts) -> CopyRpo:
+    """A beat is written before it commits: one that is not newer than the newest archived commit
+    is archived, as long as the source has written nothing behind that.
+    """
+    if source.beat is None:
+        return replace(measured, seen=f"{measured.seen}; the source has no heartbeat")
+    live = max(0.0, (source.beat.at - end.at).total_seconds())
+    if source.written_lsn <= end.lsn and live == 0.0:
+        seen = f"{measured.seen}; it holds the source's own last beat, and all it has written"
+        return replace(measured, seconds=0.0, live_seconds=live, seen=seen)
+    seen = f"{measured.seen}; the source's own last beat is {live:.1f} s newer"
+    # The larger of two measurements: a heartbeat that has stopped says nothing of what came since.
+    seconds = max(measured.seconds or 0.0, live)
+    return replace(measured, seconds=seconds, live_seconds=live, seen=seen)
+
+
+def _source(source: SourceFacts | None, *, heartbeat: bool) -> RpoSource:
+    """What the moments come from: a heartbeat that is known to have stopped is none."""
+    if not heartbeat or (source is not None and source.beat is None):
+        return RpoSource.COMMITS
+    if source is not None and source.beat is not None and source.beat.is_late(source.now):
+        return RpoSource.COMMITS
+    return RpoSource.HEARTBEAT
+
+
+def _why_none(copy: CopyStatus) -> str:
+    if copy.problem:
+        return copy.problem
+    usable = sum(each.usable for each in copy.backups)
+    if not usable:
+        return "no usable backup: nothing could be recovered from it"
+    return f"no proven base behind it: none of its {usable} usable backups was ever restored"
 
 
 def _only_the_open_segment_is_missing(window: Window, source: SourceFacts) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from kb_dr.domain.heartbeat import Beat
 from kb_dr.domain.lsn import Lsn
 
 
@@ -29,6 +30,8 @@ class SourceFacts:
     """Segments ready and not archived yet; None when the role may not look."""
     may_replicate: bool
     """Whether this role may take a base backup."""
+    beat: Beat | None = None
+    """The heartbeat's row; None when it was never installed, or the role may not read it."""
 
     @property
     def major(self) -> int:

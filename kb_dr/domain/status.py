@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from kb_dr.domain.finding import Finding
+from kb_dr.domain.forecast import Forecast, RestoreWork
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.proof import Phase, Standing
 
@@ -50,6 +52,8 @@ class BackupStatus:
     standing: Standing
     wal_complete: bool
     """Whether all WAL it needs stands in this copy."""
+    work: RestoreWork | None = None
+    """What a restore to the newest moves; None when its WAL is not complete."""
 
     @property
     def usable(self) -> bool:
@@ -106,16 +110,41 @@ class CopyStatus:
     @property
     def tip_window(self) -> Window | None:
         """The window of the newest usable backup: where a recovery to "latest" ends."""
-        usable = {each.id: each.finished for each in self.backups if each.usable}
-        if not usable:
+        newest = self.newest_usable
+        if newest is None:
             return None
-        newest = max(usable, key=lambda name: usable[name])
-        return next((each for each in self.windows if newest in each.backups), None)
+        return next((each for each in self.windows if newest.id in each.backups), None)
+
+    @property
+    def newest_usable(self) -> BackupStatus | None:
+        """The backup that a recovery to "latest" begins with."""
+        usable = [each for each in self.backups if each.usable]
+        return max(usable, key=lambda each: each.finished, default=None)
 
     @property
     def proven_share(self) -> float | None:
         """Proven backups of all there are; None without backups."""
         return len(self.proven) / len(self.backups) if self.backups else None
+
+
+class RpoSource(StrEnum):
+    """Where the moments come from that an RPO is measured by."""
+
+    HEARTBEAT = "heartbeat"
+    """Commits flow every few seconds: an old newest commit means a stalled archive."""
+    COMMITS = "commit times in archived WAL"
+    """Of whatever was committed: a quiet source and a stalled archive look alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenBase:
+    """A backup that was restored and looked at."""
+
+    id: str
+    digest: str
+    proven_in: str
+    """The copy it was restored from: the one in question, or another with the same manifest."""
+    proof_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +155,38 @@ class CopyRpo:
     seconds: float | None
     """None: could not tell."""
     seen: str
+    source: RpoSource
+    base: ProvenBase | None = None
+    """What the newest moment stands on; None when nothing it stands on is proven."""
+    live_seconds: float | None = None
+    """The source's own last beat against the newest archived commit: both by the source's clock.
+    None without a heartbeat, or a source that answers.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverableWindow:
+    """A window of one copy, as people ask for it."""
+
+    copy: str
+    begins_at: datetime
+    ends_at: datetime | None
+    """None when it could not be told; ``problem`` says why."""
+    timeline: int
+    backups: int
+    base: ProvenBase | None
+    """The newest of its backups that is proven; None when recovering into it is only a hope."""
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopyForecast:
+    """How long a restore of the newest usable backup of one copy would take now."""
+
+    copy: str
+    backup_id: str | None
+    """None when the copy has none."""
+    forecast: Forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +213,9 @@ class Status:
     """Of the worst required copy; None when any could not tell."""
     rto: Rto | None
     rpo: tuple[CopyRpo, ...]
+    forecasts: tuple[CopyForecast, ...]
+    """Disaster now: one for each copy."""
+    windows: tuple[RecoverableWindow, ...]
     copies: tuple[CopyStatus, ...]
     objectives: tuple[Finding, ...]
     notes: tuple[str, ...]

@@ -7,6 +7,13 @@ from kb_dr.domain.proof import Phase
 from kb_dr.ports import Clock
 
 
+class Measurement:
+    """A part that is under way; what it moved may be known only at its end."""
+
+    def __init__(self, size_bytes: int | None) -> None:
+        self.size_bytes = size_bytes
+
+
 class Phases:
     """What was done, in order, and how long each took; failed parts are measured as well."""
 
@@ -15,13 +22,15 @@ class Phases:
         self._done: list[Phase] = []
 
     @contextmanager
-    def measured(self, name: str, size_bytes: int | None = None) -> Iterator[None]:
+    def measured(self, name: str, size_bytes: int | None = None) -> Iterator[Measurement]:
         """Note the seconds the block takes."""
         began = self._clock.monotonic()
+        measurement = Measurement(size_bytes)
         try:
-            yield
+            yield measurement
         finally:
-            self._done.append(Phase(name, self._clock.monotonic() - began, size_bytes))
+            seconds = self._clock.monotonic() - began
+            self._done.append(Phase(name, seconds, measurement.size_bytes))
 
     @property
     def done(self) -> tuple[Phase, ...]:

@@ -58,24 +58,29 @@ def recovered(
             serving_wal(plan, repository, codec, area.spool) as wal,
             host.start(area, configuration(wal), source) as server,
         ):
-            with phases.measured("replay to the restore point"):
+            with phases.measured("replay to the restore point") as measured:
                 replay = _told(wal, lambda: server.wait_for_pause(deadline_seconds))
+                measured.size_bytes = _replayed(plan, replay)
             if replay.lsn is None or replay.lsn < point.lsn:
                 raise TargetNotReached(
                     f"recover {plan.stored.manifest.id}: paused at {replay.lsn}, expected "
                     f"{point.lsn}, the restore point {point.restore_point}"
                 )
             newest = replay.newest_commit
-            with phases.measured("checks at the restore point"):
+            with phases.measured("checks at the restore point", source.size_bytes):
                 at_restore_point(server, replay)
             server.stop()
     with serving_wal(plan, repository, codec, area.spool) as wal:
         configuration = _configuration(plan, pause_at=None, durable=durable)
         with host.start(area, configuration(wal), source) as server:
-            with phases.measured("replay"):
+            with phases.measured("replay") as measured:
                 replay = _told(wal, lambda: server.wait_for_promotion(deadline_seconds))
                 if wal.failure is not None:
                     raise wal.failure  # it was opened all the same: never believe that
+                replayed = _replayed(plan, replay)
+                if replayed is not None and at_restore_point is not None:
+                    replayed -= point.lsn - plan.stored.manifest.wal.start
+                measured.size_bytes = replayed
             commits = [each for each in (newest, replay.newest_commit) if each is not None]
             final = Replay(
                 lsn=replay.lsn,
@@ -85,6 +90,14 @@ def recovered(
                 newest_commit=max(commits, default=None),
             )
             yield Recovered(server, plan.reach(final))
+
+
+def _replayed(plan: RecoveryPlan, replay: Replay) -> int | None:
+    """Bytes of WAL from the start of the backup to where replay stands; None when not known.
+
+    Not what was served: that runs ahead of replay, and would make it look faster than it is.
+    """
+    return None if replay.lsn is None else max(0, replay.lsn - plan.stored.manifest.wal.start)
 
 
 def check_files(plan: RecoveryPlan, host: PostgresHost, area: WorkArea) -> None:

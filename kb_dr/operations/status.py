@@ -24,6 +24,7 @@ def take_status(
     service: str,
     org: str,
     source: SourceServer | None = None,
+    heartbeat: bool = False,
 ) -> Status:
     """Look at every copy that is configured, and hold what is seen against the objectives.
 
@@ -42,7 +43,13 @@ def take_status(
         survey(repository, codec, proofs, service=service, org=org) for repository in repositories
     )
     return judge_status(
-        copies, limits, clock.now(), source=facts, unread_proofs=unread, notes=notes
+        copies,
+        limits,
+        clock.now(),
+        source=facts,
+        heartbeat=heartbeat,
+        unread_proofs=unread,
+        notes=notes,
     )
 
 

@@ -6,6 +6,7 @@ Whatever cannot be looked at is said, and never taken for good.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kb_dr.domain.forecast import RestoreWork
 from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.proof import Proof, Standing, standing
 from kb_dr.domain.replay_line import choose_lineage
@@ -86,7 +87,8 @@ def _backups_and_windows(
         manifest = each.manifest
         system = manifest.source.system_identifier
         last = lines[system].last_segment(manifest)
-        status = _backup(each, proofs, repository.url, wal_complete=last is not None)
+        work = _work(manifest, last) if last is not None else None
+        status = _backup(each, proofs, repository.url, wal_complete=last is not None, work=work)
         backups.append(status)
         if last is not None and status.usable:
             groups.setdefault((system, last), []).append(manifest)
@@ -184,8 +186,23 @@ def _evidence(
     return Evidence(at, tip.end, timeline, what)
 
 
+def _work(manifest: Manifest, last: Segment) -> RestoreWork:
+    first, _ = needed_segments(manifest)
+    return RestoreWork(
+        plain_bytes=manifest.plain_bytes,
+        database_bytes=manifest.source.size_bytes,
+        wal_segments=last.number - first.number + 1,
+        segment_bytes=manifest.source.segment_bytes,
+    )
+
+
 def _backup(
-    stored: StoredManifest, proofs: Proofs, url: str, *, wal_complete: bool
+    stored: StoredManifest,
+    proofs: Proofs,
+    url: str,
+    *,
+    wal_complete: bool,
+    work: RestoreWork | None = None,
 ) -> BackupStatus:
     manifest = stored.manifest
     known = proofs.get(manifest.id, ())
@@ -195,6 +212,7 @@ def _backup(
         finished=manifest.finished,
         standing=standing(known, digest=stored.digest, copy=stored.copy, url=url)[0],
         wal_complete=wal_complete,
+        work=work,
     )
 
 

@@ -28,6 +28,7 @@ from kb_dr.errors import (
     UnreadableRecord,
 )
 from kb_dr.operations.catalog import read_manifest
+from kb_dr.operations.check_heartbeat import check_heartbeat
 from kb_dr.operations.check_restored import (
     check_at_restore_point,
     check_at_tip,
@@ -204,10 +205,11 @@ def _recover_and_look(run: _Run, plan: RecoveryPlan, area: WorkArea) -> None:
         ) as opened:
             evidence.reach = opened.reach
             with (
-                evidence.phases.measured("checks"),
+                evidence.phases.measured("checks", manifest.source.size_bytes),
                 run.inspector.look_into(opened.server, manifest.source) as look,
             ):
                 evidence.checks += check_at_tip(look, manifest)
+                evidence.checks.append(check_heartbeat(look, opened.reach))
             with evidence.phases.measured("shut down"):
                 opened.server.stop()
         require_clean_shutdown(plan, run.host, area)

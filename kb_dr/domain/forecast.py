@@ -1,0 +1,133 @@
+"""How long a restore would take now, from how long restores took: nothing is invented.
+
+What grows with the database goes by the rates measured, WAL by seconds per segment, and what takes
+the same each time by its median. Where nothing was measured, nothing is foretold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from kb_dr.domain.proof import Phase
+
+FETCH, VERIFY_FILES = "fetch and unpack", "verify files"
+REPLAY_TO_POINT, REPLAY = "replay to the restore point", "replay"
+CHECKS_AT_POINT, CHECKS, PAGE_CHECKSUMS = "checks at the restore point", "checks", "page checksums"
+"""Phases as restores and proofs name them."""
+
+NEWEST_RUNS = 3
+"""Older ones say little of today's network and machine."""
+
+_REPLAYS = (REPLAY_TO_POINT, REPLAY)
+_GROW_WITH_BACKUP = (FETCH, VERIFY_FILES)
+_OF_A_PROOF_ALONE = (CHECKS_AT_POINT, CHECKS, PAGE_CHECKSUMS, "read what else is named")
+_NEEDED = (FETCH, VERIFY_FILES, REPLAY)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreWork:
+    """What one restore has to move."""
+
+    plain_bytes: int
+    """Of the base backup, unpacked."""
+    database_bytes: int
+    """All databases together."""
+    wal_segments: int
+    """From where replay begins to where it ends."""
+    segment_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRun:
+    """One restore that was measured to its end."""
+
+    copy: str
+    phases: tuple[Phase, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastPhase:
+    """One part of a restore, foretold."""
+
+    name: str
+    seconds: float
+    basis: str
+    """The rate it goes by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How long a restore would take, and why one may think so."""
+
+    phases: tuple[ForecastPhase, ...]
+    """In order; those that can be foretold."""
+    seconds: float | None
+    """Of all phases; None when a phase without which there is no restore was never measured."""
+    basis: str
+    """Which measurements, or what is missing."""
+
+    @property
+    def longest(self) -> ForecastPhase | None:
+        """The phase that takes the most."""
+        return max(self.phases, key=lambda each: each.seconds, default=None)
+
+
+def forecast(
+    work: RestoreWork, measured: Sequence[MeasuredRun], *, copy: str, checked: bool = True
+) -> Forecast:
+    """How long restoring ``work`` from ``copy`` would take.
+
+    ``measured``: newest first; runs of another copy stand in where this one has none, and the
+    basis says so. ``checked``: with the checks of a proof, which the measured RTO holds as well;
+    without them it is what `kb-dr restore` does.
+    """
+    runs = [run for run in measured if run.copy == copy and run.phases][:NEWEST_RUNS]
+    lent = ""
+    if not runs:
+        others = [run for run in measured if run.phases]
+        runs = [run for run in others if run.copy == others[0].copy][:NEWEST_RUNS]
+        lent = f": none of {copy} itself"
+    if not runs:
+        return Forecast((), None, "no restore was ever measured")
+    plural = "s" * (len(runs) != 1)
+    basis = f"measured in {len(runs)} proof{plural} of {runs[0].copy}{lent}"
+    phases = []
+    for name in dict.fromkeys(_merged(phase.name) for phase in runs[0].phases):
+        if checked or name not in _OF_A_PROOF_ALONE:
+            found = _phase(name, work, [_parts(run, name) for run in runs])
+            if found is not None:
+                phases.append(found)
+    told = {phase.name for phase in phases}
+    unmeasured = [name for name in _NEEDED if name not in told]
+    if unmeasured:
+        basis = f"not measured with its size: {', '.join(unmeasured)}"
+        return Forecast(tuple(phases), None, basis)
+    return Forecast(tuple(phases), sum(phase.seconds for phase in phases), basis)
+
+
+def _merged(name: str) -> str:
+    """A proof replays in two parts, with a look in between; a restore in one."""
+    return REPLAY if name in _REPLAYS else name
+
+
+def _parts(run: MeasuredRun, name: str) -> list[Phase]:
+    return [phase for phase in run.phases if _merged(phase.name) == name]
+
+
+def _phase(name: str, work: RestoreWork, runs: list[list[Phase]]) -> ForecastPhase | None:
+    """One phase from all runs that had it; None when its rate is needed and not known."""
+    every = [part for run in runs for part in run]
+    sized = [(part.seconds, part.size_bytes) for part in every if part.size_bytes]
+    if not sized:
+        if name in _NEEDED or any(part.size_bytes is not None for part in every):
+            return None
+        usual = median(sum(part.seconds for part in run) for run in runs if run)
+        return ForecastPhase(name, usual, "as long as before")
+    seconds, size = sum(each[0] for each in sized), sum(each[1] for each in sized)
+    if name == REPLAY:
+        each_segment = seconds / size * work.segment_bytes
+        basis = f"{each_segment:.2f} s a segment, {work.wal_segments} segments"
+        return ForecastPhase(name, each_segment * work.wal_segments, basis)
+    bytes_now = work.plain_bytes if name in _GROW_WITH_BACKUP else work.database_bytes
+    basis = f"{size / max(seconds, 1e-6) / 2**20:.1f} MiB/s, {bytes_now / 2**20:.0f} MiB"
+    return ForecastPhase(name, seconds / size * bytes_now, basis)
