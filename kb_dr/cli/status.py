@@ -4,7 +4,8 @@ import click
 
 from kb_dr.cli.opened import installation, json_option
 from kb_dr.cli.output import age, moment, print_json, print_table, say
-from kb_dr.domain.status import CopyStatus, Status
+from kb_dr.domain.forecast import phase_of
+from kb_dr.domain.status import CopyStatus, RecoverableWindow, Status
 from kb_dr.errors import ObjectiveBroken
 
 
@@ -41,15 +42,60 @@ def _print(status: Status) -> None:
         ("objective", "outcome", "seen", "what to do"),
         ((each.subject, each.outcome, each.seen, each.hint) for each in status.objectives),
     )
-    if status.rto is not None:
-        print_table(
-            f"Recovery time, as measured: {age(status.rto.seconds)} "
-            f"({status.rto.backup_id} from {status.rto.copy})",
-            ("phase", "seconds"),
-            ((phase.name, phase.seconds) for phase in status.rto.phases),
-        )
+    print_table(
+        "Recoverable",
+        ("copy", "from", "to", "timeline", "backups", "proven base"),
+        (_window_row(each) for each in status.windows),
+        caption="" if status.windows else "to no moment at all",
+    )
+    _print_times(status)
     for note in status.notes:
         say(f"note: {note}")
+
+
+def _window_row(window: RecoverableWindow) -> tuple[object, ...]:
+    base = window.base
+    return (
+        window.copy,
+        window.begins_at,
+        window.ends_at or window.problem or "not known",
+        window.timeline,
+        window.backups,
+        f"{base.id}, from {base.proven_in}" if base else "none",
+    )
+
+
+def _print_times(status: Status) -> None:
+    """The restore as it was measured, beside what one would take now."""
+    rto, told = status.rto, [each for each in status.forecasts if each.forecast.phases]
+    ready = (
+        f"in about {age(each.forecast.seconds)} from {each.copy}"
+        if each.forecast.seconds is not None
+        else f"not known from {each.copy}"
+        for each in status.forecasts
+    )
+    measured: dict[str, float] = {}
+    for phase in rto.phases if rto else ():
+        name = phase_of(phase.name)
+        measured[name] = measured.get(name, 0.0) + phase.seconds
+    forecasts = [{part.name: part.seconds for part in each.forecast.phases} for each in told]
+    names = dict.fromkeys([*measured, *(name for each in forecasts for name in each)])
+    print_table(
+        f"Disaster now: ready {', '.join(ready) or 'never'}",
+        (
+            "seconds of",
+            f"measured ({rto.backup_id} from {rto.copy})" if rto else "never measured",
+            *(f"forecast ({each.backup_id} from {each.copy})" for each in told),
+        ),
+        (
+            *(
+                (name, measured.get(name), *(each.get(name) for each in forecasts))
+                for name in names
+            ),
+            ("all", rto.seconds if rto else None, *(each.forecast.seconds for each in told)),
+        ),
+        caption="; ".join(f"{each.copy}: {each.forecast.basis}" for each in status.forecasts),
+    )
 
 
 def _copy_row(copy: CopyStatus, status: Status) -> tuple[object, ...]:

@@ -92,7 +92,7 @@ def forecast(
     plural = "s" * (len(runs) != 1)
     basis = f"measured in {len(runs)} proof{plural} of {runs[0].copy}{lent}"
     phases = []
-    for name in dict.fromkeys(_merged(phase.name) for phase in runs[0].phases):
+    for name in dict.fromkeys(phase_of(phase.name) for phase in runs[0].phases):
         if checked or name not in _OF_A_PROOF_ALONE:
             found = _phase(name, work, [_parts(run, name) for run in runs])
             if found is not None:
@@ -105,13 +105,13 @@ def forecast(
     return Forecast(tuple(phases), sum(phase.seconds for phase in phases), basis)
 
 
-def _merged(name: str) -> str:
-    """A proof replays in two parts, with a look in between; a restore in one."""
+def phase_of(name: str) -> str:
+    """The forecast's name of a phase: a proof replays in two parts, a restore in one."""
     return REPLAY if name in _REPLAYS else name
 
 
 def _parts(run: MeasuredRun, name: str) -> list[Phase]:
-    return [phase for phase in run.phases if _merged(phase.name) == name]
+    return [phase for phase in run.phases if phase_of(phase.name) == name]
 
 
 def _phase(name: str, work: RestoreWork, runs: list[list[Phase]]) -> ForecastPhase | None:

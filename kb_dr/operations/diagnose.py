@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kb_dr.domain.finding import Finding
+from kb_dr.domain.heartbeat import judge_beat
 from kb_dr.domain.manifest import Manifest, Source
 from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
 from kb_dr.domain.proof import Outcome
@@ -183,6 +184,8 @@ def _source(here: Surroundings, facts: SourceFacts, newest: Manifest | None) -> 
         ],
         f"{off:+.0f} s between the source and here",
     )
+    if here.settings.heartbeat:
+        yield judge_beat(facts.beat, facts.now)
 
 
 def _archiver(here: Surroundings, facts: SourceFacts) -> Finding:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from kb_dr.domain.fingerprint import Fingerprint, Look, SampledRow, TableFingerprint
+from kb_dr.domain.heartbeat import Beat
 from kb_dr.domain.inspection import Examined
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Manifest, VectorBaseline
@@ -74,6 +75,9 @@ class FakeInspection:
 
     def measure_recall(self, baseline: VectorBaseline) -> VectorBaseline | None:
         return self.recall
+
+    def beat(self) -> Beat | None:
+        return None
 
     def examine_tables(self) -> Examined:
         return self.examined

@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from kb_dr.domain.forecast import RestoreWork
+from kb_dr.domain.heartbeat import Beat
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.objective import judge_status
-from kb_dr.domain.proof import Outcome, Standing
+from kb_dr.domain.proof import Outcome, Phase, Standing
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.status import BackupStatus, CopyStatus, Evidence, ProvenBackup, Status, Window
 
@@ -25,8 +27,14 @@ class Limits:
     proof_age_seconds: float = 8 * 86400.0
 
 
-BACKUP = BackupStatus("kb-full-20261121-020000", "d1", NOW - 10 * HOUR, Standing.PROVEN, True)
-PROVEN = ProvenBackup(BACKUP.id, "d1", BACKUP.finished, "p1", NOW - 9 * HOUR, 60.0, ())
+WORK = RestoreWork(4 * SEGMENT_BYTES, 4 * SEGMENT_BYTES, 4, SEGMENT_BYTES)
+BACKUP = BackupStatus("kb-full-20261121-020000", "d1", NOW - 10 * HOUR, Standing.PROVEN, True, WORK)
+PHASES = (
+    Phase("fetch and unpack", 30.0, 4 * SEGMENT_BYTES),
+    Phase("verify files", 10.0, 4 * SEGMENT_BYTES),
+    Phase("replay", 20.0, 4 * SEGMENT_BYTES),
+)
+PROVEN = ProvenBackup(BACKUP.id, "d1", BACKUP.finished, "p1", NOW - 9 * HOUR, 60.0, PHASES)
 END = Evidence(NOW - timedelta(minutes=4), Lsn(5 * SEGMENT_BYTES + 100), 1, "commit")
 WINDOW = Window(
     system_identifier=SYSTEM,
@@ -83,6 +91,7 @@ def test_with_everything_fresh_all_objectives_hold() -> None:
     assert status.rpo_seconds == 240.0
     assert status.rto is not None
     assert status.rto.seconds == 60.0
+    assert [each.forecast.seconds for each in status.forecasts] == [60.0, 60.0]
 
 
 def test_without_any_copy_nothing_holds() -> None:
@@ -114,6 +123,7 @@ FAILED = replace(
                 "age of the newest backup in offsite",
                 "newest backup in offsite",
                 "age of the newest proof",
+                "RTO from offsite, forecast",
             },
             id="offsite down",
         ),
@@ -125,13 +135,14 @@ FAILED = replace(
                 "newest backup in primary",
                 "age of the newest proof",
                 "RTO",
+                "RTO from primary, forecast",
                 "clocks",
             },
             id="no backup at all",
         ),
         pytest.param(
             (FAILED, OFFSITE),
-            {"RPO of primary", "newest backup in primary"},
+            {"RPO of primary", "newest backup in primary", "RTO from primary, forecast"},
             id="newest backup FAILED in one copy",
         ),
         pytest.param(
@@ -155,13 +166,13 @@ FAILED = replace(
             id="a manifest unreadable",
         ),
         pytest.param(
-            (replace(PRIMARY, backups=(replace(BACKUP, wal_complete=False),)),),
-            {"RPO of primary", "newest backup in primary"},
+            (replace(PRIMARY, backups=(replace(BACKUP, wal_complete=False, work=None),)),),
+            {"RPO of primary", "newest backup in primary", "RTO from primary, forecast"},
             id="WAL it needs missing",
         ),
         pytest.param(
             (replace(PRIMARY, proven=()),),
-            {"age of the newest proof", "RTO"},
+            {"RPO of primary", "age of the newest proof", "RTO", "RTO from primary, forecast"},
             id="nobody ever proved it",
         ),
         pytest.param(
@@ -263,6 +274,181 @@ def test_a_fresh_commit_is_never_made_older_by_the_source() -> None:
 def test_the_worst_copy_decides_and_an_unknown_one_leaves_nothing_to_say() -> None:
     assert judge(PRIMARY, replace(IDLE, copy="offsite")).rpo_seconds == 5 * 3600.0
     assert judge(PRIMARY, DOWN).rpo_seconds is None
+
+
+NOT_RESTORED = replace(BACKUP, id="kb-full-20261121-080000", digest="d2", standing=UNPROVEN)
+NEWER_WINDOW = replace(
+    WINDOW, begins_at=NOW - 4 * HOUR, backups=(NOT_RESTORED.id,), end=replace(END, at=NOW)
+)
+
+
+def test_a_base_nobody_restored_carries_no_rpo() -> None:
+    status = judge(replace(PRIMARY, backups=(UNTRIED,), proven=()))
+
+    assert status.rpo[0].seconds is None
+    assert status.rpo[0].base is None
+    assert "no proven base" in status.rpo[0].seen
+    assert status.rpo_seconds is None
+    assert status.windows[0].base is None
+
+
+def test_the_same_manifest_proven_in_the_other_copy_counts_and_is_named() -> None:
+    untried = replace(PRIMARY, backups=(UNTRIED,), proven=())
+
+    status = judge(untried, OFFSITE)
+
+    here, there = status.rpo
+    assert here.seconds == there.seconds == 240.0
+    assert here.base is not None
+    assert (here.base.id, here.base.proven_in) == (BACKUP.id, "offsite")
+    assert "proven in offsite" in here.seen
+    assert broken(status) == set()
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        pytest.param(replace(PROVEN, digest="d9"), id="another manifest of that name"),
+        pytest.param(replace(PROVEN, id=OLDER.id), id="another backup"),
+    ],
+)
+def test_a_proof_of_something_else_in_the_other_copy_does_not_count(
+    elsewhere: ProvenBackup,
+) -> None:
+    untried = replace(PRIMARY, backups=(UNTRIED,), proven=())
+
+    assert judge(untried, replace(OFFSITE, proven=(elsewhere,))).rpo[0].seconds is None
+
+
+def test_a_copy_that_failed_is_not_saved_by_the_other_ones_proof() -> None:
+    failed = replace(PRIMARY, backups=(replace(BACKUP, standing=Standing.FAILED),), proven=())
+
+    assert judge(failed, OFFSITE).rpo[0].seconds is None
+
+
+def test_behind_a_gap_only_the_window_with_a_proven_base_counts() -> None:
+    proven = replace(WINDOW, end=replace(END, at=NOW - 5 * HOUR))
+    gapped = replace(PRIMARY, backups=(BACKUP, NOT_RESTORED), windows=(proven, NEWER_WINDOW))
+
+    status = judge(gapped)
+
+    assert status.rpo[0].seconds == 5 * 3600.0
+    assert [window.base is None for window in status.windows] == [False, True]
+
+
+def test_an_older_proven_base_in_the_same_window_carries_the_newest_commit() -> None:
+    both = replace(WINDOW, backups=(BACKUP.id, NOT_RESTORED.id))
+    newest = replace(NOT_RESTORED, finished=NOW - HOUR)
+
+    status = judge(replace(PRIMARY, backups=(BACKUP, newest), windows=(both,)))
+
+    assert status.rpo[0].seconds == 240.0
+    assert status.rpo[0].base is not None
+    assert status.rpo[0].base.id == BACKUP.id
+
+
+def beating(seconds_ago: float, **changes: object) -> SourceFacts:
+    beat = Beat(NOW - timedelta(seconds=seconds_ago), 5.0, "db1")
+    return replace(SOURCE, beat=beat, **changes)  # type: ignore[arg-type] # a table of fields
+
+
+def judge_beating(copy: CopyStatus, source: SourceFacts | None) -> Status:
+    return judge_status((copy,), Limits(), NOW, source=source, heartbeat=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "seconds", "live"),
+    [
+        pytest.param(None, 5 * 3600.0, None, id="no source: the archive alone decides"),
+        pytest.param(
+            beating(5 * 3600.0, written_lsn=END.lsn), 0.0, 0.0, id="its last beat is archived"
+        ),
+        pytest.param(
+            beating(3.0, written_lsn=END.lsn),
+            5 * 3600.0,
+            5 * 3600.0 - 3.0,
+            id="positions agree, the beat does not: a source put back by a snapshot",
+        ),
+        pytest.param(beating(3.0), 5 * 3600.0, 5 * 3600.0 - 3.0, id="an open segment is no excuse"),
+        pytest.param(
+            replace(SOURCE, written_lsn=END.lsn), 5 * 3600.0, None, id="none, against the setting"
+        ),
+        pytest.param(beating(-60.0), 5 * 3600.0 + 60, 5 * 3600.0 + 60, id="our clock is behind"),
+        pytest.param(
+            beating(3.0, timeline=2), 5 * 3600.0, None, id="another timeline: not to be compared"
+        ),
+    ],
+)
+def test_with_a_heartbeat_a_stalled_archive_is_never_taken_for_a_quiet_source(
+    source: SourceFacts | None, seconds: float, live: float | None
+) -> None:
+    (rpo,) = judge_beating(IDLE, source).rpo
+
+    assert (rpo.seconds, rpo.live_seconds) == (seconds, live)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected", "origin"),
+    [
+        pytest.param(beating(49.0), set(), "heartbeat", id="it beats"),
+        pytest.param(beating(51.0), {"heartbeat"}, "commit times in archived WAL", id="stopped"),
+        pytest.param(SOURCE, {"heartbeat"}, "commit times in archived WAL", id="never installed"),
+        pytest.param(None, set(), "heartbeat", id="the source is gone: the archive answers"),
+    ],
+)
+def test_a_heartbeat_that_is_expected_has_to_beat(
+    source: SourceFacts | None, expected: set[str], origin: str
+) -> None:
+    status = judge_beating(PRIMARY, source)
+
+    assert broken(status) == expected
+    assert status.rpo[0].source == origin
+
+
+def test_without_the_setting_nothing_is_expected_and_the_report_says_what_stands_in() -> None:
+    status = judge(PRIMARY, source=beating(3600.0))
+
+    assert broken(status) == set()
+    assert status.rpo[0].source == "commit times in archived WAL"
+
+
+@pytest.mark.parametrize(("ahead", "seconds"), [(0.2, 0.0), (4.9, 0.0), (5.1, None)])
+def test_a_commit_of_this_moment_may_be_a_little_ahead_of_our_clock(
+    ahead: float, seconds: float | None
+) -> None:
+    fresh = replace(WINDOW, end=replace(END, at=NOW + timedelta(seconds=ahead)))
+
+    assert judge(replace(PRIMARY, windows=(fresh,))).rpo_seconds == seconds
+
+
+def test_a_database_that_has_grown_breaks_the_objective_before_its_restore_does() -> None:
+    large = replace(BACKUP, work=replace(WORK, plain_bytes=2000 * 4 * SEGMENT_BYTES))
+
+    status = judge(replace(PRIMARY, backups=(large,)))
+
+    assert broken(status) == {"RTO from primary, forecast"}
+    (found,) = [each for each in status.objectives if each.subject.endswith("forecast")]
+    assert found.outcome is Outcome.FAILED
+    assert "fetch and unpack" in found.seen
+
+
+def test_wal_that_has_piled_up_breaks_it_as_well_and_is_named() -> None:
+    busy = replace(BACKUP, work=replace(WORK, wal_segments=4000))
+
+    status = judge(replace(PRIMARY, backups=(busy,)))
+
+    (found,) = [each for each in status.objectives if each.subject.endswith("forecast")]
+    assert found.outcome is Outcome.FAILED
+    assert "of it replay" in found.seen
+
+
+def test_a_proof_without_its_sizes_foretells_nothing_and_is_not_green() -> None:
+    old = replace(PROVEN, phases=(Phase("fetch and unpack", 30.0, 1000), Phase("replay", 2.0)))
+
+    status = judge(replace(PRIMARY, proven=(old,)))
+
+    assert broken(status) == {"RTO from primary, forecast"}
+    assert status.forecasts[0].forecast.seconds is None
 
 
 def test_gaps_are_named() -> None:

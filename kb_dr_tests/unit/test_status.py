@@ -16,7 +16,7 @@ from kb_dr.domain.finding import Finding, all_good
 from kb_dr.domain.fingerprint import Fingerprint
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Source, StoredManifest
-from kb_dr.domain.proof import Outcome, Proof, Verdict
+from kb_dr.domain.proof import Outcome, Phase, Proof, Verdict
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.status import Status
 from kb_dr.errors import (
@@ -136,7 +136,11 @@ def proof(of: StoredManifest, verdict: Verdict, at: datetime, copy: str = "offsi
         verdict=verdict,
         reason="",
         checks=(),
-        phases=(),
+        phases=(
+            Phase("fetch and unpack", 20.0, 1000),
+            Phase("verify files", 2.0, 1000),
+            Phase("replay", 5.0, 2 * SEGMENT_BYTES),
+        ),
         reach=None,
         tools={},
         host="h",
@@ -178,6 +182,12 @@ def test_a_site_in_order_can_recover_and_holds_its_objectives(site: Site) -> Non
     assert status.rpo_seconds == 120.0
     assert status.rto is not None
     assert (status.rto.copy, status.rto.seconds) == ("offsite", 30.0)
+    for told, rpo in zip(status.forecasts, status.rpo, strict=True):
+        # Segments 2 to 6; two took 5 s.
+        assert told.forecast.seconds == pytest.approx(20.0 + 2.0 + 12.5)
+        assert rpo.base is not None
+        assert rpo.base.proven_in == "offsite"
+    assert "none of primary itself" in status.forecasts[0].forecast.basis
     assert records.to_json(status)
 
 
@@ -189,6 +199,25 @@ def test_a_failed_proof_kept_in_the_other_repository_counts(site: Site) -> None:
 
     assert {"newest backup in offsite", "RPO of offsite"} <= broken(status)
     assert status.recoverable
+
+
+def test_a_site_where_nobody_ever_restored_anything_holds_no_rpo(site: Site) -> None:
+    backup = the_backup(site).manifest.backup_id
+    for key in [key for key in site.offsite.bodies if key.startswith(layout.proofs_prefix(backup))]:
+        site.offsite.delete(key)
+
+    status = site.status()
+
+    assert broken(status) == {
+        "RPO of primary",
+        "RPO of offsite",
+        "age of the newest proof",
+        "RTO",
+        "RTO from primary, forecast",
+        "RTO from offsite, forecast",
+    }
+    assert status.recoverable
+    assert [window.base for window in status.windows] == [None, None]
 
 
 def test_a_proof_that_cannot_be_read_breaks_the_answer(site: Site) -> None:
