@@ -196,7 +196,7 @@ def _held_forecast(told: CopyForecast, limit: float) -> Finding:
     longest = told.forecast.longest
     if longest is not None and told.forecast.seconds is not None:
         seen += f", {_span(longest.seconds)} of it {longest.name} ({longest.basis})"
-    subject = f"RTO from {told.copy}, forecast"
+    subject = f"RTO forecast from {told.copy}"
     return _within(subject, told.forecast.seconds, limit, seen, _VERIFY)
 
 

@@ -123,7 +123,7 @@ FAILED = replace(
                 "age of the newest backup in offsite",
                 "newest backup in offsite",
                 "age of the newest proof",
-                "RTO from offsite, forecast",
+                "RTO forecast from offsite",
             },
             id="offsite down",
         ),
@@ -135,14 +135,14 @@ FAILED = replace(
                 "newest backup in primary",
                 "age of the newest proof",
                 "RTO",
-                "RTO from primary, forecast",
+                "RTO forecast from primary",
                 "clocks",
             },
             id="no backup at all",
         ),
         pytest.param(
             (FAILED, OFFSITE),
-            {"RPO of primary", "newest backup in primary", "RTO from primary, forecast"},
+            {"RPO of primary", "newest backup in primary", "RTO forecast from primary"},
             id="newest backup FAILED in one copy",
         ),
         pytest.param(
@@ -167,12 +167,12 @@ FAILED = replace(
         ),
         pytest.param(
             (replace(PRIMARY, backups=(replace(BACKUP, wal_complete=False, work=None),)),),
-            {"RPO of primary", "newest backup in primary", "RTO from primary, forecast"},
+            {"RPO of primary", "newest backup in primary", "RTO forecast from primary"},
             id="WAL it needs missing",
         ),
         pytest.param(
             (replace(PRIMARY, proven=()),),
-            {"RPO of primary", "age of the newest proof", "RTO", "RTO from primary, forecast"},
+            {"RPO of primary", "age of the newest proof", "RTO", "RTO forecast from primary"},
             id="nobody ever proved it",
         ),
         pytest.param(
@@ -426,8 +426,8 @@ def test_a_database_that_has_grown_breaks_the_objective_before_its_restore_does(
 
     status = judge(replace(PRIMARY, backups=(large,)))
 
-    assert broken(status) == {"RTO from primary, forecast"}
-    (found,) = [each for each in status.objectives if each.subject.endswith("forecast")]
+    assert broken(status) == {"RTO forecast from primary"}
+    (found,) = [each for each in status.objectives if each.subject.startswith("RTO forecast")]
     assert found.outcome is Outcome.FAILED
     assert "fetch and unpack" in found.seen
 
@@ -437,7 +437,7 @@ def test_wal_that_has_piled_up_breaks_it_as_well_and_is_named() -> None:
 
     status = judge(replace(PRIMARY, backups=(busy,)))
 
-    (found,) = [each for each in status.objectives if each.subject.endswith("forecast")]
+    (found,) = [each for each in status.objectives if each.subject.startswith("RTO forecast")]
     assert found.outcome is Outcome.FAILED
     assert "of it replay" in found.seen
 
@@ -447,7 +447,7 @@ def test_a_proof_without_its_sizes_foretells_nothing_and_is_not_green() -> None:
 
     status = judge(replace(PRIMARY, proven=(old,)))
 
-    assert broken(status) == {"RTO from primary, forecast"}
+    assert broken(status) == {"RTO forecast from primary"}
     assert status.forecasts[0].forecast.seconds is None
 
 

@@ -213,8 +213,8 @@ def test_a_site_where_nobody_ever_restored_anything_holds_no_rpo(site: Site) -> 
         "RPO of offsite",
         "age of the newest proof",
         "RTO",
-        "RTO from primary, forecast",
-        "RTO from offsite, forecast",
+        "RTO forecast from primary",
+        "RTO forecast from offsite",
     }
     assert status.recoverable
     assert [window.base for window in status.windows] == [None, None]
