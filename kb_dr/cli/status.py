@@ -5,7 +5,7 @@ import click
 from kb_dr.cli.opened import installation, json_option
 from kb_dr.cli.output import age, moment, print_json, print_table, say
 from kb_dr.domain.forecast import phase_of
-from kb_dr.domain.status import CopyStatus, RecoverableWindow, Status
+from kb_dr.domain.status import CopyStatus, Status, WindowStatus
 from kb_dr.errors import ObjectiveBroken
 
 
@@ -53,7 +53,7 @@ def _print(status: Status) -> None:
         say(f"note: {note}")
 
 
-def _window_row(window: RecoverableWindow) -> tuple[object, ...]:
+def _window_row(window: WindowStatus) -> tuple[object, ...]:
     base = window.base
     return (
         window.copy,

@@ -4,11 +4,12 @@ What grows with the database goes by the rates measured, WAL by seconds per segm
 the same each time by its median. Where nothing was measured, nothing is foretold.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from kb_dr.domain.proof import Phase
+from kb_dr.domain.manifest import Manifest
+from kb_dr.domain.proof import Phase, Proof, Verdict
 
 FETCH, VERIFY_FILES = "fetch and unpack", "verify files"
 REPLAY_TO_POINT, REPLAY = "replay to the restore point", "replay"
@@ -35,6 +36,12 @@ class RestoreWork:
     wal_segments: int
     """From where replay begins to where it ends."""
     segment_bytes: int
+
+    @classmethod
+    def of(cls, manifest: Manifest, wal_segments: int) -> "RestoreWork":
+        """The work of one backup and so many segments behind its start."""
+        source = manifest.source
+        return cls(manifest.plain_bytes, source.size_bytes, wal_segments, source.segment_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,15 @@ class Forecast:
     def longest(self) -> ForecastPhase | None:
         """The phase that takes the most."""
         return max(self.phases, key=lambda each: each.seconds, default=None)
+
+
+def measured_runs(proofs: Iterable[Proof]) -> list[MeasuredRun]:
+    """The proofs that came to their end and were green, newest first: one that failed stopped
+    somewhere on the way.
+    """
+    green = [proof for proof in proofs if proof.verdict is Verdict.PROVEN]
+    green.sort(key=lambda proof: proof.finished, reverse=True)
+    return [MeasuredRun(proof.copy, proof.phases) for proof in green]
 
 
 def forecast(

@@ -15,9 +15,9 @@ from kb_dr.domain.status import (
     CopyForecast,
     CopyRpo,
     CopyStatus,
-    RecoverableWindow,
     Rto,
     Status,
+    WindowStatus,
 )
 
 CLOCK_SLACK_SECONDS = 120.0
@@ -200,9 +200,9 @@ def _held_forecast(told: CopyForecast, limit: float) -> Finding:
     return _within(subject, told.forecast.seconds, limit, seen, _VERIFY)
 
 
-def _windows(copies: Sequence[CopyStatus]) -> tuple[RecoverableWindow, ...]:
+def _windows(copies: Sequence[CopyStatus]) -> tuple[WindowStatus, ...]:
     return tuple(
-        RecoverableWindow(
+        WindowStatus(
             copy=copy.copy,
             begins_at=window.begins_at,
             ends_at=window.end.at if window.end else None,

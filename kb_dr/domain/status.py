@@ -165,7 +165,7 @@ class CopyRpo:
 
 
 @dataclass(frozen=True, slots=True)
-class RecoverableWindow:
+class WindowStatus:
     """A window of one copy, as people ask for it."""
 
     copy: str
@@ -215,7 +215,7 @@ class Status:
     rpo: tuple[CopyRpo, ...]
     forecasts: tuple[CopyForecast, ...]
     """Disaster now: one for each copy."""
-    windows: tuple[RecoverableWindow, ...]
+    windows: tuple[WindowStatus, ...]
     copies: tuple[CopyStatus, ...]
     objectives: tuple[Finding, ...]
     notes: tuple[str, ...]

@@ -188,12 +188,7 @@ def _evidence(
 
 def _work(manifest: Manifest, last: Segment) -> RestoreWork:
     first, _ = needed_segments(manifest)
-    return RestoreWork(
-        plain_bytes=manifest.plain_bytes,
-        database_bytes=manifest.source.size_bytes,
-        wal_segments=last.number - first.number + 1,
-        segment_bytes=manifest.source.segment_bytes,
-    )
+    return RestoreWork.of(manifest, last.number - first.number + 1)
 
 
 def _backup(

@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from kb_dr.domain.forecast import MeasuredRun, RestoreWork, forecast
-from kb_dr.domain.proof import Phase
+from kb_dr.domain.forecast import MeasuredRun, RestoreWork, forecast, measured_runs
+from kb_dr.domain.proof import Phase, Verdict
+from kb_dr_tests.fakes import MemoryRepository, PlainCodec
+from kb_dr_tests.made_installation import made_proof
+from kb_dr_tests.stored_backups import store_backup
 
 MIB = 1024 * 1024
 WORK = RestoreWork(
@@ -122,6 +125,23 @@ def test_without_a_phase_every_restore_has_there_is_no_sum(lost: str, how: str) 
     assert told.seconds is None
     assert lost in told.basis
     assert lost not in {each.name for each in told.phases}
+
+
+def test_only_green_proofs_are_measurements_and_the_newest_comes_first() -> None:
+    stored = store_backup(MemoryRepository(), PlainCodec())
+    old, new, red = (
+        made_proof(stored, verdict, copy=copy, minutes=minutes)
+        for verdict, copy, minutes in (
+            (Verdict.PROVEN, "offsite", 10),
+            (Verdict.PROVEN, "primary", 20),
+            (Verdict.FAILED, "offsite", 30),
+        )
+    )
+
+    found = measured_runs([old, red, new])
+
+    assert [run.copy for run in found] == ["primary", "offsite"]
+    assert RestoreWork.of(stored.manifest, 7).wal_segments == 7
 
 
 def test_with_no_wal_behind_the_backup_replay_costs_nothing_and_is_still_there() -> None:
