@@ -133,13 +133,14 @@ def _parts(run: MeasuredRun, name: str) -> list[Phase]:
 def _phase(name: str, work: RestoreWork, runs: list[list[Phase]]) -> ForecastPhase | None:
     """One phase from all runs that had it; None when its rate is needed and not known."""
     every = [part for run in runs for part in run]
-    sized = [(part.seconds, part.size_bytes) for part in every if part.size_bytes]
-    if not sized:
-        if name in _NEEDED or any(part.size_bytes is not None for part in every):
+    sized = [(part.seconds, part.size_bytes) for part in every if part.size_bytes is not None]
+    # A part that moved nothing still took its time: it counts in the rate of the others.
+    seconds, size = sum(each[0] for each in sized), sum(each[1] for each in sized)
+    if not size:
+        if name in _NEEDED or sized:
             return None
         usual = median(sum(part.seconds for part in run) for run in runs if run)
         return ForecastPhase(name, usual, "as long as before")
-    seconds, size = sum(each[0] for each in sized), sum(each[1] for each in sized)
     if name == REPLAY:
         each_segment = seconds / size * work.segment_bytes
         basis = f"{each_segment:.2f} s a segment, {work.wal_segments} segments"

@@ -296,6 +296,8 @@ def _foretells(proof: Proof) -> None:
     assert proof.reach.reached_lsn is not None
     sizes = {each.name: each.size_bytes for each in proof.phases}
     assert sizes["checks"]
+    assert sizes["replay to the restore point"]
+    assert sizes["replay"]
     assert 0 < replayed < proof.reach.reached_lsn
 
 

@@ -144,5 +144,14 @@ def test_only_green_proofs_are_measurements_and_the_newest_comes_first() -> None
     assert RestoreWork.of(stored.manifest, 7).wal_segments == 7
 
 
+def test_a_replay_that_moved_nothing_still_took_its_time() -> None:
+    idle = replace(
+        RUN,
+        phases=tuple(replace(p, size_bytes=0) if p.name == "replay" else p for p in RUN.phases),
+    )
+
+    assert seconds(idle)["replay"] == pytest.approx((1.0 + 4.0) / 2 * 100)
+
+
 def test_with_no_wal_behind_the_backup_replay_costs_nothing_and_is_still_there() -> None:
     assert seconds(RUN, work=replace(WORK, wal_segments=0))["replay"] == 0.0

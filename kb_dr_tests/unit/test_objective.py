@@ -336,6 +336,16 @@ def test_behind_a_gap_only_the_window_with_a_proven_base_counts() -> None:
     assert [window.base is None for window in status.windows] == [False, True]
 
 
+def test_a_proven_window_whose_end_is_unknown_leaves_the_word_to_an_older_one() -> None:
+    older = replace(WINDOW, backups=(OLDER.id,), end=replace(END, at=NOW - 5 * HOUR))
+    blind = replace(WINDOW, end=None, problem="damaged", begins_at=NOW)
+    also = replace(PROVEN, id=OLDER.id)
+    copy = replace(PRIMARY, backups=(OLDER, BACKUP), proven=(also, PROVEN), windows=(older, blind))
+
+    assert judge(copy).rpo[0].seconds == 5 * 3600.0
+    assert judge(replace(copy, proven=(PROVEN,))).rpo[0].seconds is None
+
+
 def test_an_older_proven_base_in_the_same_window_carries_the_newest_commit() -> None:
     both = replace(WINDOW, backups=(BACKUP.id, NOT_RESTORED.id))
     newest = replace(NOT_RESTORED, finished=NOW - HOUR)
