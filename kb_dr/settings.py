@@ -370,9 +370,10 @@ class _Reader:
 
     def switch(self, name: str, *, default: bool) -> bool:
         found = self.text(name, "on" if default else "off")
-        if found not in ("on", "off"):
+        # YAML reads a bare on as true.
+        if found.lower() not in ("on", "off", "true", "false"):
             self.problem(name, repr(found), "on or off")
-        return found == "on"
+        return found.lower() in ("on", "true")
 
     def cron(self, name: str, default: str) -> str:
         found = self.text(name, default)

@@ -4,7 +4,7 @@ import click
 
 from kb_dr.cli.opened import installation, json_option
 from kb_dr.cli.output import age, moment, print_json, print_table, say
-from kb_dr.domain.forecast import phase_of
+from kb_dr.domain.forecast import BETWEEN, phase_of
 from kb_dr.domain.status import CopyStatus, Status, WindowStatus
 from kb_dr.errors import ObjectiveBroken
 
@@ -78,6 +78,8 @@ def _print_times(status: Status) -> None:
     for phase in rto.phases if rto else ():
         name = phase_of(phase.name)
         measured[name] = measured.get(name, 0.0) + phase.seconds
+    if rto is not None:
+        measured[BETWEEN] = rto.seconds - sum(measured.values())
     forecasts = [{part.name: part.seconds for part in each.forecast.phases} for each in told]
     names = dict.fromkeys([*measured, *(name for each in forecasts for name in each)])
     print_table(

@@ -16,6 +16,9 @@ REPLAY_TO_POINT, REPLAY = "replay to the restore point", "replay"
 CHECKS_AT_POINT, CHECKS, PAGE_CHECKSUMS = "checks at the restore point", "checks", "page checksums"
 """Phases as restores and proofs name them."""
 
+BETWEEN = "between phases"
+"""Starting and stopping servers, laying out and removing files: no phase of its own."""
+
 NEWEST_RUNS = 3
 """Older ones say little of today's network and machine."""
 
@@ -50,6 +53,8 @@ class MeasuredRun:
 
     copy: str
     phases: tuple[Phase, ...]
+    seconds: float
+    """From begin to end: more than the phases together, by what is between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ def measured_runs(proofs: Iterable[Proof]) -> list[MeasuredRun]:
     """
     green = [proof for proof in proofs if proof.verdict is Verdict.PROVEN]
     green.sort(key=lambda proof: proof.finished, reverse=True)
-    return [MeasuredRun(proof.copy, proof.phases) for proof in green]
+    return [MeasuredRun(proof.copy, proof.phases, proof.rto_seconds) for proof in green]
 
 
 def forecast(
@@ -113,12 +118,18 @@ def forecast(
             found = _phase(name, work, [_parts(run, name) for run in runs])
             if found is not None:
                 phases.append(found)
+    between = median(max(0.0, run.seconds - _sum(run.phases)) for run in runs)
+    phases.append(ForecastPhase(BETWEEN, between, "as long as before"))
     told = {phase.name for phase in phases}
     unmeasured = [name for name in _NEEDED if name not in told]
     if unmeasured:
         basis = f"not measured with its size: {', '.join(unmeasured)}"
         return Forecast(tuple(phases), None, basis)
-    return Forecast(tuple(phases), sum(phase.seconds for phase in phases), basis)
+    return Forecast(tuple(phases), _sum(phases), basis)
+
+
+def _sum(phases: Iterable[Phase | ForecastPhase]) -> float:
+    return sum(phase.seconds for phase in phases)
 
 
 def phase_of(name: str) -> str:

@@ -173,9 +173,9 @@ def _held_rto(rto: Rto | None, limit: float) -> Finding:
 
 
 def _forecasts(copies: Sequence[CopyStatus]) -> tuple[CopyForecast, ...]:
-    proofs = [(each.proven_at, copy.copy, each.phases) for copy in copies for each in copy.proven]
-    proofs.sort(key=lambda each: each[0], reverse=True)
-    measured = [MeasuredRun(copy, phases) for _, copy, phases in proofs]
+    proofs = [(copy.copy, each) for copy in copies for each in copy.proven]
+    proofs.sort(key=lambda each: each[1].proven_at, reverse=True)
+    measured = [MeasuredRun(copy, each.phases, each.rto_seconds) for copy, each in proofs]
     found = []
     for copy in copies:
         newest = copy.newest_usable

@@ -21,7 +21,7 @@ from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.postgres_source import PostgresSource
 from kb_dr.adapters.restored_checks import RestoredChecks
 from kb_dr.adapters.scratch_space import LocalScratchSpace
-from kb_dr.domain.forecast import MeasuredRun, RestoreWork, forecast
+from kb_dr.domain.forecast import RestoreWork, forecast, measured_runs
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Outcome, Proof, Verdict
 from kb_dr.errors import ConfigurationError
@@ -286,7 +286,7 @@ def test_a_proof_shows_the_beat_that_came_back_and_refuses_one_from_nowhere(
 def _foretells(proof: Proof) -> None:
     """The phases of a real proof carry all that a forecast needs."""
     work = RestoreWork(10**9, 10**9, 50, 16 * 1024 * 1024)
-    told = forecast(work, [MeasuredRun("primary", proof.phases)], copy="primary")
+    told = forecast(work, measured_runs([proof]), copy="primary")
 
     assert told.seconds is not None
     named = {each.name for each in told.phases}

@@ -27,6 +27,7 @@ RUN = MeasuredRun(
         Phase("shut down", 0.5),
         Phase("page checksums", 1.5, 450 * MIB),
     ),
+    seconds=34.0,
 )
 
 
@@ -49,18 +50,25 @@ def test_each_phase_goes_by_what_it_moves() -> None:
             "checks": 12.0,
             "shut down": 0.5,
             "page checksums": 3.0,
+            "between phases": 1.0,
         }
     )
-    assert told.seconds == pytest.approx(103.5)
+    assert told.seconds == pytest.approx(104.5)
     assert told.longest is not None
     assert told.longest.name == "replay"
     assert told.basis == "measured in 1 proof of offsite"
 
 
+def test_the_same_work_again_takes_as_long_as_it_took() -> None:
+    again = RestoreWork(500 * MIB, 450 * MIB, 10, 16 * MIB)
+
+    assert forecast(again, [RUN], copy="offsite").seconds == pytest.approx(RUN.seconds)
+
+
 def test_a_restore_is_foretold_without_the_checks_of_a_proof() -> None:
     told = forecast(WORK, [RUN], copy="offsite", checked=False)
 
-    assert told.seconds == pytest.approx(82.5)
+    assert told.seconds == pytest.approx(83.5)
     assert not {"checks", "page checksums"} & {each.name for each in told.phases}
 
 
@@ -85,7 +93,7 @@ def test_the_newest_three_runs_count_and_large_ones_weigh_more() -> None:
 def test_a_copy_that_was_never_timed_lends_the_rates_of_the_other_and_says_so() -> None:
     told = forecast(WORK, [RUN], copy="primary")
 
-    assert told.seconds == pytest.approx(103.5)
+    assert told.seconds == pytest.approx(104.5)
     assert told.basis == "measured in 1 proof of offsite: none of primary itself"
 
 

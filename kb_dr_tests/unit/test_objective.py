@@ -182,7 +182,7 @@ FAILED = replace(
         ),
         pytest.param(
             (replace(PRIMARY, proven=(replace(PROVEN, rto_seconds=5 * 3600.0),)),),
-            {"RTO"},
+            {"RTO", "RTO forecast from primary"},
             id="the restore took too long",
         ),
         pytest.param(

@@ -48,6 +48,7 @@ def test_all_problems_come_in_one_message() -> None:
         {"KB_DR_AGE_RECIPIENTS": "AGE-SECRET-KEY-1QQQ"},
         {"KB_DR_OFFSITE_URL": "ftp://somewhere"},
         {"KB_DR_RPO_SECONDS": "inf"},
+        {"KB_DR_HEARTBEAT": "5"},
         {"KB_DR_REPOSITORY_URL": "s3://b/kb", "KB_DR_OFFSITE_URL": "s3://b/kb/"},
         {"KB_DR_REPOSITORY_URL": "/backups", "KB_DR_OFFSITE_URL": "/x/../backups/offsite"},
     ],
@@ -55,6 +56,16 @@ def test_all_problems_come_in_one_message() -> None:
 def test_what_would_be_unsafe_is_refused(given: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError):
         load_settings(given)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"), [("on", True), ("off", False), ("'on'", True), ("", False)]
+)
+def test_a_switch_in_yaml_means_what_it_says(tmp_path: Path, word: str, expected: bool) -> None:
+    file = tmp_path / "kb_dr.yaml"
+    file.write_text(f"KB_DR_HEARTBEAT: {word}\n" if word else "KB_DB_PORT: 5433\n")
+
+    assert load_settings({"KB_DR_CONFIG": str(file)}).heartbeat is expected
 
 
 def test_no_secret_is_ever_printed() -> None:

@@ -184,7 +184,7 @@ def test_a_site_in_order_can_recover_and_holds_its_objectives(site: Site) -> Non
     assert (status.rto.copy, status.rto.seconds) == ("offsite", 30.0)
     for told, rpo in zip(status.forecasts, status.rpo, strict=True):
         # Segments 2 to 6; two took 5 s.
-        assert told.forecast.seconds == pytest.approx(20.0 + 2.0 + 12.5)
+        assert told.forecast.seconds == pytest.approx(20.0 + 2.0 + 12.5 + 3.0)
         assert rpo.base is not None
         assert rpo.base.proven_in == "offsite"
     assert "none of primary itself" in status.forecasts[0].forecast.basis
