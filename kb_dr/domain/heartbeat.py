@@ -32,8 +32,9 @@ class Beat:
         return (now - self.at).total_seconds()
 
     def is_late(self, now: datetime) -> bool:
-        """Whether the next beats are missing."""
-        return not self.age_seconds(now) <= MISSED_BEATS * self.every_seconds
+        """Whether the next beats are missing, or, after the clock went back, may be."""
+        limit = MISSED_BEATS * self.every_seconds
+        return not -limit <= self.age_seconds(now) <= limit
 
 
 def judge_beat(beat: Beat | None, now: datetime) -> Finding:

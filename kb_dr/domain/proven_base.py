@@ -35,13 +35,16 @@ def proven_base(
 def newest_proven_window(copy: CopyStatus, copies: Sequence[CopyStatus]) -> ProvenWindow | None:
     """Where a recovery from a proven base comes farthest; None when no window has such a base.
 
-    A window that is newer, behind a gap, with bases that nobody has restored does not count.
+    A window that is newer, behind a gap, with bases that nobody has restored does not count. The
+    line of the newest backup goes before others: those may hold a future that was left.
     """
     found = [
         ProvenWindow(window, base)
         for window in copy.windows
         if (base := proven_base(window, copy, copies)) is not None
     ]
+    tip = copy.tip_window
+    found = [each for each in found if tip is not None and each.window.line == tip.line] or found
     known = [each for each in found if each.window.end is not None]
     return max(
         known or found,

@@ -40,6 +40,13 @@ def measure_rpo(
         _source(source, heartbeat=heartbeat),
         base,
     )
+    tip = copy.tip_window
+    if tip is not None and tip.line != window.line:
+        why = (
+            f"its newest proven base, {base.id}, leads along {_words(window)}; newer backups are "
+            f"of {_words(tip)}, and none of those was ever restored"
+        )
+        return replace(unknown, seen=why)
     end = window.end
     if end is None:
         return unknown
@@ -58,8 +65,10 @@ def measure_rpo(
         why = f"it covers cluster {window.system_identifier}, not the source's"
         return replace(unknown, seen=why)
     if source.timeline != end.timeline:
-        # After a recovery in place the same positions hold other rows.
-        return replace(measured, seen=f"{seen}; the source is on timeline {source.timeline}")
+        # After a recovery in place it holds a future that was left: only WAL of the source's own
+        # timeline behind this base would tell that from a failover.
+        why = f"{seen}; but the source is on timeline {source.timeline}, not {end.timeline}"
+        return replace(unknown, seen=why)
     if heartbeat:
         return _against_the_beat(measured, end, source)
     if source.written_lsn <= end.lsn:
@@ -88,6 +97,10 @@ def _against_the_beat(measured: CopyRpo, end: Evidence, source: SourceFacts) -> 
     # The larger of two measurements: a heartbeat that has stopped says nothing of what came since.
     seconds = max(measured.seconds or 0.0, live)
     return replace(measured, seconds=seconds, live_seconds=live, seen=seen)
+
+
+def _words(window: Window) -> str:
+    return f"timeline {window.timeline} of cluster {window.system_identifier}"
 
 
 def _source(source: SourceFacts | None, *, heartbeat: bool) -> RpoSource:

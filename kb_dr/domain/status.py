@@ -41,6 +41,11 @@ class Window:
     """Oldest first."""
     problem: str = ""
 
+    @property
+    def line(self) -> tuple[int, int]:
+        """The cluster and the timeline it ends on."""
+        return self.system_identifier, self.timeline
+
 
 @dataclass(frozen=True, slots=True)
 class BackupStatus:

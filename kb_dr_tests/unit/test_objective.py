@@ -254,9 +254,7 @@ IDLE = replace(PRIMARY, windows=(replace(WINDOW, end=replace(END, at=NOW - 5 * H
         pytest.param(
             replace(SOURCE, written_lsn=Lsn(7 * SEGMENT_BYTES)), 5 * 3600.0, id="a segment lacks"
         ),
-        pytest.param(
-            replace(SOURCE, written_lsn=END.lsn, timeline=2), 5 * 3600.0, id="another timeline"
-        ),
+        pytest.param(replace(SOURCE, written_lsn=END.lsn, timeline=2), None, id="another timeline"),
         pytest.param(replace(SOURCE, is_standby=True), 5 * 3600.0, id="a standby knows nothing"),
         pytest.param(replace(SOURCE, system_identifier=8), None, id="another cluster"),
     ],
@@ -276,7 +274,13 @@ def test_the_worst_copy_decides_and_an_unknown_one_leaves_nothing_to_say() -> No
     assert judge(PRIMARY, DOWN).rpo_seconds is None
 
 
-NOT_RESTORED = replace(BACKUP, id="kb-full-20261121-080000", digest="d2", standing=UNPROVEN)
+NOT_RESTORED = replace(
+    BACKUP,
+    id="kb-full-20261121-080000",
+    digest="d2",
+    finished=NOW - 4 * HOUR,
+    standing=UNPROVEN,
+)
 NEWER_WINDOW = replace(
     WINDOW, begins_at=NOW - 4 * HOUR, backups=(NOT_RESTORED.id,), end=replace(END, at=NOW)
 )
@@ -336,6 +340,35 @@ def test_behind_a_gap_only_the_window_with_a_proven_base_counts() -> None:
     assert [window.base is None for window in status.windows] == [False, True]
 
 
+@pytest.mark.parametrize(
+    "newer",
+    [
+        pytest.param(replace(NEWER_WINDOW, timeline=2), id="a recovery in place"),
+        pytest.param(replace(NEWER_WINDOW, system_identifier=8), id="another cluster"),
+    ],
+)
+def test_a_proven_base_of_a_future_that_was_left_carries_no_rpo(newer: Window) -> None:
+    left = replace(PRIMARY, backups=(BACKUP, NOT_RESTORED), windows=(WINDOW, newer))
+
+    (rpo,) = judge(left).rpo
+
+    assert rpo.seconds is None
+    assert "none of those was ever restored" in rpo.seen
+
+
+def test_with_proven_bases_on_both_the_line_of_the_newest_backup_counts() -> None:
+    newer = replace(NEWER_WINDOW, timeline=2, end=replace(END, at=NOW - HOUR))
+    also = replace(PROVEN, id=NOT_RESTORED.id, digest="d2")
+    both = replace(
+        PRIMARY,
+        backups=(BACKUP, NOT_RESTORED),
+        windows=(WINDOW, newer),
+        proven=(PROVEN, also),
+    )
+
+    assert judge(both).rpo[0].seconds == 3600.0
+
+
 def test_a_proven_window_whose_end_is_unknown_leaves_the_word_to_an_older_one() -> None:
     older = replace(WINDOW, backups=(OLDER.id,), end=replace(END, at=NOW - 5 * HOUR))
     blind = replace(WINDOW, end=None, problem="damaged", begins_at=NOW)
@@ -385,7 +418,7 @@ def judge_beating(copy: CopyStatus, source: SourceFacts | None) -> Status:
         ),
         pytest.param(beating(-60.0), 5 * 3600.0 + 60, 5 * 3600.0 + 60, id="our clock is behind"),
         pytest.param(
-            beating(3.0, timeline=2), 5 * 3600.0, None, id="another timeline: not to be compared"
+            beating(3.0, timeline=2), None, None, id="another timeline: not to be compared"
         ),
     ],
 )
@@ -402,6 +435,9 @@ def test_with_a_heartbeat_a_stalled_archive_is_never_taken_for_a_quiet_source(
     [
         pytest.param(beating(49.0), set(), "heartbeat", id="it beats"),
         pytest.param(beating(51.0), {"heartbeat"}, "commit times in archived WAL", id="stopped"),
+        pytest.param(
+            beating(-51.0), {"heartbeat"}, "commit times in archived WAL", id="its clock went back"
+        ),
         pytest.param(SOURCE, {"heartbeat"}, "commit times in archived WAL", id="never installed"),
         pytest.param(None, set(), "heartbeat", id="the source is gone: the archive answers"),
     ],
