@@ -16,7 +16,7 @@ from kb_dr.domain.finding import Finding, all_good
 from kb_dr.domain.fingerprint import Fingerprint
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Source, StoredManifest
-from kb_dr.domain.proof import Outcome, Phase, Proof, Verdict
+from kb_dr.domain.proof import Outcome, Phase, Proof, Reach, Verdict
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.status import Status
 from kb_dr.errors import (
@@ -141,7 +141,7 @@ def proof(of: StoredManifest, verdict: Verdict, at: datetime, copy: str = "offsi
             Phase("verify files", 2.0, 1000),
             Phase("replay", 5.0, 2 * SEGMENT_BYTES),
         ),
-        reach=None,
+        reach=Reach(1, segment(6).end, 1, segment(6).end, at),
         tools={},
         host="h",
     )

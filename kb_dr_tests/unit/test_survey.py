@@ -8,7 +8,7 @@ import pytest
 from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Proof, Standing, Verdict
+from kb_dr.domain.proof import Proof, Reach, Standing, Verdict
 from kb_dr.domain.status import CopyStatus
 from kb_dr.errors import KeyMissing, RepositoryUnavailable
 from kb_dr.operations.catalog import store_manifest
@@ -70,7 +70,7 @@ def proof(
         reason="",
         checks=(),
         phases=(),
-        reach=None,
+        reach=Reach(1, segment(6).end, 1, segment(6).end, finished),
         tools={},
         host="h",
     )
