@@ -318,14 +318,22 @@ class Installation:
 
     def plan_restore(self, wanted: "Wanted", copy: str | None, target: Path) -> "RestorePlan":
         """What restore() would do; refuses what it would refuse, and changes nothing."""
+        from kb_dr.domain.forecast import RestoreWork, forecast, measured_runs
         from kb_dr.operations.restore_postgres import plan_restore
+        from kb_dr.operations.status import gather_proofs
 
-        return plan_restore(
+        plan = plan_restore(
             self.plan_recovery(wanted, copy),
             self.host,
             target,
             production=self.settings.source.data_directory,
         )
+        recovery = plan.recovery
+        # Of this copy alone: the other one may be what is down.
+        proofs, _ = gather_proofs([self.repository(recovery.copy)])
+        work = RestoreWork.of(recovery.stored.manifest, len(recovery.segments))
+        measured = measured_runs(proof for each in proofs.values() for proof in each)
+        return replace(plan, forecast=forecast(work, measured, copy=recovery.copy, checked=False))
 
     def restore(self, plan: "RestorePlan", progress: Progress) -> "Restored":
         """Carry out a plan: a promoted, stopped cluster in a new directory."""

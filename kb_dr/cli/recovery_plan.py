@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kb_dr.cli.output import moment, print_table, say, size
+from kb_dr.cli.output import age, moment, print_table, say, size
 from kb_dr.domain.recoverable_window import Nearest, RecoverableWindow
 from kb_dr.operations.restore_postgres import RestorePlan
 
@@ -27,6 +27,7 @@ def plan_values(plan: RestorePlan) -> dict[str, object]:
         "newest_commit": recovery.newest_commit,
         "bytes_needed": recovery.bytes_needed,
         "bytes_free": plan.free_bytes,
+        "forecast": plan.forecast,
         "passed_over": plan.passed_over,
         "notes": recovery.notes,
     }
@@ -50,9 +51,18 @@ def plan_rows(plan: RestorePlan) -> tuple[tuple[str, object], ...]:
         ("will reach", f"{recovery.expected_end} on timeline {recovery.expected_timeline}"),
         ("newest commit there", moment(recovery.newest_commit)),
         ("room", f"{size(recovery.bytes_needed)} needed, {size(plan.free_bytes)} free"),
+        ("will take about", _expected_time(plan)),
         *(("passed over", line) for line in plan.passed_over),
         *(("note", line) for line in recovery.notes),
     )
+
+
+def _expected_time(plan: RestorePlan) -> str:
+    known = plan.forecast
+    if known is None or known.seconds is None:
+        return f"not known: {known.basis if known else 'nothing was measured'}"
+    parts = ", ".join(f"{each.name} {each.seconds:.1f} s" for each in known.phases)
+    return f"{age(known.seconds)}: {parts} ({known.basis})"
 
 
 def print_windows(windows: Sequence[RecoverableWindow]) -> None:

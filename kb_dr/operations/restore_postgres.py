@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from kb_dr.domain.forecast import Forecast
 from kb_dr.domain.manifest import Manifest
 from kb_dr.domain.proof import Phase, Reach
 from kb_dr.domain.recovery import RecoveryPlan, WorkArea
@@ -31,6 +32,8 @@ class RestorePlan:
     production: Path | None
     passed_over: tuple[str, ...] = ()
     """Newer backups that were not chosen, and why."""
+    forecast: Forecast | None = None
+    """How long it is going to take, from how long it took; None when nobody worked it out."""
 
 
 @dataclass(frozen=True, slots=True)

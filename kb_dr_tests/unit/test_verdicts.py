@@ -155,7 +155,7 @@ def proof(
         reason="",
         checks=(),
         phases=(),
-        reach=None,
+        reach=Reach(1, Lsn(9), 1, Lsn(9), None),
         tools={},
         host="h",
     )
@@ -174,6 +174,26 @@ def test_the_newest_conclusive_proof_decides() -> None:
     assert stands(bad, good, proof(Verdict.PROVEN, 3)) is Standing.PROVEN
     assert stands(good, proof(Verdict.NOT_PROVEN, 2)) is Standing.PROVEN
     assert stands(proof(Verdict.NOT_PROVEN, 2)) is Standing.UNPROVEN
+
+
+def test_a_green_that_stopped_at_a_target_says_nothing_of_the_wal_behind_it() -> None:
+    at_a_time = Reach(1, Lsn(9), 1, Lsn(9), None, "time 2026-11-20 02:00:00Z", exact=True)
+    drilled = replace(proof(Verdict.PROVEN, 2), reach=at_a_time)
+
+    assert stands(drilled) is Standing.UNPROVEN
+    assert stands(drilled, proof(Verdict.FAILED, 1)) is Standing.FAILED
+    assert stands(replace(drilled, verdict=Verdict.FAILED)) is Standing.FAILED
+    assert stands(replace(drilled, reach=None)) is Standing.UNPROVEN
+
+
+def test_one_record_too_far_is_as_wrong_as_one_too_few() -> None:
+    asked = Reach(1, Lsn(9), 1, Lsn(9), None, "LSN 0/9", exact=True)
+
+    assert asked.complete
+    assert not replace(asked, reached_lsn=Lsn(10)).complete
+    assert not replace(asked, reached_lsn=Lsn(8)).complete
+    assert not replace(asked, reached_timeline=2).complete
+    assert replace(asked, reached_lsn=Lsn(10), exact=False).complete
 
 
 def test_a_proof_speaks_only_of_its_own_copy_and_manifest() -> None:
