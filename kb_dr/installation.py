@@ -393,9 +393,30 @@ class Installation:
             seed=secrets.randbelow(1 << 32) if seed is None else seed,
             to_the_end=to_the_end,
             checklist=check_secrets(self, name),
+            live_rpo_seconds=self._live_rpo(repository),
         )
         store_drill((repository,) if other is None else (repository, other), drill)
         return drill
+
+    def _live_rpo(self, repository: Repository) -> float | None:
+        """The RPO of one copy as a source that answers tells it; None when it does not."""
+        from kb_dr.operations.status import take_status
+
+        try:
+            self.source.facts()
+        except KbDrError:
+            return None
+        status = take_status(
+            [repository],
+            self.codec,
+            self.clock,
+            self.settings.objectives,
+            service=self.settings.service,
+            org=self.settings.org,
+            source=self.source,
+            heartbeat=self.settings.heartbeat,
+        )
+        return status.rpo[0].seconds
 
     def drills(self) -> "tuple[Drill, ...]":
         """Every drill, wherever its record is kept, oldest first; raises when none can be read."""

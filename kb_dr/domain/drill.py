@@ -42,7 +42,7 @@ class Drill:
     rto_objective_seconds: float
     rpo_seconds: float | None
     """From the newest commit this copy could recover to the begin of the drill: what a disaster
-    then would have cost. None: could not tell."""
+    then would have cost; less where the source says that it wrote less. None: could not tell."""
     rpo_objective_seconds: float
     tools: dict[str, str]
     host: str

@@ -51,6 +51,7 @@ class _Walked:
 
     phases: Phases
     began: datetime
+    live_rpo_seconds: float | None = None
     backups_found: int = 0
     window: RecoverableWindow | None = None
     target: RecoveryTarget = Latest()  # noqa: RUF009 - a frozen value without fields
@@ -67,12 +68,15 @@ def run_drill(
     seed: int,
     to_the_end: bool,
     checklist: Sequence[Finding],
+    live_rpo_seconds: float | None = None,
 ) -> Drill:
     """Walk the whole way back, to a time drawn by ``seed`` or to the end of the archive.
 
-    Raises nothing of ours: what went wrong is the verdict.
+    ``live_rpo_seconds`` is the RPO as a source that answers tells it: where nothing was written,
+    nothing would be lost, however old the newest commit is. Raises nothing of ours: what went
+    wrong is the verdict.
     """
-    walked = _Walked(Phases(clock), clock.now())
+    walked = _Walked(Phases(clock), clock.now(), live_rpo_seconds)
     proof: Proof | None = None
     failure: KbDrError | None = None
     try:
@@ -189,7 +193,8 @@ def _rpo(walked: _Walked) -> float | None:
     window = walked.window
     if window is None or window.ends_at is None:
         return None
-    return max((walked.began - window.ends_at).total_seconds(), 0.0)
+    own = max((walked.began - window.ends_at).total_seconds(), 0.0)
+    return own if walked.live_rpo_seconds is None else min(own, walked.live_rpo_seconds)
 
 
 def drawn(drill: Drill) -> str:
