@@ -45,7 +45,7 @@ class Archive:
         self.ends: list[Lsn] = []
         self.stored: list[StoredManifest] = []
         writer = WalWriter(Segment(1, 2, SEGMENT_BYTES))
-        self._back_up(writer, minute(-5))
+        self.back_up(writer, minute(-5))
         writer.switch()
         for number, moment in enumerate(moments):
             end = writer.record() if moment is None else writer.commit(minute(moment))
@@ -53,9 +53,9 @@ class Archive:
             if number == 2:
                 self.point = Lsn(writer.restore_point("before the migration", minute(2.5)))
             writer.switch()
-        self._store(writer)
+        self.store(writer)
 
-    def _back_up(self, writer: WalWriter, started: datetime) -> None:
+    def back_up(self, writer: WalWriter, started: datetime) -> None:
         start, stop = Lsn(writer.lsn), Lsn(writer.record())
         made = store_objects(self.repository, started=started, attempt=f"a{len(self.stored)}")
         manifest = replace(
@@ -68,7 +68,7 @@ class Archive:
         )
         self.stored.append(store_manifest(self.repository, manifest))
 
-    def _store(self, writer: WalWriter) -> None:
+    def store(self, writer: WalWriter) -> None:
         for name, plain in writer.segments().items():
             self.put(name, plain)
 
@@ -90,7 +90,7 @@ class Archive:
         for moment in commits:
             writer.commit(moment)
             writer.switch()
-        self._store(writer)
+        self.store(writer)
         return writer
 
     def start_of(self, number: int) -> Lsn:
@@ -288,3 +288,68 @@ def test_each_timeline_that_goes_its_own_way_is_a_window(archive: Archive) -> No
     windows = list_recovery_windows(archive.repository, CODEC)
 
     assert [(each.timeline, each.ends_at) for each in windows] == [(1, minute(5)), (2, minute(31))]
+
+
+def test_times_a_little_out_of_order_do_not_lead_past_the_first_that_is_later() -> None:
+    # A session took its time, and another one wrote its commit in between.
+    archive = Archive([0, 1, 2.5, 2.4, 3, 4])
+
+    plan = archive.plan(AtTime(minute(2.45)))
+
+    assert plan.newest_commit == minute(1), "PostgreSQL stops at the first one that is later"
+
+
+def _fork_inside_a_segment(archive: Archive) -> Lsn:
+    """Timeline 2 left timeline 1 behind the commit of minute 2, in the middle of segment 5."""
+    writer = WalWriter(Segment(2, 5, SEGMENT_BYTES))
+    writer.commit(minute(2))
+    fork = Lsn(writer.restore_point("before the migration", minute(2.5)))
+    archive.put("00000002.history", f"1\t{fork}\tno reason\n".encode())
+    for moment in (30, 31):
+        writer.commit(minute(moment))
+        writer.switch()
+    archive.store(writer)
+    return fork
+
+
+def test_what_a_timeline_copied_from_its_parent_is_the_parents(archive: Archive) -> None:
+    fork = _fork_inside_a_segment(archive)
+
+    assert archive.plan(AtTime(minute(1.5))).timeline == 1
+    assert archive.plan(AtName("before the migration")).timeline == 1
+    assert archive.plan(AtLsn(fork, inclusive=False), timeline=2).timeline == 2
+    with pytest.raises(TimelineForked, match="nothing was written then"):
+        archive.plan(AtTime(minute(20)))
+
+
+def test_a_backup_of_another_future_does_not_serve_the_target(archive: Archive) -> None:
+    writer = archive.fork(2, archive.start_of(4), [minute(30)])
+    archive.back_up(writer, minute(40))
+    archive.store(writer)
+
+    plan = archive.plan(AtTime(minute(4.5)))
+
+    assert plan.stored == archive.stored[0]
+    archive.stored = archive.stored[1:]
+    with pytest.raises(TimelineForked, match="which no backup here leads to"):
+        archive.plan(AtTime(minute(4.5)))
+
+
+def test_the_nearest_states_lie_on_either_side_and_not_around(archive: Archive) -> None:
+    [early] = list_recovery_windows(archive.repository, CODEC)
+    around = replace(early, begins_at=minute(-60), ends_at=minute(600), timeline=9)
+    late = replace(
+        early,
+        begins_at=minute(60),
+        ends_at=minute(90),
+        begins_lsn=Lsn(1 << 40),
+        ends_lsn=Lsn(1 << 42),
+    )
+    later = replace(late, begins_at=minute(70), begins_lsn=Lsn(1 << 41))
+
+    at_time = nearest([later, early, around, late], AtTime(minute(30)))
+    at_lsn = nearest([later, early, late], AtLsn(Lsn(1 << 39)))
+
+    assert (at_time.before, at_time.after) == (early, late)
+    assert (at_lsn.before, at_lsn.after) == (early, late)
+    assert nearest([early], AtName("a")) == nearest([], AtTime(minute(0)))
