@@ -41,7 +41,7 @@ class Drill:
     """Secrets and programs that a rebuild from nothing needs, each tried."""
     rto_objective_seconds: float
     rpo_seconds: float | None
-    """From the newest commit this copy could recover to the begin of the drill: what a disaster
+    """From the newest moment this copy covers to the begin of the drill: what a disaster
     then would have cost; less where the source says that it wrote less. None: could not tell."""
     rpo_objective_seconds: float
     tools: dict[str, str]

@@ -29,14 +29,16 @@ class RecoverableWindow:
     """``end of the archive``, or what breaks it off."""
     backups: tuple[str, ...]
     """Oldest first."""
+    covered_until: datetime | None = None
+    """What was committed by then is in it; a restore point tells that of a quiet server."""
     problem: str = ""
     """Why its end could not be told."""
 
 
 def newest_window(windows: Iterable[RecoverableWindow]) -> RecoverableWindow | None:
     """The window that reaches farthest; None when there is none whose end is known."""
-    known = [(each.ends_at, each.timeline, each) for each in windows if each.ends_at is not None]
-    return max(known, key=lambda each: each[:2])[2] if known else None
+    known = [each for each in windows if each.covered_until is not None]
+    return max(known, key=lambda each: (each.covered_until, each.timeline), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,10 +191,10 @@ def _phases(own: Sequence[Phase], proof: Proof | None) -> tuple[Phase, ...]:
 
 def _rpo(walked: _Walked) -> float | None:
     window = walked.window
-    if window is None or window.ends_at is None:
-        return None
-    own = max((walked.began - window.ends_at).total_seconds(), 0.0)
-    return own if walked.live_rpo_seconds is None else min(own, walked.live_rpo_seconds)
+    known = [] if walked.live_rpo_seconds is None else [walked.live_rpo_seconds]
+    if window is not None and window.covered_until is not None:
+        known.append(max((walked.began - window.covered_until).total_seconds(), 0.0))
+    return min(known, default=None)
 
 
 def drawn(drill: Drill) -> str:

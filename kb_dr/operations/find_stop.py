@@ -35,11 +35,18 @@ class Tip:
     last_record: Lsn
     """Where the last record begins: the newest position that can be asked for."""
     last_transaction: WalPoint | None
+    covered_until: datetime | None
+    """The newest moment it covers: of its last transaction, or of a restore point behind that."""
 
 
 def _tip(reader: WalReader) -> Tip | None:
     tip, last = reader.tip(), reader.last_record
-    return Tip(tip.end, last, tip.last_transaction) if tip and last is not None else None
+    if tip is None or last is None:
+        return None
+    moments = [point.at for point in tip.restore_points]
+    if tip.last_transaction is not None:
+        moments.append(tip.last_transaction.at)
+    return Tip(tip.end, last, tip.last_transaction, max(moments, default=None))
 
 
 @dataclass(slots=True)

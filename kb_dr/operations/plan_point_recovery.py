@@ -14,7 +14,7 @@ from kb_dr.operations.find_stop import WalSearch
 from kb_dr.operations.listed_archive import ListedArchive
 from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.operations.plan_recovery import bytes_needed
-from kb_dr.operations.resolve_target import Place, resolve_target
+from kb_dr.operations.resolve_target import Place, before_every_backup, resolve_target
 from kb_dr.ports import Clock, Codec, Repository
 
 
@@ -159,17 +159,14 @@ def _refusal(
             hint="`kb-dr list` shows the timeline of each backup; try another with --from.",
         )
     oldest = min(backups, key=lambda each: each.manifest.finished).manifest
-    earliest = f"{oldest.finished:%Y-%m-%dT%H:%M:%SZ}"
     if inside:
+        earliest = f"{oldest.finished:%Y-%m-%dT%H:%M:%SZ}"
         return NoUsableBackup(
             f"{where}: it lies between start and end of {inside[-1]}, and there is no older backup",
             hint=f"A backup can be recovered to its end at the earliest: {earliest}, LSN "
             f"{oldest.wal.stop}.",
         )
-    return NoUsableBackup(
-        f"{where}: it lies before every backup; the oldest, {oldest.id}, was whole at {earliest}",
-        hint=f"The earliest moment that can be reached is {earliest}, LSN {oldest.wal.stop}.",
-    )
+    return before_every_backup(repository.name, target, oldest)
 
 
 def _notes(archive: ListedArchive, place: Place, lineage: Lineage) -> tuple[str, ...]:

@@ -62,11 +62,11 @@ def _window(
 ) -> RecoverableWindow:
     by_age = sorted(manifests, key=lambda each: each.finished)
     oldest, last = by_age[0], line.segments[-1]
-    ends_at, ends_lsn, problem = None, None, ""
+    ends_at, ends_lsn, covered, problem = None, None, None, ""
     try:
         tip = search.tip_of(line.segments)
         if tip is not None:
-            ends_lsn = tip.last_record
+            ends_lsn, covered = tip.last_record, tip.covered_until
             ends_at = tip.last_transaction.at if tip.last_transaction else None
     except KbDrError as error:
         problem = str(error)
@@ -81,5 +81,6 @@ def _window(
         ends_lsn=ends_lsn,
         ended_by=missing if line.beyond else "end of the archive",
         backups=tuple(each.id for each in by_age),
+        covered_until=covered,
         problem=problem,
     )

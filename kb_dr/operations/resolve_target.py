@@ -9,7 +9,7 @@ from kb_dr.domain.manifest import Manifest
 from kb_dr.domain.recovery_target import AtLsn, AtName, AtTime, PointTarget
 from kb_dr.domain.wal_names import Segment
 from kb_dr.domain.wal_records import Stop, WalPoint
-from kb_dr.errors import TargetUnreachable, TimelineForked
+from kb_dr.errors import NoUsableBackup, TargetUnreachable, TimelineForked
 from kb_dr.operations.find_stop import WalSearch
 
 CLOCK_SLACK = timedelta(seconds=120)
@@ -60,7 +60,7 @@ def resolve_target(
     # Before the first transaction of several timelines: the oldest of them came next.
     live = [place for place in found if place.live] or found[:1]
     if timeline is not None:
-        return _on_timeline(search, target, timeline, live, found)
+        return _on_timeline(search, target, manifests, timeline, live, found)
     if len(live) == 1:
         _require_nothing_abandoned(search, target, live[0])
         return live[0]
@@ -70,7 +70,7 @@ def resolve_target(
             f"{_listed(place.timeline for place in live)}",
             hint=f"Say which with --target-timeline. {_forks(search)}",
         )
-    raise _not_there(search, target)
+    raise _not_there(search, target, manifests)
 
 
 def _require_nothing_abandoned(search: WalSearch, target: PointTarget, place: Place) -> None:
@@ -149,6 +149,7 @@ def _require_timeline(search: WalSearch, timeline: int) -> None:
 def _on_timeline(
     search: WalSearch,
     target: PointTarget,
+    manifests: Sequence[Manifest],
     timeline: int,
     live: Sequence[Place],
     found: Sequence[Place],
@@ -167,16 +168,31 @@ def _on_timeline(
             f"{other}, which timeline {timeline} does not share",
             hint=f"Leave --target-timeline out, or give {other}. {_forks(search)}",
         )
-    raise _not_there(search, target)
+    raise _not_there(search, target, manifests)
 
 
-def _not_there(search: WalSearch, target: PointTarget) -> TargetUnreachable:
+def before_every_backup(copy: str, target: PointTarget, oldest: Manifest) -> NoUsableBackup:
+    """The refusal of a target older than anything that is kept."""
+    earliest = f"{oldest.finished:%Y-%m-%dT%H:%M:%SZ}"
+    return NoUsableBackup(
+        f"recover to {target} from {copy}: it lies before every backup; the oldest, {oldest.id}, "
+        f"was whole at {earliest}",
+        hint=f"The earliest moment that can be reached is {earliest}, LSN {oldest.wal.stop}.",
+    )
+
+
+def _not_there(
+    search: WalSearch, target: PointTarget, manifests: Sequence[Manifest]
+) -> TargetUnreachable | NoUsableBackup:
     """Why no stretch of WAL holds the target."""
     if isinstance(target, AtName):
         return TargetUnreachable(
             f"recover to {target}: no such restore point in the WAL of {search.repository.name}",
             hint="`kb-dr show ID` names a backup's own restore point; case matters.",
         )
+    oldest = min(manifests, key=lambda each: each.finished)
+    if isinstance(target, AtTime) and target.at < oldest.started:
+        return before_every_backup(search.repository.name, target, oldest)
     gap = _gap_around(search, target)
     if gap is not None:
         before, after = gap
@@ -194,10 +210,10 @@ def _not_there(search: WalSearch, target: PointTarget) -> TargetUnreachable:
             "pg_wal: `kb-dr wal push` it.",
         )
     newest = _newest(search)
-    seen = f"the last transaction there is of {newest.at:%Y-%m-%d %H:%M:%S.%fZ}" if newest else ""
+    seen = f"it is of {newest.at:%Y-%m-%d %H:%M:%S.%fZ}" if newest else "there is none yet"
     return TargetUnreachable(
         f"recover to {target}: it lies behind the newest archived commit of "
-        f"{search.repository.name}" + (f": {seen}" if seen else ""),
+        f"{search.repository.name}: {seen}",
         hint="`--latest` restores all there is; WAL that has not arrived yet may reach farther.",
     )
 

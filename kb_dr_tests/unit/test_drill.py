@@ -28,6 +28,7 @@ WINDOW = RecoverableWindow(
     ends_lsn=Lsn(900),
     ended_by="end of the archive",
     backups=("kb-full-20261120-020000",),
+    covered_until=BEGIN + timedelta(hours=10),
 )
 PASSED = Drill(
     schema_version=1,
@@ -115,8 +116,8 @@ def test_the_same_seed_draws_the_same_time_inside_the_window() -> None:
 def test_without_a_window_there_is_nothing_to_draw() -> None:
     assert draw_target(None, 1) == Latest()
     assert draw_target(replace(WINDOW, ends_at=None), 1) == Latest()
-    assert newest_window([replace(WINDOW, ends_at=None)]) is None
-    later = replace(WINDOW, ends_at=BEGIN + timedelta(hours=12))
+    assert newest_window([replace(WINDOW, covered_until=None)]) is None
+    later = replace(WINDOW, covered_until=BEGIN + timedelta(hours=12))
     assert newest_window([later, WINDOW]) == later
 
 

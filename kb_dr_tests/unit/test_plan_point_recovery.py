@@ -353,3 +353,13 @@ def test_the_nearest_states_lie_on_either_side_and_not_around(archive: Archive) 
     assert (at_time.before, at_time.after) == (early, late)
     assert (at_lsn.before, at_lsn.after) == (early, late)
     assert nearest([early], AtName("a")) == nearest([], AtTime(minute(0)))
+
+
+def test_a_server_that_has_been_quiet_since_its_backup_knows_no_time_to_stop_at() -> None:
+    archive = Archive([None, None])
+    manifest = archive.stored[0].manifest
+
+    with pytest.raises(NoUsableBackup, match="before every backup"):
+        archive.plan(AtTime(manifest.started - timedelta(seconds=1)))
+    with pytest.raises(TargetUnreachable, match=r"newest archived commit .*there is none yet"):
+        archive.plan(AtTime(manifest.finished + timedelta(seconds=1)))
