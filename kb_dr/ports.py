@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kb_dr.domain.recovery import ControlFile, Replay, ServerConfiguration, WorkArea
     from kb_dr.domain.source_facts import SourceFacts
     from kb_dr.domain.stored import Listed, StoredObject
+    from kb_dr.domain.tablespaces import Tablespace
 
 
 class Clock(Protocol):
@@ -187,8 +188,9 @@ class SourceServer(Protocol):
         ...
 
     def describe(self) -> Source:
-        """The cluster as it is now; refuses one that cannot be backed up (a standby, extra
-        tablespaces). Measures vector indexes, so it may take seconds.
+        """The cluster as it is now; refuses one that cannot be backed up (a standby).
+
+        Measures vector indexes, so it may take seconds.
         """
         ...
 
@@ -204,6 +206,10 @@ class SourceServer(Protocol):
 
     def configuration(self) -> SourceConfiguration:
         """The configuration files outside the data directory (Debian); they may hold secrets."""
+        ...
+
+    def tablespaces(self) -> tuple[Tablespace, ...]:
+        """As Source.tablespaces, asked in a moment."""
         ...
 
     def switch_wal(self) -> Lsn:
@@ -270,8 +276,14 @@ class BaseBackupProgram(Protocol):
         """Program to version."""
         ...
 
-    def stream(self, label: str) -> AbstractContextManager[BaseBackupStream]:
-        """Run one base backup; the program is gone when the block is left, however it is left."""
+    def stream(
+        self, label: str, tablespaces: Sequence[Tablespace] = ()
+    ) -> AbstractContextManager[BaseBackupStream]:
+        """Run one base backup; the program is gone when the block is left, however it is left.
+
+        ``tablespaces`` are those the cluster has. In the tar they lie below the data directory
+        (kb_dr.domain.tablespaces), and nothing in it leads to where they lie at the source.
+        """
         ...
 
 
@@ -452,6 +464,8 @@ class ScratchSpace(Protocol):
     def put_in_place(self, area: WorkArea, target: Path) -> None:
         """Give the data directory of ``area`` its final name, durably, as the last step.
 
+        The links to its tablespaces are made absolute before: PostgreSQL's own base backups
+        take relative ones for empty tablespaces. RecoveryError for one that leads elsewhere.
         Raises DataDirectoryNotEmpty when something has appeared there.
         """
         ...

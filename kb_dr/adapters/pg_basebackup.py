@@ -3,35 +3,30 @@
 import fcntl
 import hashlib
 import os
-import select
 import subprocess
 import threading
-import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from kb_dr.adapters.await_backup import Patience
 from kb_dr.adapters.backup_manifest import BackupManifestReader
-from kb_dr.adapters.postgres_programs import PostgresPrograms, command_failed, last_words
+from kb_dr.adapters.postgres_programs import PostgresPrograms, command_failed
 from kb_dr.adapters.postgres_session import connection_words
+from kb_dr.adapters.replication_backup import ReplicationBackup, replicated
 from kb_dr.adapters.tar_index import MemberTap, TarDamaged
 from kb_dr.domain.base_backup import BaseBackupEnd
-from kb_dr.errors import PostgresCommandFailed, PostgresUnavailable, WalGap
+from kb_dr.domain.tablespaces import Tablespace
+from kb_dr.errors import PostgresCommandFailed
 from kb_dr.settings import SourceSettings
 
 _PIPE_BYTES = 1024 * 1024
-_LOOK_SECONDS = 1.0
 _END_SECONDS = 60.0
 """How long the program may take to end after its output did."""
 
 
 class PgBaseBackup:
-    """Implements `kb_dr.ports.BaseBackupProgram`.
-
-    ``stall_seconds``: with no byte for so long, the server is taken for gone. It has to be more
-    than a checkpoint of a busy server takes. ``archive_seconds``: how long the server may wait
-    for its own archive_command once all files are sent.
-    """
+    """Implements `kb_dr.ports.BaseBackupProgram`; the seconds are those of Patience."""
 
     def __init__(
         self,
@@ -43,15 +38,21 @@ class PgBaseBackup:
     ) -> None:
         self._programs = programs
         self._source = source
-        self._stall_seconds = stall_seconds
-        self._archive_seconds = archive_seconds
+        self._patience = Patience(stall_seconds, archive_seconds)
 
     @property
     def tools(self) -> dict[str, str]:
         return {"pg_basebackup": self._programs.version}
 
     @contextmanager
-    def stream(self, label: str) -> Iterator["RunningBaseBackup"]:
+    def stream(
+        self, label: str, tablespaces: Sequence[Tablespace] = ()
+    ) -> Iterator["RunningBaseBackup | ReplicationBackup"]:
+        if tablespaces:
+            # pg_basebackup refuses to send more than the data directory to a pipe.
+            with replicated(self._source, label, tablespaces, self._patience) as stream:
+                yield stream
+            return
         words = connection_words(self._source)
         command = [
             str(self._programs.path("pg_basebackup")),
@@ -73,18 +74,15 @@ class PgBaseBackup:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process:
-            yield RunningBaseBackup(process, self._stall_seconds, self._archive_seconds)
+            yield RunningBaseBackup(process, self._patience)
 
 
 class RunningBaseBackup:
     """Implements `kb_dr.ports.BaseBackupStream`."""
 
-    def __init__(
-        self, process: "subprocess.Popen[bytes]", stall_seconds: float, archive_seconds: float
-    ) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", patience: Patience) -> None:
         self._process = process
-        self._stall_seconds = stall_seconds
-        self._archive_seconds = archive_seconds
+        self._patience = patience
         self._digest = hashlib.sha256()
         self._length = 0
         self._over = False
@@ -105,7 +103,7 @@ class RunningBaseBackup:
         wanted = _PIPE_BYTES if size < 0 else min(size, _PIPE_BYTES)
         if self._over or wanted == 0:
             return b""
-        self._await_bytes()
+        self._patience.await_bytes(self._output, self._said, "run pg_basebackup")
         data = os.read(self._output, wanted)
         if not data:
             self._over = True
@@ -148,27 +146,6 @@ class RunningBaseBackup:
             failed = command_failed("pg_basebackup", status, b"\n".join(self._said))
             failed.hint = "Check that the server still runs, and the role's REPLICATION right."
             raise failed
-
-    def _await_bytes(self) -> None:
-        began = time.monotonic()
-        while not select.select([self._output], [], [], _LOOK_SECONDS)[0]:
-            waited = time.monotonic() - began
-            # do_pg_backup_stop() in xlog.c says so after 5 s, and again and again.
-            if any(b"required WAL segments to be archived" in line for line in tuple(self._said)):
-                if waited >= self._archive_seconds:
-                    raise WalGap(
-                        f"back up: after {waited:.0f} s the server still waits for its WAL to be "
-                        "archived",
-                        hint="Its archive_command fails: see the server's log, repair it, and "
-                        "start the backup again.",
-                    )
-            elif waited >= self._stall_seconds:
-                words = last_words(b"\n".join(tuple(self._said)))
-                raise PostgresUnavailable(
-                    f"run pg_basebackup: no byte within {self._stall_seconds:g} s"
-                    f"{': ' + words if words else ''}",
-                    hint="Look at the server and the network, then start the backup again.",
-                )
 
     def _listen(self) -> None:
         try:

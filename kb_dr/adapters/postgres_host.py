@@ -19,10 +19,12 @@ from kb_dr.adapters.postgres_programs import (
     last_words,
 )
 from kb_dr.adapters.restored_server import LocalServer
+from kb_dr.adapters.tablespace_links import require_own_tablespaces
 from kb_dr.adapters.unprivileged import Unprivileged, end
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Source
 from kb_dr.domain.recovery import ControlFile, ServerConfiguration, WorkArea
+from kb_dr.domain.tablespaces import TABLESPACE_MAP, TABLESPACES
 from kb_dr.errors import (
     ChecksumMismatch,
     NotEnoughSpace,
@@ -119,8 +121,12 @@ class LocalPostgresHost:
                 _abandon(process)
 
     def verify_files(self, directory: Path, source: Source) -> None:
+        # What lies in TABLESPACES is listed, and found, by way of the links.
         done = self._programs(source).run_raw(
-            "pg_verifybackup", "-n", "-q", directory, timeout_seconds=_DAY_SECONDS
+            "pg_verifybackup",
+            *("-n", "-q", f"--ignore={TABLESPACES}", f"--ignore={TABLESPACE_MAP}"),
+            directory,
+            timeout_seconds=_DAY_SECONDS,
         )
         if done.returncode < 0 or done.returncode > 1:
             # It was killed, or could not be run: nothing was learned of the files.
@@ -166,6 +172,7 @@ class LocalPostgresHost:
         self, area: WorkArea, configuration: ServerConfiguration, source: Source
     ) -> Iterator[RestoredServer]:
         programs = self._programs(source)
+        require_own_tablespaces(area.data)
         self._set_aside(area)
         self._configure(area, configuration)
         with area.log.open("ab") as log:
@@ -195,7 +202,7 @@ class LocalPostgresHost:
         auto.write_text(text + "".join(f"{line}\n" for line in lines))
         auto.chmod(0o600)
         self._unprivileged.give(auto)
-        for name in ("backup_label.old", "backup_manifest", "tablespace_map.old"):
+        for name in ("backup_label.old", "backup_manifest"):
             (area.data / name).unlink(missing_ok=True)
         if not (area.data / "postgresql.conf").exists():
             # Debian keeps the configuration elsewhere; without any the cluster would not start.

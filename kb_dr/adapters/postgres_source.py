@@ -10,7 +10,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from kb_dr.adapters.postgres_session import Session, connect, session, translated
-from kb_dr.adapters.source_description import describe_source, read_configuration
+from kb_dr.adapters.source_description import describe_source, read_configuration, tablespaces
 from kb_dr.adapters.source_facts import read_facts
 from kb_dr.adapters.table_sample import critical_tables, fingerprint_table
 from kb_dr.domain.base_backup import ArchiverStatus, SourceConfiguration
@@ -18,6 +18,7 @@ from kb_dr.domain.fingerprint import Fingerprint, TableFingerprint, agreed
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Source
 from kb_dr.domain.source_facts import SourceFacts
+from kb_dr.domain.tablespaces import Tablespace
 from kb_dr.errors import BackupInProgress, ConfigurationError, PostgresError, SourceLockLost
 from kb_dr.settings import SourceSettings
 
@@ -110,6 +111,10 @@ class PostgresSource:
     def configuration(self) -> SourceConfiguration:
         with session(self._source, what="read the source's configuration") as s:
             return read_configuration(s)
+
+    def tablespaces(self) -> tuple[Tablespace, ...]:
+        with session(self._source, what="ask for tablespaces") as s:
+            return tablespaces(s)
 
     def switch_wal(self) -> Lsn:
         with session(self._source, what="switch the source's WAL") as s:

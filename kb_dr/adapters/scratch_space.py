@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kb_dr.adapters.stray_server import end_server_in
+from kb_dr.adapters.tablespace_links import settle_links, sync_directory
 from kb_dr.adapters.unprivileged import Unprivileged
 from kb_dr.domain.recovery import WorkArea
 from kb_dr.errors import (
@@ -74,13 +75,14 @@ class LocalScratchSpace:
 
     def put_in_place(self, area: WorkArea, target: Path) -> None:
         try:
+            settle_links(area.data, target)
             os.rename(area.data, target)
         except OSError as error:
             if error.errno in _TAKEN:
                 raise _appeared(target) from error
             raise RecoveryError(f"rename into {target}: {error.strerror}") from error
-        _sync_directory(target)
-        _sync_directory(target.parent)
+        sync_directory(target)
+        sync_directory(target.parent)
 
     def reap(self) -> tuple[str, ...]:
         if not self._directory.is_dir():
@@ -222,11 +224,3 @@ def _remove(root: Path, sockets: Path | None) -> None:
         else:
             entry.unlink(missing_ok=True)
     shutil.rmtree(root, ignore_errors=True)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,6 +9,7 @@ from kb_dr.adapters.index_recall import measure_recall, vector_indexes
 from kb_dr.adapters.postgres_session import Session
 from kb_dr.domain.base_backup import SourceConfiguration
 from kb_dr.domain.manifest import Source
+from kb_dr.domain.tablespaces import Tablespace
 from kb_dr.errors import PostgresError
 from kb_dr.settings import SourceSettings
 
@@ -43,7 +44,7 @@ def describe_source(session: Session, source: SourceSettings) -> Source:
             f"back up {source.host}:{source.port}: it is a standby",
             hint="Point KB_DB_HOST at the primary: a restore point can only be written there.",
         )
-    _refuse_tablespaces(session)
+    spaces = tablespaces(session)
     version = int(_value(session, "select current_setting('server_version_num')"))
     return Source(
         host=source.host,
@@ -64,6 +65,7 @@ def describe_source(session: Session, source: SourceSettings) -> Source:
             measure_recall(session, index, seed=RECALL_SEED) for index in vector_indexes(session)
         ),
         invalid_indexes=invalid_indexes(session),
+        tablespaces=spaces,
     )
 
 
@@ -105,20 +107,28 @@ def read_configuration(session: Session) -> SourceConfiguration:
     return SourceConfiguration(files, tuple(unread))
 
 
-def _refuse_tablespaces(session: Session) -> None:
-    names = [
-        row[0]
-        for row in _rows(
+def tablespaces(session: Session) -> tuple[Tablespace, ...]:
+    """The extra tablespaces, by OID; PostgresError for one that does not lie in a place of its own.
+
+    PostgreSQL has tablespaces without one for its own tests (allow_in_place_tablespaces). A
+    relative link is what a restore by hand may leave: base backups would miss what it leads to.
+    """
+    found = tuple(
+        Tablespace(int(oid), name, location)
+        for oid, name, location in _rows(
             session,
-            "select spcname from pg_tablespace"
-            " where spcname not in ('pg_default', 'pg_global') order by 1",
+            "select oid, spcname, pg_tablespace_location(oid) from pg_tablespace"
+            " where spcname not in ('pg_default', 'pg_global') order by oid",
         )
-    ]
-    if names:
+    )
+    odd = [f"{each.name} at {each.location!r}" for each in found if each.location[:1] != "/"]
+    if odd:
         raise PostgresError(
-            f"back up: the cluster has extra tablespaces: {', '.join(names)}",
-            hint="They cannot be streamed yet; move their tables to pg_default and drop them.",
+            f"back up: tablespaces without an absolute path: {', '.join(odd)}",
+            hint="Make its link in pg_tblspc an absolute one while the server is stopped; or move "
+            "its tables elsewhere and drop it.",
         )
+    return found
 
 
 def schema_version(session: Session) -> str | None:

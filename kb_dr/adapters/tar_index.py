@@ -6,7 +6,7 @@ Only what PostgreSQL writes is read: POSIX ustar headers, sizes in octal or base
 
 from collections.abc import Callable
 
-_BLOCK = 512
+BLOCK_BYTES = 512
 
 
 class TarDamaged(ValueError):
@@ -46,10 +46,10 @@ class MemberTap:
                 self._padding -= skipped
                 view = view[skipped:]
             else:
-                needed = _BLOCK - len(self._header)
+                needed = BLOCK_BYTES - len(self._header)
                 self._header += view[:needed]
                 view = view[needed:]
-                if len(self._header) == _BLOCK:
+                if len(self._header) == BLOCK_BYTES:
                     self._begin(bytes(self._header))
                     self._header.clear()
 
@@ -62,16 +62,32 @@ class MemberTap:
         if not header.strip(b"\0"):
             self._ended = True
             return
-        if header[257:262] != b"ustar":
-            raise TarDamaged(f"no tar header where one is due, after {self.members} members")
-        unsigned = sum(header[:148]) + sum(header[156:]) + 8 * 0x20
-        if unsigned != _number(header[148:156]):
-            raise TarDamaged(f"a tar header with a wrong checksum, after {self.members} members")
+        check_header(header, self.members)
         self.members += 1
-        self._body = _number(header[124:136])
-        self._padding = -self._body % _BLOCK
+        self._body = size_of(header)
+        self._padding = padding(self._body)
         self._wanted = header[:100].rstrip(b"\0") == self._name
         self.seen += self._wanted
+
+
+def check_header(header: bytes, members: int | None = None) -> None:
+    """Raise TarDamaged unless this is the header of a member; ``members`` came before it."""
+    where = "" if members is None else f", after {members} members"
+    if header[257:262] != b"ustar":
+        raise TarDamaged(f"no tar header where one is due{where}")
+    unsigned = sum(header[:148]) + sum(header[156:]) + 8 * 0x20
+    if unsigned != _number(header[148:156]):
+        raise TarDamaged(f"a tar header with a wrong checksum{where}")
+
+
+def size_of(header: bytes) -> int:
+    """The length of the member's content."""
+    return _number(header[124:136])
+
+
+def padding(size: int) -> int:
+    """Zero bytes after a content of ``size`` bytes."""
+    return -size % BLOCK_BYTES
 
 
 def _number(field: bytes) -> int:

@@ -8,6 +8,7 @@ from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.fingerprint import Fingerprint
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.stored import StoredObject
+from kb_dr.domain.tablespaces import Tablespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Source:
     vectors: tuple[VectorBaseline, ...] = ()
     invalid_indexes: tuple[str, ...] = ()
     """Indexes that were invalid at the source already: no fault of the backup."""
+    tablespaces: tuple[Tablespace, ...] = ()
+    """Besides pg_default and pg_global. Their files are in the same tar as all others."""
 
     @property
     def major(self) -> int:

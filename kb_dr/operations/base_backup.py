@@ -118,6 +118,7 @@ def _take(run: _Run) -> StoredManifest:
             f"{end.wal.stop}",
             hint="The server was replaced while it was backed up; start the backup again.",
         )
+    _refuse_other_tablespaces(run, described)
     configuration, unread = _store_configuration(run)
     manifest = Manifest(
         schema_version=records.SCHEMA_VERSION,
@@ -158,7 +159,7 @@ def _store_base(run: _Run, described: Source) -> tuple[tuple[StoredObject, ...],
         run.tools.chunk_bytes,
         run.tools.transfers,
     )
-    with writer, run.program.stream(str(run.backup)) as stream:
+    with writer, run.program.stream(str(run.backup), described.tablespaces) as stream:
         run.codec.encode_stream(_Watched(stream, run.lock.check, run.clock, run.progress), writer)
         # The program's end is looked at before the last chunk goes: a stream that broke off
         # is not even stored whole.
@@ -195,6 +196,18 @@ def _refuse_no_archive(run: _Run) -> None:
             f"back up {run.backup}: the server archives no WAL, archive_mode is off",
             hint="Set archive_mode = on (on a restored server: ALTER SYSTEM RESET archive_mode), "
             "restart it, and start the backup again.",
+        )
+
+
+def _refuse_other_tablespaces(run: _Run, described: Source) -> None:
+    """The WAL this backup needs would create one at its path at the source; see serve_wal."""
+    found = run.source.tablespaces()
+    if found != described.tablespaces:
+        names = sorted(each.name for each in set(found) ^ set(described.tablespaces))
+        raise PostgresError(
+            f"back up {run.backup}: tablespaces created, dropped or renamed meanwhile: "
+            f"{', '.join(names)}",
+            hint="Start the backup again.",
         )
 
 

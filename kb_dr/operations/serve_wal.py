@@ -22,6 +22,7 @@ from pathlib import Path
 
 from kb_dr.domain.recovery import SPOOLED_SEGMENTS, RecoveryPlan, WalFile
 from kb_dr.domain.wal_names import Segment, is_segment, is_wal_file
+from kb_dr.domain.wal_tablespaces import CreatedTablespace, TablespaceWatch
 from kb_dr.errors import KbDrError, NotEnoughSpace, RecoveryError, WalGap
 from kb_dr.operations.read_plan_wal import read_plan_wal
 from kb_dr.ports import Codec, Repository
@@ -66,6 +67,10 @@ class WalServer:
         self._reading: deque[tuple[int, Future[bytes]]] = deque()
         self._ready: deque[int] = deque()
         self._next = 0
+        self._asked = -1
+        self._watch = TablespaceWatch()
+        self._refused: tuple[int, RecoveryError] | None = None
+        """The segment that is not laid ready, nor any after it, and why."""
         self.failure: KbDrError | None = None
         """Why it stopped early, if it did."""
 
@@ -123,6 +128,8 @@ class WalServer:
         """See to it that a file is laid ready, or marked absent."""
         number = self._order.get(name)
         if number is not None:
+            self._asked = number
+            self._raise_refused()
             self._seek(number)
         elif name in self._histories:
             # In the pool, as segments are: this thread has to hear stop() at any time.
@@ -156,11 +163,14 @@ class WalServer:
             while self._ready:
                 self._drop(self._ready.popleft())
             self._next = number
+            self._watch.forget()
+            self._refused = None
 
     def _read_ahead(self, pool: ThreadPoolExecutor) -> None:
         segments = self._plan.segments
         while (
-            self._next < len(segments)
+            self._refused is None
+            and self._next < len(segments)
             and len(self._reading) < _TRANSFERS
             and (len(self._reading) + len(self._ready) < SPOOLED_SEGMENTS)
         ):
@@ -174,8 +184,36 @@ class WalServer:
             self._lay(name, history.result())
         while self._reading and self._reading[0][1].done():
             number, future = self._reading.popleft()
-            self._lay(self._plan.segments[number].name, future.result())
+            content = future.result()
+            created = self._watch.passed(content)
+            if created is not None:
+                self._refuse(number, created)
+                return
+            self._lay(self._plan.segments[number].name, content)
             self._ready.append(number)
+
+    def _refuse(self, number: int, created: CreatedTablespace) -> None:
+        """Lay nothing ready from here on. It is an error once replay asks for it: a recovery whose
+        target lies before never does.
+        """
+        self._refused = (
+            number,
+            RecoveryError(
+                f"serve WAL segment {self._plan.segments[number].name} from {self._plan.url}: it "
+                f"creates tablespace {created.oid} at {created.location}, a path of the source",
+                hint="Replayed on the source's host it would write into the live tablespace. "
+                "Choose a backup taken since, which holds the tablespace and is restored "
+                "elsewhere, or a target before it. Without such a backup, take a full one now.",
+            ),
+        )
+        for _, future in self._reading:
+            future.cancel()
+        self._reading.clear()
+        self._raise_refused()
+
+    def _raise_refused(self) -> None:
+        if self._refused is not None and self._asked >= self._refused[0]:
+            raise self._refused[1]
 
     def _read(self, file: WalFile) -> bytes:
         return read_plan_wal(

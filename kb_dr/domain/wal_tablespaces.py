@@ -1,0 +1,91 @@
+"""Finds in WAL what would make a replaying server create a tablespace.
+
+Such a record names a path of the source. Replayed on the source's host, by the user that runs the
+source, it leads the server into the live tablespace, and what follows is written there. Sources:
+PostgreSQL, src/backend/commands/tablespace.c (tblspc_redo, create_tablespace_directories),
+src/include/access/xlogrecord.h and rmgrlist.h.
+"""
+
+import struct
+from dataclasses import dataclass
+
+import google_crc32c
+
+from kb_dr.domain.wal_page import LONG_HEADER_BYTES, PAGE_BYTES, SHORT_HEADER_BYTES
+
+_INFO_OFFSET = 16
+_CRC_OFFSET = 20
+_RECORD_BYTES = 24
+_CREATES = b"\x00\x05\x00\x00"
+"""xl_info XLOG_TBLSPC_CREATE, xl_rmid RM_TBLSPC_ID, and two bytes of padding."""
+_LONGEST = 8 * 1024
+"""A path is at most 1,024 bytes long (MAXPGPATH)."""
+_ALIGNMENT = 8
+_DATA_SHORT, _DATA_LONG = 255, 254
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedTablespace:
+    """A tablespace that replay would create."""
+
+    oid: int
+    location: str
+
+
+class TablespaceWatch:
+    """Sees the segments of one line of WAL pass, in order.
+
+    Every record is found, also one that lies in two segments: then when the second passes, without
+    which it cannot be replayed. The CRC is checked, so that nothing else is taken for one. It costs
+    a search of the bytes, not a walk from record to record.
+    """
+
+    def __init__(self) -> None:
+        self._before = b""
+
+    def forget(self) -> None:
+        """The next segment does not follow the last."""
+        self._before = b""
+
+    def passed(self, segment: bytes) -> CreatedTablespace | None:
+        """The first tablespace this segment creates at a path; None when it creates none."""
+        data = self._before + _without_headers(segment)
+        self._before = data[-_LONGEST:]
+        at = data.find(_CREATES)
+        while at >= 0:
+            # Records begin at multiples of 8, in pages and so in what is between their headers.
+            if at % _ALIGNMENT == 0 and at >= _INFO_OFFSET:
+                found = _read(data, at - _INFO_OFFSET)
+                if found is not None and found.location:
+                    return found
+            at = data.find(_CREATES, at + 1)
+        return None
+
+
+def _without_headers(segment: bytes) -> bytes:
+    view = memoryview(segment)
+    pages = range(PAGE_BYTES, len(view), PAGE_BYTES)
+    return b"".join(
+        (
+            view[LONG_HEADER_BYTES:PAGE_BYTES],
+            *(view[page + SHORT_HEADER_BYTES : page + PAGE_BYTES] for page in pages),
+        )
+    )
+
+
+def _read(data: bytes, start: int) -> CreatedTablespace | None:
+    """The record at ``start``; None when there is none, or not all of it yet."""
+    total = struct.unpack_from("<I", data, start)[0]
+    if not _RECORD_BYTES < total <= _LONGEST or start + total > len(data):
+        return None
+    record = data[start : start + total]
+    crc = google_crc32c.extend(google_crc32c.value(record[_RECORD_BYTES:]), record[:_CRC_OFFSET])
+    if crc != struct.unpack_from("<I", record, _CRC_OFFSET)[0]:
+        return None
+    kind = record[_RECORD_BYTES]
+    # Its own data is all it carries: the length, the OID, and the path with a zero byte.
+    begin = _RECORD_BYTES + {_DATA_SHORT: 2, _DATA_LONG: 5}.get(kind, 0)
+    if begin == _RECORD_BYTES or total < begin + 4:
+        return CreatedTablespace(0, "an unreadable path")
+    oid = struct.unpack_from("<I", record, begin)[0]
+    return CreatedTablespace(oid, record[begin + 4 :].split(b"\0", 1)[0].decode("utf-8", "replace"))
