@@ -38,6 +38,10 @@ def _print_manifest(stored: StoredManifest) -> None:
         ("recipients", ", ".join(manifest.recipients)),
         ("schema version", manifest.source.schema_version),
         ("extensions", ", ".join(f"{k} {v}" for k, v in manifest.source.extensions.items())),
+        *(
+            ("tablespace", f"{each.name}, OID {each.oid}, at {each.location} at the source")
+            for each in manifest.source.tablespaces
+        ),
         *(("note", note) for note in manifest.notes),
     )
     print_table(manifest.id, ("", ""), rows)

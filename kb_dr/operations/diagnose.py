@@ -72,6 +72,9 @@ def _findings(here: Surroundings) -> Iterator[Finding]:
         yield Finding("source", Outcome.FAILED, str(error), error.hint)
     if facts is not None:
         yield from _source(here, facts, newest)
+        if newest is not None:
+            recorded = newest
+            yield _tried("tablespaces", lambda: _tablespaces(here, recorded))
         yield _tried("archiver", lambda: _archiver(here, facts))
     yield _tried("PostgreSQL programs", lambda: _programs(here, newest))
     yield _tried("scratch space", lambda: _space(here, newest))
@@ -186,6 +189,23 @@ def _source(here: Surroundings, facts: SourceFacts, newest: Manifest | None) -> 
     )
     if here.settings.heartbeat:
         yield judge_beat(facts.beat, facts.now)
+
+
+def _tablespaces(here: Surroundings, newest: Manifest) -> Finding:
+    found = here.source.tablespaces()
+    known = {each.oid for each in newest.source.tablespaces}
+    created = [each.name for each in found if each.oid not in known]
+    return _said(
+        "tablespaces",
+        [
+            (
+                bool(created),
+                f"created after {newest.id}: {', '.join(created)}",
+                "Take a full backup now: no older one can be recovered past that.",
+            )
+        ],
+        f"{len(found)} besides PostgreSQL's own, all in {newest.id}",
+    )
 
 
 def _archiver(here: Surroundings, facts: SourceFacts) -> Finding:

@@ -23,7 +23,7 @@ from pathlib import Path
 from kb_dr.domain.recovery import SPOOLED_SEGMENTS, RecoveryPlan, WalFile
 from kb_dr.domain.wal_names import Segment, is_segment, is_wal_file
 from kb_dr.domain.wal_tablespaces import CreatedTablespace, TablespaceWatch
-from kb_dr.errors import KbDrError, NotEnoughSpace, RecoveryError, WalGap
+from kb_dr.errors import KbDrError, NotEnoughSpace, RecoveryError, TargetNotReached, WalGap
 from kb_dr.operations.read_plan_wal import read_plan_wal
 from kb_dr.ports import Codec, Repository
 
@@ -69,7 +69,7 @@ class WalServer:
         self._next = 0
         self._asked = -1
         self._watch = TablespaceWatch()
-        self._refused: tuple[int, RecoveryError] | None = None
+        self._refused: tuple[int, TargetNotReached] | None = None
         """The segment that is not laid ready, nor any after it, and why."""
         self.failure: KbDrError | None = None
         """Why it stopped early, if it did."""
@@ -198,7 +198,7 @@ class WalServer:
         """
         self._refused = (
             number,
-            RecoveryError(
+            TargetNotReached(
                 f"serve WAL segment {self._plan.segments[number].name} from {self._plan.url}: it "
                 f"creates tablespace {created.oid} at {created.location}, a path of the source",
                 hint="Replayed on the source's host it would write into the live tablespace. "

@@ -21,7 +21,6 @@ from kb_dr.errors import (
     BackupInProgress,
     ConfigurationError,
     PostgresCommandFailed,
-    PostgresError,
     PostgresUnavailable,
     SourceLockLost,
 )
@@ -208,20 +207,6 @@ def test_a_server_that_is_not_there_and_a_password_that_is_wrong_are_told(
 
     assert "hunter2" not in str(raised.value)
     assert raised.value.hint
-
-
-def test_extra_tablespaces_are_refused_before_anything_is_stored(
-    cluster: RunningCluster, source: PostgresSource, tmp_path: Path
-) -> None:
-    place = tmp_path / "space"
-    place.mkdir(mode=0o700)
-    cluster.programs.unprivileged.give(place)
-    cluster.query(f"create tablespace aside location '{place}'")
-    try:
-        with pytest.raises(PostgresError, match="extra tablespaces: aside"):
-            source.describe()
-    finally:
-        cluster.query("drop tablespace aside")
 
 
 def test_configuration_outside_the_data_directory_is_read(

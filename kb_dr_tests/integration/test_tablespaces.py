@@ -271,19 +271,22 @@ def test_a_tablespace_created_after_the_backup_is_refused_and_never_written_to(
         service.run("verify", "--from", "primary").require(0)
         later = service.make_space("later", "later")
         service.cluster.query("create table late tablespace later as select 1 as n")
+        service.cluster.query("select * from late, aside")
         service.cluster.archive_everything()
         before = service.settled()
 
         said = service.run("restore", "--latest", "--into", str(tmp_path / "restored"))
-        said.require(40, "creates tablespace", str(later), "take a full one now")
-        service.run("verify", "--from", "primary").require(62)
+        said.require(43, "creates tablespace", str(later), "take a full one now")
+        service.run("verify", "--from", "primary").require(61)
 
+        assert "created after" in service.run("doctor").out
         assert not (tmp_path / "restored").exists()
         assert service.scratch_is_empty()
         assert service.settled() == before, "the tablespaces of the source were touched"
         service.run("backup", "full").require(0)
         assert service.manifest().id != first
         service.run("verify", "--from", "primary").require(0)
+        assert "created after" not in service.run("doctor").out
         assert service.settled() == before
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.recovery import RecoveryPlan, WalFile
 from kb_dr.domain.recovery_target import Latest
 from kb_dr.domain.wal_names import Segment
-from kb_dr.errors import RepositoryUnavailable, WalDamaged, WalGap
+from kb_dr.errors import RepositoryUnavailable, TargetNotReached, WalDamaged, WalGap
 from kb_dr.operations.serve_wal import WalServer, serving_wal
 from kb_dr_tests.fakes import MemoryRepository, PlainCodec
+from kb_dr_tests.made_wal import WalWriter
 from kb_dr_tests.stored_backups import (
     SEGMENT_BYTES,
     SYSTEM,
@@ -174,3 +176,37 @@ def test_after_the_recovery_nothing_is_absent(
 
     assert _asked(server, segment(LAST + 1).name, tmp_path / "to") == 126
     assert not spool.exists()
+
+
+def _creating(plan: RecoveryPlan, repository: MemoryRepository, number: int) -> RecoveryPlan:
+    """The same plan, with a segment that creates a tablespace."""
+    wanted = segment(number)
+    writer = WalWriter(wanted, system_identifier=SYSTEM)
+    writer.record(b"\0\x40\0\0/live/space\0", rmid=5)
+    key = store_wal(repository, CODEC, wanted.name, writer.segments()[wanted.name])
+    files = [_file(key) if file.name == wanted.name else file for file in plan.segments]
+    return replace(plan, segments=tuple(files))
+
+
+def test_a_segment_that_creates_a_tablespace_is_refused_once_it_is_asked_for(
+    plan: RecoveryPlan, repository: MemoryRepository, spool: Path, tmp_path: Path
+) -> None:
+    with serving_wal(_creating(plan, repository, 4), repository, CODEC, spool) as server:
+        for number in (2, 3, 2, 3):
+            assert _asked(server, segment(number).name, tmp_path / "to") == 0
+        assert server.failure is None, "a target before it may be reached"
+
+        assert _asked(server, segment(4).name, tmp_path / "to") == 126
+
+    assert isinstance(server.failure, TargetNotReached)
+    assert "creates tablespace 16384 at /live/space" in str(server.failure)
+    assert server.failure.hint
+
+
+def test_nothing_behind_a_segment_that_creates_a_tablespace_is_served(
+    plan: RecoveryPlan, repository: MemoryRepository, spool: Path, tmp_path: Path
+) -> None:
+    with serving_wal(_creating(plan, repository, 4), repository, CODEC, spool) as server:
+        assert _asked(server, segment(3).name, tmp_path / "to") == 0
+        assert _asked(server, segment(5).name, tmp_path / "to") == 126
+    assert isinstance(server.failure, TargetNotReached)
