@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from kb_dr.adapters import postgres_source
-from kb_dr.adapters.pg_basebackup import PgBaseBackup
+from kb_dr.adapters.pg_basebackup import PgBaseBackup, RunningBaseBackup
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.postgres_session import Session, session
 from kb_dr.adapters.postgres_source import PostgresSource
@@ -311,6 +311,7 @@ def test_a_password_reaches_the_programs_and_nobody_else(
         PostgresSource(settings).archiver()
         with PgBaseBackup(postgres_programs, settings).stream("kb-full-20260101-000005") as stream:
             stream.read(10)
+            assert isinstance(stream, RunningBaseBackup)
             words = Path(f"/proc/{stream._process.pid}/cmdline").read_bytes()
             while stream.read(1_000_000):
                 pass

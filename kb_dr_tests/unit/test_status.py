@@ -19,6 +19,7 @@ from kb_dr.domain.manifest import Source, StoredManifest
 from kb_dr.domain.proof import Outcome, Phase, Proof, Reach, Verdict
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.status import Status
+from kb_dr.domain.tablespaces import Tablespace
 from kb_dr.errors import (
     PostgresProgramMissing,
     PostgresUnavailable,
@@ -70,6 +71,7 @@ class FakeSource:
     seen: SourceFacts = FACTS
     archived: ArchiverStatus = ARCHIVER
     failure: Exception | None = None
+    spaces: tuple[Tablespace, ...] = ()
 
     def facts(self) -> SourceFacts:
         if self.failure:
@@ -94,6 +96,9 @@ class FakeSource:
 
     def configuration(self) -> SourceConfiguration:
         self._never()
+
+    def tablespaces(self) -> tuple[Tablespace, ...]:
+        return self.spaces
 
     def switch_wal(self) -> Lsn:
         self._never()
@@ -331,6 +336,12 @@ def test_doctor_finds_nothing_where_all_is_in_order(site: Site, tmp_path: Path) 
 
     assert all_good(found), found
     assert {each.outcome for each in found} == {Outcome.PASSED}
+
+
+def test_doctor_names_a_tablespace_no_backup_holds(site: Site, tmp_path: Path) -> None:
+    site.source.spaces = (Tablespace(16384, "later", "/space"),)
+
+    assert bad(Here(site, tmp_path)) == {"tablespaces"}
 
 
 @pytest.mark.parametrize(
