@@ -12,10 +12,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.unprivileged import Unprivileged
 from kb_dr_tests.contracts.places import S3Place
 from kb_dr_tests.object_stores import RcloneStore
 from kb_dr_tests.protected_cluster import AFTER_THE_BACKUP, LostCluster
+from kb_dr_tests.spaced_service import CONTENT, content, spaced
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -41,24 +43,26 @@ def by_hand(lost_cluster: LostCluster, rclone_store: RcloneStore, tmp_path: Path
             client.put_object(Bucket=S3Place.bucket, Key=key, Body=file.read_bytes())
     identity = tmp_path / "kb.agekey"
     identity.write_text(lost_cluster.identity + "\n")
-    binaries = tmp_path / "bin"
-    binaries.mkdir()
-    (binaries / "rclone").symlink_to(Path(sys.executable).parent / "rclone")
-    programs = lost_cluster.programs
-    environment = programs.environment()
-    environment |= {
-        "PATH": f"{binaries}:{programs.bin_dir}:{os.environ['PATH']}",
-        "PGUSER": "postgres",
+    return _environment(lost_cluster.programs, tmp_path) | {
         "REPOSITORY": f"store:{S3Place.bucket}/{prefix}",
         "IDENTITY": str(identity),
-        "RCLONE_CONFIG": str(tmp_path / "no-configuration"),
         "RCLONE_CONFIG_STORE_TYPE": "s3",
         "RCLONE_CONFIG_STORE_PROVIDER": "Other",
         "RCLONE_CONFIG_STORE_ENDPOINT": rclone_store.endpoint_url,
         "RCLONE_CONFIG_STORE_ACCESS_KEY_ID": rclone_store.access_key_id,
         "RCLONE_CONFIG_STORE_SECRET_ACCESS_KEY": rclone_store.secret_access_key,
     }
-    return environment
+
+
+def _environment(programs: PostgresPrograms, tmp_path: Path) -> dict[str, str]:
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    (binaries / "rclone").symlink_to(Path(sys.executable).parent / "rclone")
+    return programs.environment() | {
+        "PATH": f"{binaries}:{programs.bin_dir}:{os.environ['PATH']}",
+        "PGUSER": "postgres",
+        "RCLONE_CONFIG": str(tmp_path / "no-configuration"),
+    }
 
 
 def _type(lines: str, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
@@ -103,3 +107,33 @@ def test_a_hole_in_the_wal_stops_the_person_before_anything_starts(
     assert done.returncode != 0
     assert f"missing: {hole}" in done.stdout.decode()
     assert not (target / "data" / "recovery.signal").exists()
+
+
+def test_the_same_lines_bring_tablespaces_back_and_leave_those_of_the_source_alone(
+    postgres_programs: PostgresPrograms, target: Path, tmp_path: Path
+) -> None:
+    with spaced(postgres_programs, tmp_path / "service") as service:
+        service.run("backup", "full").require(0)
+        service.cluster.archive_everything()
+        rows, before = content(service.cluster), service.settled()
+        environment = _environment(postgres_programs, tmp_path) | {
+            "REPOSITORY": service.settings["KB_DR_REPOSITORY_URL"],
+            "IDENTITY": service.settings["KB_DR_AGE_IDENTITY_FILE"],
+            "TARGET": str(target),
+        }
+
+        done = _type(_typed_lines(), environment)
+
+        assert done.returncode == 0, (done.stdout + done.stderr).decode()
+        with psycopg.connect(
+            f"host={target} user=postgres dbname=postgres", autocommit=True
+        ) as connection:
+            assert connection.execute(CONTENT.encode()).fetchall() == rows
+            places = connection.execute(
+                "select pg_tablespace_location(oid) from pg_tablespace where oid >= 16384"
+            ).fetchall()
+            connection.execute("update aside set word = 'changed'")
+            connection.execute("checkpoint")
+        assert len(places) == 2
+        assert all(place.startswith(f"{target}/data/kb_dr_tablespaces/") for (place,) in places)
+        assert service.settled() == before, "the tablespaces of the source were touched"
