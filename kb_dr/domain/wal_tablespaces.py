@@ -51,14 +51,16 @@ class TablespaceWatch:
         """The first tablespace this segment creates at a path; None when it creates none."""
         data = self._before + _without_headers(segment)
         self._before = data[-_LONGEST:]
-        at = data.find(_CREATES)
+        # Behind a switch all is zero, which is slow to search.
+        end = len(data.rstrip(b"\0"))
+        at = data.find(_CREATES, 0, end)
         while at >= 0:
             # Records begin at multiples of 8, in pages and so in what is between their headers.
             if at % _ALIGNMENT == 0 and at >= _INFO_OFFSET:
                 found = _read(data, at - _INFO_OFFSET)
                 if found is not None and found.location:
                     return found
-            at = data.find(_CREATES, at + 1)
+            at = data.find(_CREATES, at + 1, end)
         return None
 
 
