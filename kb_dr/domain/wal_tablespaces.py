@@ -22,6 +22,8 @@ _LONGEST = 8 * 1024
 """A path is at most 1,024 bytes long (MAXPGPATH)."""
 _ALIGNMENT = 8
 _DATA_SHORT, _DATA_LONG = 255, 254
+_NOTHING_BYTES = 64 * 1024
+_NOTHING = bytes(_NOTHING_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,9 @@ class TablespaceWatch:
         data = self._before + _without_headers(segment)
         self._before = data[-_LONGEST:]
         # Behind a switch all is zero, which is slow to search.
-        end = len(data.rstrip(b"\0"))
+        end = len(data)
+        while data[max(end - _NOTHING_BYTES, 0) : end] == _NOTHING:
+            end -= _NOTHING_BYTES
         at = data.find(_CREATES, 0, end)
         while at >= 0:
             # Records begin at multiples of 8, in pages and so in what is between their headers.
