@@ -202,7 +202,7 @@ class LocalPostgresHost:
         auto.write_text(text + "".join(f"{line}\n" for line in lines))
         auto.chmod(0o600)
         self._unprivileged.give(auto)
-        for name in ("backup_label.old", "backup_manifest"):
+        for name in ("backup_label.old", "backup_manifest", "tablespace_map.old"):
             (area.data / name).unlink(missing_ok=True)
         if not (area.data / "postgresql.conf").exists():
             # Debian keeps the configuration elsewhere; without any the cluster would not start.

@@ -14,7 +14,9 @@ def require_own_tablespaces(data: Path) -> None:
     PostgreSQL follows the links, and makes those of a tablespace_map: a server that did so on the
     source's host would write into the live cluster.
     """
-    if (data / TABLESPACE_MAP).exists():
+    leading = data / TABLESPACE_MAP
+    # PostgreSQL sends an empty one with a cluster that has none.
+    if leading.exists() and leading.stat().st_size:
         raise RecoveryError(
             f"start a server in {data}: a {TABLESPACE_MAP} leads to the source's tablespaces"
         )

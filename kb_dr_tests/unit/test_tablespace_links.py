@@ -62,6 +62,7 @@ def test_a_tablespace_that_is_no_link_is_refused(data: Path) -> None:
 
 def test_a_cluster_without_tablespaces_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "pg_tblspc").mkdir()
+    (tmp_path / "tablespace_map").touch()
 
     require_own_tablespaces(tmp_path)
     settle_links(tmp_path, tmp_path)
