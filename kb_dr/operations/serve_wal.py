@@ -203,7 +203,8 @@ class WalServer:
                 f"creates tablespace {created.oid} at {created.location}, a path of the source",
                 hint="Replayed on the source's host it would write into the live tablespace. "
                 "Choose a backup taken since, which holds the tablespace and is restored "
-                "elsewhere, or a target before it. Without such a backup, take a full one now.",
+                "elsewhere, or a target before it with --backup. Without such a backup, take a "
+                "full one now.",
             ),
         )
         for _, future in self._reading:

@@ -197,16 +197,8 @@ def test_a_segment_that_creates_a_tablespace_is_refused_once_it_is_asked_for(
         assert not (spool / "closed").exists(), "a target before it may be reached"
 
         assert _asked(server, segment(4).name, tmp_path / "to") == 126
+        assert _asked(server, segment(5).name, tmp_path / "to") == 126
 
     assert isinstance(server.failure, TargetNotReached)
     assert "creates tablespace 16384 at /live/space" in str(server.failure)
     assert server.failure.hint
-
-
-def test_nothing_behind_a_segment_that_creates_a_tablespace_is_served(
-    plan: RecoveryPlan, repository: MemoryRepository, spool: Path, tmp_path: Path
-) -> None:
-    with serving_wal(_creating(plan, repository, 4), repository, CODEC, spool) as server:
-        assert _asked(server, segment(3).name, tmp_path / "to") == 0
-        assert _asked(server, segment(5).name, tmp_path / "to") == 126
-    assert isinstance(server.failure, TargetNotReached)
