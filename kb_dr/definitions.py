@@ -8,6 +8,10 @@ import dagster as dg
 
 from kb_dr.defs import reaper
 from kb_dr.defs.postgres import assets, checks, jobs, schedules, sensors
+from kb_dr.defs.recovery import assets as recovery_assets
+from kb_dr.defs.recovery import checks as recovery_checks
+from kb_dr.defs.recovery import jobs as recovery_jobs
+from kb_dr.defs.recovery import schedules as recovery_schedules
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes, schedule_times
 
 
@@ -20,11 +24,13 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             assets.restore_proof,
             assets.wal_archive,
             assets.offsite_wal,
+            recovery_assets.controls,
         ],
         asset_checks=[
             checks.restore_proven,
             checks.every_chunk_is_stored,
             checks.wal_archive_has_no_gap,
+            recovery_checks.verifier_sees_damage,
         ],
         jobs=[
             jobs.back_up_now,
@@ -33,8 +39,13 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             jobs.verify_job,
             jobs.wal_job,
             jobs.wal_audit_job,
+            recovery_jobs.negative_controls_job,
+            recovery_jobs.controls_watch_job,
         ],
-        schedules=schedules.make_schedules(times),
+        schedules=[
+            *schedules.make_schedules(times),
+            *recovery_schedules.make_schedules(times),
+        ],
         sensors=[
             sensors.backups_asked_for,
             sensors.new_backups_go_offsite,

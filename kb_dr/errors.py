@@ -280,6 +280,16 @@ class ObjectiveBroken(VerificationError):
     default_hint = "`kb-dr status` says what was seen, and what to do."
 
 
+class ProofsVoid(VerificationError):
+    """A negative control came out PROVEN: the verifier is blind, and no proof can be believed."""
+
+    exit_code = 64
+    default_hint = (
+        "Rely on no proof until the verifier is mended, `kb-dr controls` passes, and the backups "
+        "are verified again."
+    )
+
+
 class SandboxError(KbDrError):
     """The sandbox could not be built or found."""
 

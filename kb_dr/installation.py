@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.control import ALL, ControlRun, Damage, in_order, void_through
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, standing
@@ -260,6 +261,36 @@ class Installation:
                 also_store_in=self._other_than(copy),
             )
 
+    def run_controls(
+        self,
+        wanted: BackupId | None,
+        copy: str,
+        progress: Progress,
+        *,
+        damages: Sequence[Damage] = tuple(Damage),
+    ) -> ControlRun:
+        """Hand the verifier damaged copies of a backup (None: the newest proven) of one copy."""
+        from kb_dr.operations.run_controls import ControlTools, run_controls
+
+        other = self._other_than(copy)
+        return run_controls(
+            self.checked(copy),
+            ControlTools(
+                codec=self.codec,
+                stranger=wiring.stranger(),
+                host=self.host,
+                scratch=self.scratch,
+                inspector=wiring.inspector(),
+                damager=wiring.damager(),
+                overlay=wiring.overlay,
+                clock=self.clock,
+            ),
+            progress,
+            backup=wanted,
+            damages=damages,
+            also_store_in=() if other is None else (other,),
+        )
+
     def _other_than(self, copy: str) -> Repository | None:
         """The other repository, to keep a proof of this one in as well: a red one above all.
 
@@ -491,19 +522,71 @@ class Installation:
             raise failure
         return tuple(sorted(found.values(), key=lambda proof: (proof.finished, proof.id)))
 
+    def controls_held(self) -> Finding:
+        """Whether the negative controls of late allow anybody to believe a proof."""
+        from kb_dr.operations.status import hold_controls
+
+        return hold_controls(
+            [self.repository(copy) for copy in self.copies],
+            self.clock,
+            self.settings.objectives,
+            service=self.settings.service,
+            org=self.settings.org,
+        )
+
+    def controls(self) -> tuple[ControlRun, ...]:
+        """Every round of negative controls, wherever it is kept, oldest first.
+
+        A repository that does not answer is passed over only when the other does. Raises
+        UnreadableRecord for one that can be read nowhere: it may be that of a blind verifier.
+        """
+        from kb_dr.operations.controls import gather_control_runs
+
+        places: list[Repository] = []
+        problems: list[RepositoryError] = []
+        for copy in self.copies:
+            try:
+                places.append(self.checked(copy))
+            except RepositoryUnavailable as error:
+                problems.append(error)
+        gathered = gather_control_runs(places)
+        problems += gathered.problems
+        telling = [each for each in problems if not isinstance(each, RepositoryUnavailable)]
+        if telling or len(problems) == len(self.copies):
+            raise (telling or problems)[0]
+        return tuple(in_order(gathered.runs))
+
+    def void_through(self) -> datetime | None:
+        """Up to when proofs are void. What nobody can tell is not proven: all of them then."""
+        try:
+            return void_through(self.controls())
+        except RepositoryError as error:
+            logger.warning("all proofs are taken for void: %s", error)
+            return ALL
+
     def standings(self, stored: StoredManifest, copies: Sequence[str]) -> dict[str, Standing]:
         """Where each of these copies of one backup stands."""
+        return self._standings(stored, copies, self.void_through())
+
+    def _standings(
+        self, stored: StoredManifest, copies: Sequence[str], void: datetime | None
+    ) -> dict[str, Standing]:
         proofs = self.proofs(stored.manifest.backup_id)
         return {
-            copy: standing(proofs, digest=stored.digest, copy=copy, url=self.repository(copy).url)[
-                0
-            ]
+            copy: standing(
+                proofs,
+                digest=stored.digest,
+                copy=copy,
+                url=self.repository(copy).url,
+                void_through=void,
+            )[0]
             for copy in copies
         }
 
     def overview(self, copy: str) -> tuple[BackupOverview, ...]:
         """The backups of one copy, with the standing of every copy."""
-        return tuple(self._line(entry, copy) for entry in self.catalog(copy))
+        void = self.void_through()
+        return tuple(self._line(entry, copy, void) for entry in self.catalog(copy))
 
     def status(self) -> Status:
         """Can we recover now: each copy, the objectives, what a disaster would cost."""
@@ -526,7 +609,7 @@ class Installation:
 
         return diagnose(self)
 
-    def _line(self, entry: CatalogEntry, copy: str) -> BackupOverview:
+    def _line(self, entry: CatalogEntry, copy: str, void: datetime | None) -> BackupOverview:
         if isinstance(entry, Unreadable):
             name = f"{self.settings.service}-{entry.kind}-{entry.stamp}"
             return BackupOverview(name, None, None, None, None, None, {}, entry.why)
@@ -541,7 +624,7 @@ class Installation:
             postgres=manifest.source.server_version,
             plain_bytes=manifest.plain_bytes,
             stored_bytes=manifest.stored_bytes,
-            standings=self.standings(entry, copies),
+            standings=self._standings(entry, copies, void),
             unreadable=None,
         )
 

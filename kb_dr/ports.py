@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kb_dr.domain.base_backup import ArchiverStatus, BaseBackupEnd, SourceConfiguration
+    from kb_dr.domain.control import Harm
     from kb_dr.domain.fingerprint import Fingerprint, Look, TableFingerprint
     from kb_dr.domain.heartbeat import Beat
     from kb_dr.domain.inspection import Examined
@@ -387,6 +388,31 @@ class ServerInspector(Protocol):
         self, server: RestoredServer, source: Source
     ) -> AbstractContextManager[Inspection]:
         """A look into the database that was under protection."""
+        ...
+
+
+class RestoreDamager(Protocol):
+    """Damages restored scratch servers on purpose, for negative controls.
+
+    Refuses (PostgresError) a server that is not one of ours. Raises NotProven when there is
+    nothing here that the damage could be done to.
+    """
+
+    def drop_rows(self, server: RestoredServer, source: Source, tables: Sequence[str]) -> Harm:
+        """Take rows out of the first of ``tables`` that can be had, behind the server's back.
+
+        Works while replay is paused. Returns only when the server itself counts fewer rows.
+        """
+        ...
+
+    def make_index_stale(self, server: RestoredServer, source: Source) -> Harm:
+        """Move rows of a table without telling one of its B-trees. The server must be open."""
+        ...
+
+    def make_vector_index_stale(self, server: RestoredServer, source: Source) -> Harm:
+        """Move every fifth row of a table without telling a vector index that was measured at
+        the source. The server must be open.
+        """
         ...
 
 

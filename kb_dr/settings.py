@@ -84,6 +84,7 @@ class Objectives:
     rto_seconds: float
     backup_age_seconds: float
     proof_age_seconds: float
+    control_age_seconds: float = 35 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class Settings:
     """Whether `kb-dr heartbeat run` is expected to be running."""
     backup_schedule: str
     verify_schedule: str
+    controls_schedule: str
     retention_days: int
     env_file: Path | None = field(default=None)
     """The file some of this came from, so that a restore_command can name it."""
@@ -158,10 +160,12 @@ def load_settings(
             rto_seconds=reader.number("KB_DR_RTO_SECONDS", 4 * 3600, 1),
             backup_age_seconds=reader.number("KB_DR_BACKUP_AGE_HOURS", 26, 0.01) * 3600,
             proof_age_seconds=reader.number("KB_DR_PROOF_AGE_HOURS", 8 * 24, 0.01) * 3600,
+            control_age_seconds=reader.number("KB_DR_CONTROL_AGE_HOURS", 35 * 24, 0.01) * 3600,
         ),
         heartbeat=reader.switch("KB_DR_HEARTBEAT", default=False),
         backup_schedule=reader.cron("KB_BACKUP_SCHEDULE", "0 2 * * *"),
         verify_schedule=reader.cron("KB_DR_VERIFY_SCHEDULE", "0 6 * * 0"),
+        controls_schedule=reader.cron("KB_DR_CONTROLS_SCHEDULE", "0 5 2 * *"),
         retention_days=reader.whole("KB_BACKUP_RETENTION_DAYS", 30, 1, 36500),
         env_file=chosen.absolute() if chosen else None,
     )

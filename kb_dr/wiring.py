@@ -10,6 +10,8 @@ from kb_dr.errors import ConfigurationError
 from kb_dr.settings import DirectoryLocation, S3Settings, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kb_dr.adapters.unprivileged import Unprivileged
     from kb_dr.ports import (
         BaseBackupProgram,
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
         HeartbeatTable,
         PostgresHost,
         Repository,
+        RestoreDamager,
         ScratchSpace,
         ServerInspector,
         SourceServer,
@@ -114,6 +117,30 @@ def scratch(settings: Settings) -> "ScratchSpace":
     from kb_dr.adapters.scratch_space import LocalScratchSpace
 
     return LocalScratchSpace(settings.scratch_dir, _unprivileged(settings))
+
+
+def stranger() -> "Codec":
+    """A codec that opens nothing: its identity is made now, and nobody has its recipient."""
+    import pyrage
+
+    from kb_dr.adapters.age_codec import AgeCodec
+
+    identity = pyrage.x25519.Identity.generate()
+    return AgeCodec([str(identity.to_public())], [str(identity)])
+
+
+def overlay(real: "Repository", label: str, changes: "Mapping[str, bytes | None]") -> "Repository":
+    """A throw-away repository over a real one, which is only read."""
+    from kb_dr.adapters.overlay_repository import OverlayRepository
+
+    return OverlayRepository(real, label, changes)
+
+
+def damager() -> "RestoreDamager":
+    """How restored servers are damaged, in negative controls alone."""
+    from kb_dr.adapters.restored_damage import RestoredDamage
+
+    return RestoredDamage()
 
 
 def inspector() -> "ServerInspector":

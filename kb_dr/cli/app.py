@@ -23,6 +23,7 @@ _VERBS = {
     "copy": ("kb_dr.cli.copy", "Copy a backup, and all WAL, offsite."),
     "validate": ("kb_dr.cli.validate", "Re-read what is stored against its manifest."),
     "verify": ("kb_dr.cli.verify", "Restore into scratch, look, and leave a proof."),
+    "controls": ("kb_dr.cli.controls", "Does the verifier see damage? Void proofs if not."),
     "restore": ("kb_dr.cli.restore", "Restore into a new directory."),
     "drill": ("kb_dr.cli.drill", "Walk the whole way back, to a random time, and time it."),
     "wal": ("kb_dr.cli.wal", "Archive, fetch and audit WAL."),

@@ -1,11 +1,13 @@
 """`kb-dr show ID`: one backup, its copies and its proofs."""
 
+from datetime import datetime
+
 import click
 
 from kb_dr.cli.opened import installation, json_option, parse_backup_id
 from kb_dr.cli.output import moment, print_json, print_table, server_version, size
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Proof
+from kb_dr.domain.proof import Proof, is_void
 
 
 @click.command("show")
@@ -16,11 +18,19 @@ def command(backup_id: str, as_json: bool) -> None:
     opened = installation()
     stored = opened.find_backup(parse_backup_id(backup_id))
     proofs = opened.proofs(stored.manifest.backup_id)
+    void = opened.void_through()
     if as_json:
-        print_json({"manifest": stored.manifest, "digest": stored.digest, "proofs": proofs})
+        print_json(
+            {
+                "manifest": stored.manifest,
+                "digest": stored.digest,
+                "proofs": proofs,
+                "void": [proof.id for proof in proofs if is_void(proof, void)],
+            }
+        )
         return
     _print_manifest(stored)
-    _print_proofs(proofs)
+    _print_proofs(proofs, void)
 
 
 def _print_manifest(stored: StoredManifest) -> None:
@@ -59,7 +69,7 @@ def _print_manifest(stored: StoredManifest) -> None:
     )
 
 
-def _print_proofs(proofs: tuple[Proof, ...]) -> None:
+def _print_proofs(proofs: tuple[Proof, ...], void: datetime | None) -> None:
     print_table(
         "Proofs",
         ("finished", "copy", "verdict", "of manifest", "reached", "seconds", "why"),
@@ -67,7 +77,7 @@ def _print_proofs(proofs: tuple[Proof, ...]) -> None:
             (
                 moment(proof.finished),
                 proof.copy,
-                proof.verdict,
+                f"{proof.verdict} (void)" if is_void(proof, void) else proof.verdict,
                 (proof.manifest_digest or "unreadable")[:12],
                 proof.reach.reached_lsn if proof.reach else None,
                 proof.rto_seconds,

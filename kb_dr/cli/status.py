@@ -5,6 +5,7 @@ import click
 from kb_dr.cli.opened import installation, json_option
 from kb_dr.cli.output import age, moment, print_json, print_table, say
 from kb_dr.domain.forecast import BETWEEN, phase_of
+from kb_dr.domain.proof import Standing
 from kb_dr.domain.status import CopyStatus, Status, WindowStatus
 from kb_dr.errors import ObjectiveBroken
 
@@ -100,6 +101,11 @@ def _print_times(status: Status) -> None:
     )
 
 
+def _none_proven(copy: CopyStatus) -> str:
+    void = sum(1 for each in copy.backups if each.standing is Standing.VOID)
+    return f"none ({void} void)" if void else "none"
+
+
 def _copy_row(copy: CopyStatus, status: Status) -> tuple[object, ...]:
     window = copy.tip_window
     rpo = next((each for each in status.rpo if each.copy == copy.copy), None)
@@ -107,7 +113,7 @@ def _copy_row(copy: CopyStatus, status: Status) -> tuple[object, ...]:
         f"{copy.copy} ({copy.url})",
         copy.problem or len(copy.backups),
         copy.newest_backup.id if copy.newest_backup else None,
-        copy.newest_proven.id if copy.newest_proven else "none",
+        copy.newest_proven.id if copy.newest_proven else _none_proven(copy),
         f"{moment(window.end.at)} ({window.end.lsn}, timeline {window.end.timeline})"
         if window and window.end
         else (window.problem if window else "nothing"),

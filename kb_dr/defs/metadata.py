@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
+from kb_dr.domain.control import ControlRun
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Check, Phase, Proof, Reach, Standing
 from kb_dr.operations.copy_offsite import BackupCopy
@@ -98,6 +99,38 @@ def copy_metadata(copied: BackupCopy) -> Metadata:
         "wal_unchecked": dg.MetadataValue.int(copied.wal_unchecked),
         "wal_problems": table(("problem",), ((each,) for each in copied.wal_problems)),
         "already_complete": dg.MetadataValue.bool(copied.already_complete),
+    }
+
+
+def controls_metadata(run: ControlRun) -> Metadata:
+    """One round of negative controls: what was damaged, and what the verifier said of it."""
+    return {
+        "control_id": dg.MetadataValue.text(run.id),
+        "passed": dg.MetadataValue.bool(run.passed),
+        "backup_id": dg.MetadataValue.text(run.backup_id),
+        "manifest_digest": dg.MetadataValue.text(run.manifest_digest),
+        "copy_read": dg.MetadataValue.text(f"{run.copy} ({run.url})"),
+        "blind": dg.MetadataValue.int(len(run.blind)),
+        "misjudged": dg.MetadataValue.int(len(run.misjudged)),
+        "started": dg.MetadataValue.timestamp(run.started),
+        "finished": dg.MetadataValue.timestamp(run.finished),
+        "duration_seconds": dg.MetadataValue.float((run.finished - run.started).total_seconds()),
+        "controls": table(
+            ("damage", "what was damaged", "fitting", "verdict", "names it", "outcome", "reason"),
+            (
+                (
+                    r.damage,
+                    r.detail or "nothing",
+                    r.expected,
+                    r.verdict or "none",
+                    "yes" if r.named else "no",
+                    r.outcome,
+                    r.reason,
+                )
+                for r in run.results
+            ),
+        ),
+        "tools": table(("program", "version"), sorted(run.tools.items())),
     }
 
 

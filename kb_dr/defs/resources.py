@@ -32,6 +32,7 @@ class ScheduleTimes:
 
     backup: str = "0 2 * * *"
     verify: str = "0 6 * * 0"
+    controls: str = "0 5 2 * *"
 
 
 def schedule_times(read: Callable[[], Settings] = load_settings) -> ScheduleTimes:
@@ -47,6 +48,7 @@ def schedule_times(read: Callable[[], Settings] = load_settings) -> ScheduleTime
     return ScheduleTimes(
         _cron_or(settings.backup_schedule, default.backup),
         _cron_or(settings.verify_schedule, default.verify),
+        _cron_or(settings.controls_schedule, default.controls),
     )
 
 

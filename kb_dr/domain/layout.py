@@ -120,6 +120,15 @@ def drill_key(drill_id: str, suffix: str = "json") -> str:
     return f"{DRILLS}{drill_id}.{suffix}"
 
 
+CONTROLS = "controls/"
+"""Every round of negative controls stands under this."""
+
+
+def control_key(control_id: str) -> str:
+    """One round of negative controls; ids begin with the time, so keys sort by it."""
+    return f"{CONTROLS}{control_id}.json"
+
+
 def failure_key(backup: BackupId, attempt: str) -> str:
     """The record of a backup that did not come to its end."""
     return f"failures/{backup}/{attempt}.json"

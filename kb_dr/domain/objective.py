@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from kb_dr.domain.finding import Finding
+from kb_dr.domain.finding import Finding, all_good
 from kb_dr.domain.forecast import Forecast, MeasuredRun, forecast
 from kb_dr.domain.heartbeat import judge_beat
 from kb_dr.domain.proof import Outcome, Standing
@@ -45,6 +45,7 @@ def judge_status(
     source: SourceFacts | None = None,
     heartbeat: bool = False,
     unread_proofs: Sequence[str] = (),
+    also: Sequence[Finding] = (),
     notes: Iterable[str] = (),
 ) -> Status:
     """The answer for every copy that is configured; each has to hold by itself.
@@ -52,6 +53,7 @@ def judge_status(
     ``copies``: the one whose proofs count, the farthest away, comes last.
     ``heartbeat``: whether one is expected of the source.
     ``unread_proofs`` names proofs that could not be read: any of them may be a FAILED one.
+    ``also`` are objectives judged elsewhere, which have to hold as well.
     """
     rpo = tuple(measure_rpo(copy, copies, now, source, heartbeat=heartbeat) for copy in copies)
     known = [each.seconds for each in rpo if each.seconds is not None]
@@ -68,11 +70,12 @@ def judge_status(
         *(_held_forecast(each, limits.rto_seconds) for each in forecasts),
         *((judge_beat(source.beat, source.now),) if heartbeat and source is not None else ()),
         _clocks(copies, now, source),
+        *also,
     )
     return Status(
         now=now,
         recoverable=any(_recovers(copy) for copy in copies),
-        holds=bool(copies) and all(each.outcome is Outcome.PASSED for each in objectives),
+        holds=bool(copies) and all_good(objectives),
         rpo_seconds=max(known) if known and len(known) == len(rpo) else None,
         rto=rto,
         rpo=rpo,
@@ -140,7 +143,7 @@ def _newest_is_not_bad(copy: CopyStatus) -> Finding:
     newest = copy.newest_backup
     if newest is None:
         return Finding(subject, Outcome.COULD_NOT_RUN, copy.problem or "there is none", "")
-    tried = [each for each in copy.backups if each.standing is not Standing.UNPROVEN]
+    tried = [each for each in copy.backups if each.standing in (Standing.PROVEN, Standing.FAILED)]
     judged = max(tried, key=lambda each: each.finished, default=newest)
     if judged.standing is Standing.FAILED:
         # Also behind newer backups, while nobody has tried those: they may be as bad.

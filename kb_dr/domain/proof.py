@@ -150,10 +150,26 @@ class Standing(StrEnum):
     FAILED = "failed"
     UNPROVEN = "unproven"
     """Nobody has tried, or every try could not run."""
+    VOID = "void"
+    """Proven by a verifier that does not see damage: not proven, whatever its proof says."""
+
+
+def is_void(proof: Proof, void_through: datetime | None) -> bool:
+    """Whether a proof says nothing because of who made it; FAILED stays FAILED."""
+    return (
+        proof.verdict is Verdict.PROVEN
+        and void_through is not None
+        and proof.finished <= void_through
+    )
 
 
 def standing(
-    proofs: Iterable[Proof], *, digest: str, copy: str, url: str
+    proofs: Iterable[Proof],
+    *,
+    digest: str,
+    copy: str,
+    url: str,
+    void_through: datetime | None,
 ) -> tuple[Standing, Proof | None]:
     """Where a copy stands, and the proof that says so.
 
@@ -164,6 +180,9 @@ def standing(
 
     ``url`` is the place that bears the name ``copy`` now. A green read from another place (a
     bucket since replaced, or copies that changed places after a disaster) says nothing of it.
+
+    ``void_through`` is that of kb_dr.domain.control. A void green refutes no older red: the copy
+    is FAILED as before it.
     """
     conclusive = [
         proof
@@ -175,9 +194,12 @@ def standing(
     ]
     if not conclusive:
         return Standing.UNPROVEN, None
+    counting = [proof for proof in conclusive if not is_void(proof, void_through)]
+    if not counting:
+        return Standing.VOID, max(conclusive, key=lambda proof: (proof.finished, proof.id))
     # Of two that ended at once the red one is believed.
     newest = max(
-        conclusive, key=lambda proof: (proof.finished, proof.verdict is Verdict.FAILED, proof.id)
+        counting, key=lambda proof: (proof.finished, proof.verdict is Verdict.FAILED, proof.id)
     )
     verdict = Standing.PROVEN if newest.verdict is Verdict.PROVEN else Standing.FAILED
     return verdict, newest

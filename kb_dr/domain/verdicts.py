@@ -50,6 +50,7 @@ _COULD_NOT_RUN: frozenset[type[KbDrError]] = frozenset(
         errors.NotEnoughSpace,
         errors.NotProven,
         errors.ObjectiveBroken,
+        errors.ProofsVoid,
         errors.SandboxError,
     }
 )

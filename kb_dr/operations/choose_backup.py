@@ -40,7 +40,12 @@ def choose_backup(repository: Repository, which: str = LATEST) -> Chosen:
             continue
         proofs = load_proofs(repository, entry.manifest.backup_id)
         known, proof = standing(
-            proofs, digest=entry.digest, copy=repository.name, url=repository.url
+            proofs,
+            digest=entry.digest,
+            copy=repository.name,
+            url=repository.url,
+            # Void or not: in a disaster only a FAILED proof is passed over.
+            void_through=None,
         )
         if known is Standing.FAILED and proof is not None:
             passed_over.append(f"{entry.manifest.id}: proof {proof.id} FAILED: {proof.reason}")

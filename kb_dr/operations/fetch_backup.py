@@ -33,7 +33,7 @@ def fetch_backup(
     progress.begin("fetch and unpack", manifest.stored_bytes)
     try:
         with _opened(repository, manifest.chunks, progress, ahead) as chunks:
-            count = codec.decode_stream(chunks, target)
+            count = _decoded(repository, codec, manifest, chunks, target)
     finally:
         progress.end()
     digest = target.hexdigest()
@@ -42,6 +42,25 @@ def fetch_backup(
             f"read {manifest.id} from {repository.url}: {count} bytes with sha256 {digest[:12]}…, "
             f"expected {manifest.plain_bytes} bytes with {manifest.plain_sha256[:12]}…"
         )
+
+
+def _decoded(
+    repository: Repository,
+    codec: Codec,
+    manifest: Manifest,
+    chunks: "_Chunks",
+    target: "_Hashing",
+) -> int:
+    """Decode; damage that only decrypting finds is named by the chunk it was met in."""
+    try:
+        return codec.decode_stream(chunks, target)
+    except ChecksumMismatch as error:
+        if chunks.current is None or chunks.current.key in str(error):
+            raise
+        raise ChecksumMismatch(
+            f"read {manifest.id} from {repository.url}: {error}, at or shortly before "
+            f"{chunks.current.key}"
+        ) from error
 
 
 @contextmanager
@@ -71,30 +90,34 @@ class _Chunks:
         self._repository = repository
         self._to_ask = iter(chunks)
         self._progress = progress
-        self._asked: deque[Future[bytes]] = deque()
-        self._current = memoryview(b"")
+        self._asked: deque[tuple[StoredObject, Future[bytes]]] = deque()
+        self._rest = memoryview(b"")
+        self.current: StoredObject | None = None
+        """The chunk being read; None before the first."""
         for _ in range(ahead):
             self._ask()
 
     def read(self, size: int = -1, /) -> bytes:
-        while not self._current:
+        while not self._rest:
             if not self._asked:
                 return b""
             # The old chunk is let go before the next one is waited for.
-            self._current = memoryview(b"")
-            body = self._asked.popleft().result()
+            self._rest = memoryview(b"")
+            self.current, asked = self._asked.popleft()
+            body = asked.result()
+            del asked  # it holds the chunk
             self._progress.advance(len(body))
-            self._current = memoryview(body)
+            self._rest = memoryview(body)
             self._ask()
-        end = len(self._current) if size < 0 else size
-        data = bytes(self._current[:end])
-        self._current = self._current[end:]
+        end = len(self._rest) if size < 0 else size
+        data = bytes(self._rest[:end])
+        self._rest = self._rest[end:]
         return data
 
     def _ask(self) -> None:
         chunk = next(self._to_ask, None)
         if chunk is not None:
-            self._asked.append(self._pool.submit(self._repository.get, chunk))
+            self._asked.append((chunk, self._pool.submit(self._repository.get, chunk)))
 
 
 class _Hashing:

@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 
 from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.objective import Limits, judge_status
+from kb_dr.domain.control import ALL, void_through, why_void
+from kb_dr.domain.control_objective import ControlLimits, judge_controls
+from kb_dr.domain.finding import Finding
+from kb_dr.domain.objective import judge_status
 from kb_dr.domain.proof import Proof
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.status import Status
 from kb_dr.errors import KbDrError, RepositoryError, UnreadableRecord
 from kb_dr.operations.catalog import load_catalog, readable
+from kb_dr.operations.controls import GatheredControls, gather_control_runs
+from kb_dr.operations.initialise import check_marker
 from kb_dr.operations.proofs import load_proofs
 from kb_dr.operations.survey import Proofs, survey
 from kb_dr.ports import Clock, Codec, Repository, SourceServer
@@ -19,7 +25,7 @@ def take_status(
     repositories: Sequence[Repository],
     codec: Codec,
     clock: Clock,
-    limits: Limits,
+    limits: ControlLimits,
     *,
     service: str,
     org: str,
@@ -39,9 +45,18 @@ def take_status(
         except KbDrError as error:
             notes.append(f"the source does not answer: {error}")
     proofs, unread = gather_proofs(repositories)
+    controls = gather_control_runs(repositories)
+    void = void_through(controls.runs)
+    if void is not None and void != ALL:
+        notes.append(
+            f"proofs of {void.isoformat(timespec='seconds')} and before are void: "
+            f"{why_void(controls.runs)}"
+        )
     copies = tuple(
-        survey(repository, codec, proofs, service=service, org=org) for repository in repositories
+        survey(repository, codec, proofs, service=service, org=org, void_through=void)
+        for repository in repositories
     )
+    held = _hold(controls, repositories, clock, limits, service=service, org=org)
     return judge_status(
         copies,
         limits,
@@ -49,8 +64,49 @@ def take_status(
         source=facts,
         heartbeat=heartbeat,
         unread_proofs=unread,
+        also=(held,),
         notes=notes,
     )
+
+
+def hold_controls(
+    repositories: Sequence[Repository],
+    clock: Clock,
+    limits: ControlLimits,
+    *,
+    service: str,
+    org: str,
+) -> Finding:
+    """The objective of the negative controls alone. Raises nothing of ours."""
+    controls = gather_control_runs(repositories)
+    return _hold(controls, repositories, clock, limits, service=service, org=org)
+
+
+def _hold(
+    controls: GatheredControls,
+    repositories: Sequence[Repository],
+    clock: Clock,
+    limits: ControlLimits,
+    *,
+    service: str,
+    org: str,
+) -> Finding:
+    return judge_controls(
+        controls.runs,
+        [str(problem) for problem in controls.problems],
+        clock.now(),
+        limits.control_age_seconds,
+        initialised=_initialised(repositories, service, org),
+    )
+
+
+def _initialised(repositories: Sequence[Repository], service: str, org: str) -> datetime | None:
+    """When the oldest of them was made; None when none can tell."""
+    known: list[datetime] = []
+    for repository in repositories:
+        with suppress(KbDrError):  # survey() says it of the copy
+            known.append(check_marker(repository, service=service, org=org).created)
+    return min(known, default=None)
 
 
 def gather_proofs(repositories: Sequence[Repository]) -> tuple[Proofs, tuple[str, ...]]:

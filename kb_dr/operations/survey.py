@@ -5,6 +5,7 @@ Whatever cannot be looked at is said, and never taken for good.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from kb_dr.domain.forecast import RestoreWork
 from kb_dr.domain.manifest import Manifest, StoredManifest
@@ -26,10 +27,35 @@ Proofs = Mapping[str, Sequence[Proof]]
 """Backup id to all proofs of it, of every copy."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of the backups of one copy."""
+
+    proofs: Proofs
+    url: str
+    void_through: datetime | None
+
+    def standing(self, stored: StoredManifest) -> tuple[Standing, Proof | None]:
+        return standing(
+            self.proofs.get(stored.manifest.id, ()),
+            digest=stored.digest,
+            copy=stored.copy,
+            url=self.url,
+            void_through=self.void_through,
+        )
+
+
 def survey(
-    repository: Repository, codec: Codec, proofs: Proofs, *, service: str, org: str
+    repository: Repository,
+    codec: Codec,
+    proofs: Proofs,
+    *,
+    service: str,
+    org: str,
+    void_through: datetime | None,
 ) -> CopyStatus:
     """What this copy allows. Raises nothing of ours: what is wrong with it is in the answer."""
+    known = _Known(proofs, repository.url, void_through)
     try:
         repository.check()
         check_marker(repository, service=service, org=org)
@@ -41,10 +67,10 @@ def survey(
     backups: list[BackupStatus] = []
     windows: tuple[Window, ...] = ()
     try:
-        backups, windows = _backups_and_windows(repository, codec, found, proofs)
+        backups, windows = _backups_and_windows(repository, codec, found, known)
     except KbDrError as error:
         problem, hint = str(error), error.hint
-        backups = [_backup(each, proofs, repository.url, wal_complete=False) for each in found]
+        backups = [_backup(each, known, wal_complete=False) for each in found]
     return CopyStatus(
         copy=repository.name,
         url=repository.url,
@@ -52,7 +78,7 @@ def survey(
         hint=hint,
         backups=tuple(backups),
         unreadable=tuple(each.why for each in unreadable(catalog)),
-        proven=_proven(repository, found, proofs),
+        proven=_proven(found, known),
         windows=windows,
     )
 
@@ -71,7 +97,7 @@ def _unknown(repository: Repository, error: KbDrError) -> CopyStatus:
 
 
 def _backups_and_windows(
-    repository: Repository, codec: Codec, found: Sequence[StoredManifest], proofs: Proofs
+    repository: Repository, codec: Codec, found: Sequence[StoredManifest], known: _Known
 ) -> tuple[list[BackupStatus], tuple[Window, ...]]:
     clusters = {each.manifest.source.system_identifier: each.manifest for each in found}
     lines = {
@@ -88,7 +114,7 @@ def _backups_and_windows(
         system = manifest.source.system_identifier
         last = lines[system].last_segment(manifest)
         work = _work(manifest, last) if last is not None else None
-        status = _backup(each, proofs, repository.url, wal_complete=last is not None, work=work)
+        status = _backup(each, known, wal_complete=last is not None, work=work)
         backups.append(status)
         if last is not None and status.usable:
             groups.setdefault((system, last), []).append(manifest)
@@ -193,32 +219,27 @@ def _work(manifest: Manifest, last: Segment) -> RestoreWork:
 
 def _backup(
     stored: StoredManifest,
-    proofs: Proofs,
-    url: str,
+    known: _Known,
     *,
     wal_complete: bool,
     work: RestoreWork | None = None,
 ) -> BackupStatus:
     manifest = stored.manifest
-    known = proofs.get(manifest.id, ())
     return BackupStatus(
         id=manifest.id,
         digest=stored.digest,
         finished=manifest.finished,
-        standing=standing(known, digest=stored.digest, copy=stored.copy, url=url)[0],
+        standing=known.standing(stored)[0],
         wal_complete=wal_complete,
         work=work,
     )
 
 
-def _proven(
-    repository: Repository, found: Sequence[StoredManifest], proofs: Proofs
-) -> tuple[ProvenBackup, ...]:
+def _proven(found: Sequence[StoredManifest], known: _Known) -> tuple[ProvenBackup, ...]:
     proven = []
     for each in found:
         manifest = each.manifest
-        known = proofs.get(manifest.id, ())
-        state, proof = standing(known, digest=each.digest, copy=repository.name, url=repository.url)
+        state, proof = known.standing(each)
         if state is Standing.PROVEN and proof is not None:
             proven.append(
                 ProvenBackup(

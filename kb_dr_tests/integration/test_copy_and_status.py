@@ -70,7 +70,7 @@ class BackedUp:
         return before, after
 
     def look(self, repository: Repository) -> CopyStatus:
-        return survey(repository, CODEC, {}, service="kb", org="default")
+        return survey(repository, CODEC, {}, service="kb", org="default", void_through=None)
 
 
 @pytest.fixture(scope="module")

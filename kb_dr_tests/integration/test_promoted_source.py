@@ -63,7 +63,7 @@ def test_an_end_on_the_very_page_of_the_promotion_is_on_the_new_timeline(
         )
         cluster.lose()
 
-    seen = survey(repository, codec, {}, service="kb", org="default")
+    seen = survey(repository, codec, {}, service="kb", org="default", void_through=None)
     proof = verify_backup(
         repository,
         codec,

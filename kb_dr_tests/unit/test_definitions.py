@@ -18,7 +18,10 @@ from kb_dr.settings import Settings, load_settings
 from kb_dr_tests.made_installation import MadeInstallation
 
 ROOT = Path(__file__).parents[2]
-JOBS = ("back_up_now", "backup_job", "offsite_copy_job", "verify_job", "wal_job", "wal_audit_job")
+JOBS = (
+    *("back_up_now", "backup_job", "offsite_copy_job", "verify_job", "wal_job", "wal_audit_job"),
+    *("negative_controls_job", "controls_watch_job"),
+)
 
 
 def test_the_definitions_are_loadable() -> None:

@@ -68,6 +68,7 @@ def test_the_keys_are_the_documented_ones() -> None:
         "proofs/{backup id}/{copy}/{proof id}.json": layout.proof_key(
             backup, "{copy}", "{proof id}"
         ),
+        "controls/{control id}.json": layout.control_key("{control id}"),
         "failures/{backup id}/{attempt}.json": layout.failure_key(backup, "{attempt}"),
     }
     for documented, made in spelled.items():

@@ -50,7 +50,7 @@ def look(repository: MemoryRepository, *proofs: Proof, codec: PlainCodec = CODEC
     by_backup: dict[str, list[Proof]] = {}
     for proof in proofs:
         by_backup.setdefault(proof.backup_id, []).append(proof)
-    return survey(repository, codec, by_backup, service="kb", org="default")
+    return survey(repository, codec, by_backup, service="kb", org="default", void_through=None)
 
 
 def proof(

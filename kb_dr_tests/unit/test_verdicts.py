@@ -162,7 +162,7 @@ def proof(
 
 
 def stands(*proofs: Proof) -> Standing:
-    return standing(proofs, digest="d", copy="primary", url="memory://")[0]
+    return standing(proofs, digest="d", copy="primary", url="memory://", void_through=None)[0]
 
 
 def test_the_newest_conclusive_proof_decides() -> None:
@@ -231,7 +231,9 @@ PROOFS = st.lists(
 
 @given(PROOFS)
 def test_green_stands_on_a_proven_proof_with_no_later_red(proofs: list[Proof]) -> None:
-    known, decisive = standing(proofs, digest="d", copy="primary", url="memory://")
+    known, decisive = standing(
+        proofs, digest="d", copy="primary", url="memory://", void_through=None
+    )
 
     if known is Standing.PROVEN:
         assert decisive is not None

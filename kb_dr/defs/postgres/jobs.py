@@ -19,7 +19,8 @@ from kb_dr.domain.backup_id import BackupId
 HOUR = 3600
 
 
-def _ends_after(seconds: int) -> dict[str, str]:
+def ends_after(seconds: int) -> dict[str, str]:
+    """The tag that ends a run which takes longer."""
     return {"dagster/max_runtime": str(seconds)}
 
 
@@ -28,7 +29,7 @@ backup_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(backup).without_checks()
     | dg.AssetSelection.checks(every_chunk_is_stored),
     executor_def=dg.in_process_executor,
-    tags=_ends_after(12 * HOUR),
+    tags=ends_after(12 * HOUR),
     description="Take one full backup: its id is the partition.",
 )
 
@@ -36,7 +37,7 @@ offsite_copy_job = dg.define_asset_job(
     "offsite_copy_job",
     selection=dg.AssetSelection.assets(offsite_copy),
     executor_def=dg.in_process_executor,
-    tags=_ends_after(12 * HOUR),
+    tags=ends_after(12 * HOUR),
     description="Bring one backup, and the WAL it needs, to the offsite repository.",
 )
 
@@ -44,7 +45,7 @@ verify_job = dg.define_asset_job(
     "verify_job",
     selection=dg.AssetSelection.assets(restore_proof) | dg.AssetSelection.checks(restore_proven),
     executor_def=dg.in_process_executor,
-    tags=_ends_after(12 * HOUR),
+    tags=ends_after(12 * HOUR),
     description="Restore one backup into a scratch server, look at it, and leave a proof.",
 )
 
@@ -52,7 +53,7 @@ wal_job = dg.define_asset_job(
     "wal_job",
     selection=dg.AssetSelection.assets(keys.WAL_ARCHIVE, offsite_wal).without_checks(),
     executor_def=dg.in_process_executor,
-    tags=_ends_after(HOUR),
+    tags=ends_after(HOUR),
     description="Look at the WAL archive, and bring what is new offsite.",
 )
 
@@ -60,7 +61,7 @@ wal_audit_job = dg.define_asset_job(
     "wal_audit_job",
     selection=dg.AssetSelection.checks(wal_archive_has_no_gap),
     executor_def=dg.in_process_executor,
-    tags=_ends_after(HOUR),
+    tags=ends_after(HOUR),
     description="Look for gaps in the WAL archive.",
 )
 
@@ -82,7 +83,7 @@ def name_a_backup(context: dg.OpExecutionContext, door: dg.ResourceParam[Install
 
 @dg.job(
     executor_def=dg.in_process_executor,
-    tags=_ends_after(600),
+    tags=ends_after(600),
     description="Take a full backup now: adds its partition, and its run follows in seconds.",
 )
 def back_up_now() -> None:

@@ -1,10 +1,13 @@
 """What the repositories say of one backup: the only source of `restore_proven`."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.control import void_through, why_void
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, standing
+from kb_dr.errors import UnreadableRecord
 from kb_dr.installation import Installation
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
 
@@ -32,6 +35,11 @@ class Holdings:
 
     entries: dict[str, dict[str, CatalogEntry]]
     """Backup id to copy to what stands there."""
+    void_through: datetime | None = None
+    """Up to when proofs are void, by the negative controls."""
+    why_void: str = ""
+    untold: str = ""
+    """Why nobody can tell whether proofs are void; empty when it can be told."""
 
     def readable(self, backup: str, copy: str) -> StoredManifest | None:
         """The backup's manifest in one copy."""
@@ -45,7 +53,9 @@ class Holdings:
 
 
 def load_holdings(installation: Installation) -> Holdings:
-    """Read every catalog. One that cannot be read raises: half the truth is none."""
+    """Read every catalog, and the negative controls. One that cannot be read raises: half the
+    truth is none.
+    """
     entries: dict[str, dict[str, CatalogEntry]] = {}
     for copy in installation.copies:
         for entry in installation.catalog(copy):
@@ -54,7 +64,11 @@ def load_holdings(installation: Installation) -> Holdings:
             else:
                 name = entry.manifest.id
             entries.setdefault(name, {})[copy] = entry
-    return Holdings(entries)
+    try:
+        runs = installation.controls()
+    except UnreadableRecord as error:
+        return Holdings(entries, untold=str(error))
+    return Holdings(entries, void_through(runs), why_void(runs))
 
 
 def copy_that_counts(installation: Installation) -> str:
@@ -65,8 +79,8 @@ def copy_that_counts(installation: Installation) -> str:
 def judge(installation: Installation, holdings: Holdings, backup: str) -> Judgement:
     """Where a backup stands.
 
-    Red when any copy is bad; green when the copy that counts is proven, by a proof of the very
-    manifest that stands there; else unknown.
+    Red when any copy is bad, or the verifier was blind when it proved this one; green when the
+    copy that counts is proven, by a proof of the very manifest that stands there; else unknown.
     """
     held = holdings.entries.get(backup, {})
     damaged = [entry for entry in held.values() if isinstance(entry, Unreadable)]
@@ -81,7 +95,13 @@ def judge(installation: Installation, holdings: Holdings, backup: str) -> Judgem
     digest = digests.pop()
     proofs = installation.proofs(BackupId.parse(backup))
     standings = {
-        copy: standing(proofs, digest=digest, copy=copy, url=installation.repository(copy).url)
+        copy: standing(
+            proofs,
+            digest=digest,
+            copy=copy,
+            url=installation.repository(copy).url,
+            void_through=holdings.void_through,
+        )
         for copy in found
     }
     ids = frozenset(proof.id for proof in proofs)
@@ -92,9 +112,13 @@ def judge(installation: Installation, holdings: Holdings, backup: str) -> Judgem
             return Judgement(digest, False, reason, standings, proof, ids)
     counts = copy_that_counts(installation)
     state, proof = standings.get(counts, (Standing.UNPROVEN, None))
+    if state is Standing.PROVEN and holdings.untold:
+        return Judgement(digest, None, f"could not tell: {holdings.untold}", standings, None, ids)
     if state is Standing.PROVEN:
         reason = f"proven to restore from the {counts} copy"
         return Judgement(digest, True, reason, standings, proof, ids)
+    if state is Standing.VOID:
+        return Judgement(digest, False, f"void: {holdings.why_void}", standings, None, ids)
     return Judgement(digest, None, f"no proof of the {counts} copy yet", standings, None, ids)
 
 

@@ -62,10 +62,10 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
     return [
         daily_full_backup,
         weekly_restore_proof,
-        _unless_under_way(
+        unless_under_way(
             wal_job.name, "* * * * *", "wal_every_minute", "WAL follows offsite, minute by minute."
         ),
-        _unless_under_way(
+        unless_under_way(
             wal_audit_job.name,
             "*/5 * * * *",
             "wal_audit",
@@ -74,7 +74,7 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
     ]
 
 
-def _unless_under_way(job: str, cron: str, name: str, description: str) -> dg.ScheduleDefinition:
+def unless_under_way(job: str, cron: str, name: str, description: str) -> dg.ScheduleDefinition:
     """A schedule that lets the previous run end first: a slow store must not fill the queue."""
 
     @dg.schedule(

@@ -1,0 +1,1 @@
+"""Recovery as a whole: what shows that all of it would work."""
