@@ -90,6 +90,7 @@ class OverlayRepository:
             yield listed
 
     def delete(self, key: str) -> None:
+        self.find(key)  # raises where there is no real repository below
         with self._lock:
             self._layer[checked_key(key)] = None
 

@@ -73,7 +73,14 @@ def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Want
 def _known_to_be_bad(repository: Repository, plan: RecoveryPlan) -> str | None:
     stored = plan.stored
     proofs = load_proofs(repository, stored.manifest.backup_id)
-    known, proof = standing(proofs, digest=stored.digest, copy=repository.name, url=repository.url)
+    known, proof = standing(
+        proofs,
+        digest=stored.digest,
+        copy=repository.name,
+        url=repository.url,
+        # Void or not: in a disaster only a FAILED proof is passed over.
+        void_through=None,
+    )
     if known is Standing.FAILED and proof is not None:
         return f"proof {proof.id} FAILED: {proof.reason}"
     return None
