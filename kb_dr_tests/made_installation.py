@@ -1,5 +1,6 @@
 """An installation on repositories in memory, for what Dagster makes of it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,16 +12,19 @@ from kb_dr.definitions import build_definitions
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.control import ControlOutcome, ControlRun, Damage
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Check, Outcome, Phase, Proof, Reach, Verdict
 from kb_dr.installation import Installation
 from kb_dr.operations.catalog import store_manifest
+from kb_dr.operations.controls import store_control_run
 from kb_dr.operations.initialise import init_repository
 from kb_dr.operations.proofs import store_proof
 from kb_dr.ports import Progress
 from kb_dr.settings import load_settings
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
+from kb_dr_tests.made_controls import made_run
 from kb_dr_tests.stored_backups import STARTED, store_backup
 
 
@@ -43,6 +47,8 @@ class MadeInstallation(Installation):
         self.codec = PlainCodec()
         self.verdict = Verdict.PROVEN
         """What the next verify() comes to."""
+        self.outcomes: dict[Damage, ControlOutcome] = {}
+        """What the next run_controls() comes to, where it is not good."""
         self.reaped = 0
         for memory in self.memory.values():
             init_repository(memory, self.clock, service="kb", org="default")
@@ -88,6 +94,21 @@ class MadeInstallation(Installation):
         assert wanted is not None
         minutes = 100 + len(self.proofs(wanted))
         return self.has_proof(self.find_backup(wanted), self.verdict, copy=copy, minutes=minutes)
+
+    def run_controls(
+        self,
+        wanted: BackupId | None,
+        copy: str,
+        progress: Progress,
+        *,
+        damages: Sequence[Damage] = tuple(Damage),
+    ) -> ControlRun:
+        """A round that comes to ``outcomes``; its record is stored as a real one is."""
+        assert wanted is None
+        run = made_run(self.clock.now(), self.outcomes)
+        run = replace(run, copy=copy, results=tuple(r for r in run.results if r.damage in damages))
+        store_control_run(list(self.memory.values()), run)
+        return run
 
     def reap(self) -> tuple[str, ...]:
         """Nothing is left over here."""

@@ -4,8 +4,8 @@ import click
 
 from kb_dr.cli.opened import from_option, installation, json_option, parse_backup_id, progress
 from kb_dr.cli.output import moment, print_json, print_table, size
-from kb_dr.domain.proof import Proof, Verdict
-from kb_dr.errors import NotProven, ProofFailed
+from kb_dr.domain.proof import Proof, Verdict, is_void
+from kb_dr.errors import NotProven, ProofFailed, ProofsVoid
 
 
 @click.command("verify")
@@ -15,8 +15,9 @@ from kb_dr.errors import NotProven, ProofFailed
 def command(wanted: str, copy: str | None, as_json: bool) -> None:
     """Restore a backup from one copy (default: offsite, where there is one) and prove it.
 
-    Exits 0 only for PROVEN; 61 for FAILED, 62 for NOT_PROVEN. The scratch server is always gone
-    afterwards; the proof is kept in the repository.
+    Exits 0 only for PROVEN; 61 for FAILED, 62 for NOT_PROVEN, 64 for a PROVEN that is void
+    because a negative control has shown that the verifier is blind. The scratch server is always
+    gone afterwards; the proof is kept in the repository.
     """
     opened = installation()
     backup = None if wanted == "latest" else parse_backup_id(wanted)
@@ -35,6 +36,8 @@ def command(wanted: str, copy: str | None, as_json: bool) -> None:
             f"verify {proof.backup_id} from {proof.copy}: NOT_PROVEN: {proof.reason}",
             hint="It says neither good nor bad of the backup. Mend what was missing; run it again.",
         )
+    if is_void(proof, opened.void_through()):
+        raise ProofsVoid(f"verify {proof.backup_id} from {proof.copy}: PROVEN, but it is void")
 
 
 def print_proof(proof: Proof) -> None:
