@@ -46,7 +46,7 @@ CATALOGUE: dict[Damage, Described] = {
         "the object of a WAL segment has zero bytes", Verdict.FAILED, True
     ),
     Damage.HISTORY_MISSING: Described(
-        "the history file of the backup's timeline is missing", Verdict.FAILED, False
+        "the history files of the timelines are missing", Verdict.FAILED, False
     ),
     Damage.CHUNK_FLIPPED: Described(
         "one bit in the middle of a chunk is flipped", Verdict.FAILED, True

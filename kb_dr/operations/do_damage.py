@@ -11,8 +11,9 @@ from kb_dr.domain.control import Damage, Harm
 from kb_dr.domain.manifest import Manifest, Source, StoredManifest
 from kb_dr.domain.recovery import RecoveryPlan, WalFile
 from kb_dr.domain.stored import StoredObject
-from kb_dr.domain.wal_names import Segment, history_name
+from kb_dr.domain.wal_names import Segment, history_name, is_history, is_segment, timeline_of
 from kb_dr.errors import NotProven
+from kb_dr.operations.listed_wal import list_wal
 from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.ports import (
     Inspection,
@@ -78,15 +79,22 @@ def _middle(plan: RecoveryPlan) -> WalFile:
 
 
 def _without_histories(repository: Repository, manifest: Manifest) -> DamagedCopy:
-    """All of them: with that of a younger timeline at hand the backup's own is not needed."""
-    timeline, system = manifest.wal.timeline, manifest.source.system_identifier
-    if timeline == 1:
-        raise NotProven("remove a history file: no backup lies on a timeline that has one")
+    """All of them: with that of a younger timeline at hand the backup's own is not needed.
+
+    Without them a backup on timeline 1 can no longer be followed to the timelines after it.
+    """
     changes: dict[str, bytes | None] = {}
-    for listed in repository.list(layout.wal_prefix(system)):
-        parts = layout.wal_file_of(listed.key)
-        if parts is not None and parts[1].endswith(".history"):
-            changes[listed.key] = None
+    with_wal: set[int] = set()
+    for stored in list_wal(repository, manifest.source.system_identifier):
+        if is_history(stored.name):
+            changes[stored.key] = None
+        elif is_segment(stored.name):
+            with_wal.add(timeline_of(stored.name))
+    timeline = manifest.wal.timeline
+    if timeline == 1:
+        timeline = min(with_wal - {1}, default=1)
+    if timeline == 1 or not changes:
+        raise NotProven("remove a history file: this cluster was never promoted, and has none")
     name = history_name(timeline)
     return DamagedCopy(changes, Harm(f"{name} is missing, of {manifest.id}", name))
 

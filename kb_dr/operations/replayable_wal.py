@@ -44,7 +44,8 @@ def find_replayable_wal(
     Along the newest line of timelines that passes the backup, or the one that ends with
     ``timeline``. Raises TimelineForked when that one does not pass the backup; WalGap when WAL up
     to the backup's stop is missing, or when segments stand behind a hole (a restore to the newest
-    would fall short of them); WalDamaged for empty objects and histories that are none;
+    would fall short of them), or segments of a younger timeline whose history is missing, unless
+    ``timeline`` says which to follow; WalDamaged for empty objects and histories that are none;
     ObjectConflict for two digests of one file. Never returns less than the backup needs.
     """
     deadline = clock.monotonic() + HOLE_SECONDS
@@ -54,11 +55,13 @@ def find_replayable_wal(
         for problem in found.unusable.values():
             raise problem
         line = _line(found, manifest, timeline)
-        waits = 0 < line.beyond <= TIP_SEGMENTS and clock.monotonic() < deadline
-        if not waits:
+        lost = _lost_lines(found, line) if timeline is None else ()
+        under_way = bool(lost) or 0 < line.beyond <= TIP_SEGMENTS
+        if not under_way or clock.monotonic() >= deadline:
             break
         clock.sleep(_LOOK_SECONDS)
     _require_enough(repository, manifest, line)
+    _require_known_lines(repository, manifest, lost)
     return ReplayableWal(
         lineage=line.lineage,
         segments=found.usable(line.segments),
@@ -81,6 +84,23 @@ def _require_enough(repository: Repository, manifest: Manifest, line: ReplayLine
             "behind it",
             hint="`kb-dr wal audit` names every gap. Restore from another copy, or from a backup "
             "taken after the gap.",
+        )
+
+
+def _lost_lines(found: ListedArchive, line: ReplayLine) -> tuple[int, ...]:
+    """Younger timelines of which WAL stands and no history: any of them may go on from here."""
+    return tuple(each for each in found.without_history if each > line.lineage.timeline)
+
+
+def _require_known_lines(repository: Repository, manifest: Manifest, lost: tuple[int, ...]) -> None:
+    if lost:
+        names = ", ".join(history_name(each) for each in lost)
+        raise WalGap(
+            f"find WAL for {manifest.id} in {repository.name} ({repository.url}): {names} is "
+            "missing, and WAL of that timeline stands here: which end is the newest nobody can "
+            "tell",
+            hint="Restore from another copy, or name the timeline with --target-timeline. The "
+            "server that wrote it has the file in pg_wal: `kb-dr wal push` it.",
         )
 
 

@@ -23,7 +23,7 @@ from kb_dr.cli.app import run
 from kb_dr.defs.postgres.judgement import judge_now
 from kb_dr.domain import layout
 from kb_dr.domain.control import CATALOGUE, ControlResult, Damage
-from kb_dr.domain.manifest import Source
+from kb_dr.domain.manifest import Source, StoredManifest
 from kb_dr.domain.proof import Check, Outcome, Verdict
 from kb_dr.errors import PostgresError
 from kb_dr.installation import Installation
@@ -110,10 +110,11 @@ def test_damage_is_done_and_seen_in_clusters_of_every_major_version(
         assert result.outcome is GOOD, result
 
 
+@pytest.mark.parametrize("timeline", [1, 2])
 def test_a_missing_history_is_seen_of_a_cluster_that_was_promoted(
-    postgres_programs: PostgresPrograms, tmp_path: Path
+    timeline: int, postgres_programs: PostgresPrograms, tmp_path: Path
 ) -> None:
-    lost = lose_a_promoted_cluster(postgres_programs, tmp_path)
+    lost = lose_a_promoted_cluster(postgres_programs, tmp_path, timeline)
 
     seen = controlled(lost, tmp_path, (Damage.HISTORY_MISSING,))
 
@@ -122,8 +123,10 @@ def test_a_missing_history_is_seen_of_a_cluster_that_was_promoted(
     assert "00000002.history is missing" in result.reason
 
 
-def lose_a_promoted_cluster(programs: PostgresPrograms, directory: Path) -> LostCluster:
-    """Back up a cluster after its promotion, and lose it."""
+def lose_a_promoted_cluster(
+    programs: PostgresPrograms, directory: Path, timeline: int
+) -> LostCluster:
+    """Back up a cluster before or after its promotion, and lose it."""
     identity = pyrage.x25519.Identity.generate()
     recipient = str(identity.to_public())
     codec = AgeCodec([recipient], [str(identity)])
@@ -133,6 +136,20 @@ def lose_a_promoted_cluster(programs: PostgresPrograms, directory: Path) -> Lost
     with RunningCluster(programs, directory / "source") as cluster:
         cluster.archive_with(archive_command(directory / "repository", recipient))
         fill(cluster, 20)
+        settings = source_settings(cluster)
+
+        def back_up() -> StoredManifest:
+            return take_base_backup(
+                repository,
+                codec,
+                PostgresSource(settings),
+                PgBaseBackup(programs, settings),
+                SystemClock(),
+                SilentProgress(),
+                BackupTools("kb", "default", "test-host"),
+            )
+
+        before = back_up() if timeline == 1 else None
         cluster.stop()
         promote = cluster.data / "recovery.signal"
         promote.touch()
@@ -141,18 +158,10 @@ def lose_a_promoted_cluster(programs: PostgresPrograms, directory: Path) -> Lost
         cluster.configure()
         cluster.start()
         cluster.wait_for("select not pg_is_in_recovery()")
-        settings = source_settings(cluster)
-        stored = take_base_backup(
-            repository,
-            codec,
-            PostgresSource(settings),
-            PgBaseBackup(programs, settings),
-            SystemClock(),
-            SilentProgress(),
-            BackupTools("kb", "default", "test-host"),
-        )
+        stored = before or back_up()
+        cluster.archive_everything()
         cluster.lose()
-    assert stored.manifest.wal.timeline == 2
+    assert stored.manifest.wal.timeline == timeline
     return LostCluster(programs, repository, codec, recipient, str(identity), stored, ())
 
 

@@ -207,3 +207,34 @@ def test_a_missing_history_is_a_gap(archive: Archive) -> None:
 
     with pytest.raises(WalGap, match=r"00000002\.history"):
         _plan(archive)
+
+
+def _lose_history(archive: Archive) -> tuple[str, bytes]:
+    archive.add_timeline(_fork(archive))
+    (key,) = [key for key in archive.repository.bodies if "00000002.history" in key]
+    return key, archive.repository.bodies.pop(key)
+
+
+def test_without_the_history_of_a_younger_timeline_nobody_can_tell_the_newest_end(
+    archive: Archive,
+) -> None:
+    _lose_history(archive)
+
+    with pytest.raises(WalGap, match=r"00000002\.history is missing"):
+        _plan(archive)
+
+    asked = plan_recovery(archive.repository, CODEC, archive.stored, archive.clock, timeline=1)
+    assert asked.expected_end == archive.end
+
+
+def test_a_history_that_is_on_its_way_is_waited_for(archive: Archive) -> None:
+    key, body = _lose_history(archive)
+    sleep = archive.clock.sleep
+
+    def arrives(seconds: float) -> None:
+        archive.repository.bodies[key] = body
+        sleep(seconds)
+
+    archive.clock.sleep = arrives  # type: ignore[method-assign]  # it comes while we wait
+
+    assert _plan(archive).timeline == 2

@@ -221,7 +221,7 @@ def test_what_keeps_one_control_from_running_is_in_its_result(
 
     assert [each.outcome for each in run.results] == [COULD_NOT_RUN] * 3
     assert [each.verdict for each in run.results] == [None] * 3
-    assert "timeline" in run.results[0].reason
+    assert "never promoted" in run.results[0].reason
     assert "vector index" in run.results[1].reason
     assert run.results[2].reason == "get: down"
     assert not run.passed
