@@ -55,6 +55,18 @@ def test_progress_counts_what_was_read() -> None:
     assert progress.ended == 1
 
 
+def test_damage_that_no_digest_shows_is_named_by_its_chunk() -> None:
+    repository = MemoryRepository()
+    manifest = _stored(repository, chunk_bytes=1_000_000)
+    (chunk,) = manifest.chunks
+    forged = bytearray(repository.bodies.pop(chunk.key))
+    forged[500] ^= 1
+    manifest = replace(manifest, chunks=(repository.put(chunk.key, bytes(forged)),))
+
+    with pytest.raises(ChecksumMismatch, match=f"damaged, at or shortly before {chunk.key}"):
+        _fetched(repository, manifest)
+
+
 @pytest.mark.parametrize("chunk", [0, 7, -1])
 def test_a_missing_chunk_is_never_passed_over(chunk: int) -> None:
     repository = MemoryRepository()

@@ -161,6 +161,19 @@ FAILED = replace(
             id="FAILED yesterday, and today's proven",
         ),
         pytest.param(
+            (
+                replace(
+                    PRIMARY,
+                    backups=(
+                        replace(OLDER, standing=Standing.FAILED),
+                        replace(UNTRIED, standing=Standing.VOID),
+                    ),
+                ),
+            ),
+            {"newest backup in primary"},
+            id="FAILED yesterday, and today's proof is void",
+        ),
+        pytest.param(
             (replace(PRIMARY, unreadable=("manifest.json: damaged",)),),
             {"primary can be read"},
             id="a manifest unreadable",
