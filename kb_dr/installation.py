@@ -273,23 +273,25 @@ class Installation:
         from kb_dr.operations.run_controls import ControlTools, run_controls
 
         other = self._other_than(copy)
-        return run_controls(
-            self.checked(copy),
-            ControlTools(
-                codec=self.codec,
-                stranger=wiring.stranger(),
-                host=self.host,
-                scratch=self.scratch,
-                inspector=wiring.inspector(),
-                damager=wiring.damager(),
-                overlay=wiring.overlay,
-                clock=self.clock,
-            ),
-            progress,
-            backup=wanted,
-            damages=damages,
-            also_store_in=() if other is None else (other,),
+        tools = ControlTools(
+            codec=self.codec,
+            stranger=wiring.stranger(),
+            host=self.host,
+            scratch=self.scratch,
+            inspector=wiring.inspector(),
+            damager=wiring.damager(),
+            overlay=wiring.overlay,
+            clock=self.clock,
         )
+        with self._patient(self.checked(copy)) as repository:
+            return run_controls(
+                repository,
+                tools,
+                progress,
+                backup=wanted,
+                damages=damages,
+                also_store_in=() if other is None else (other,),
+            )
 
     def _other_than(self, copy: str) -> Repository | None:
         """The other repository, to keep a proof of this one in as well: a red one above all.

@@ -18,7 +18,8 @@ from kb_dr.domain.control import (
 )
 from kb_dr.domain.control_objective import judge_controls
 from kb_dr.domain.finding import Finding
-from kb_dr.domain.proof import Outcome, Proof, Standing, Verdict, is_void, standing
+from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.proof import Outcome, Proof, Reach, Standing, Verdict, is_void, standing
 from kb_dr_tests.made_controls import BLIND, COULD_NOT_RUN, GOOD, MISJUDGED, made_run
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -157,7 +158,7 @@ def proof(verdict: Verdict, at: datetime) -> Proof:
         reason="",
         checks=(),
         phases=(),
-        reach=None,
+        reach=Reach(1, Lsn(7), 1, Lsn(7), at),
         tools={},
         host="h",
     )
