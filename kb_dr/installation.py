@@ -425,7 +425,7 @@ class Installation:
             self.settings.objectives,
             seed=secrets.randbelow(1 << 32) if seed is None else seed,
             to_the_end=to_the_end,
-            checklist=check_secrets(self, name),
+            checklist=(*check_secrets(self, name), *self._void_by_now()),
             live_rpo_seconds=self._live_rpo(repository),
         )
         store_drill((repository,) if other is None else (repository, other), drill)
@@ -450,6 +450,10 @@ class Installation:
             heartbeat=self.settings.heartbeat,
         )
         return status.rpo[0].seconds
+
+    def _void_by_now(self) -> tuple[Finding, ...]:
+        """What a drill has to say for as long as no proof can be believed, its own least of all."""
+        return (self.controls_held(),) if self.void_through() == ALL else ()
 
     def drills(self) -> "tuple[Drill, ...]":
         """Every drill, wherever its record is kept, oldest first; raises when none can be read."""

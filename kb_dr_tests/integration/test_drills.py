@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from kb_dr.domain.control import Damage
 from kb_dr.domain.proof import Standing, Verdict
+from kb_dr.operations.controls import store_control_run
+from kb_dr_tests.made_controls import BLIND, made_run
 from kb_dr_tests.protected_service import CopiedService, ProtectedService
 
 
@@ -54,6 +57,14 @@ def test_a_drill_to_a_time_greens_nothing(copied: CopiedService) -> None:
     copied.run("drill", "--from", "offsite").require(0)
 
     assert copied.standing("offsite") is Standing.UNPROVEN, "the WAL behind it was not replayed"
+
+
+def test_a_drill_by_a_blind_verifier_is_not_passed(copied: CopiedService) -> None:
+    here = copied.opened()
+    blind = made_run(here.clock.now(), {Damage.ROWS_DROPPED: BLIND})
+    store_control_run((here.checked("primary"),), blind)
+
+    copied.run("drill", "--from", "offsite").require(63, "all proofs are void", "rows_dropped")
 
 
 def test_a_drill_of_a_damaged_copy_is_not_passed(copied: CopiedService) -> None:
