@@ -48,7 +48,7 @@ join pg_class t on t.oid = x.indrelid and t.relkind = 'r'
 join pg_namespace n on n.oid = t.relnamespace
 where x.indisvalid and x.indisready and x.indpred is null
   and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and pg_relation_size(t.oid) > 0
-order by pg_relation_size(t.oid) < 65536, pg_relation_size(t.oid), i.oid
+order by abs(pg_relation_size(t.oid) - 65536), i.oid
 """
 
 _OTHER_INDEXES = """
