@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId
@@ -212,6 +212,31 @@ class Installation:
             )
             for cluster in clusters_present(primary)
         )
+
+    def stream_wal(
+        self, *, slot: str | None = None, every_seconds: float = 2.0, accept_gap: bool = False
+    ) -> NoReturn:
+        """Receive WAL from the source and ship it to every copy, until interrupted."""
+        from kb_dr.operations.stream_wal import StreamSettings, stream_wal
+
+        name = slot or self.settings.stream_slot
+        stream_wal(
+            wiring.source(replace(self.settings, stream_slot=name)),
+            wiring.wal_receiver(self.settings),
+            [self.repository(copy) for copy in self.copies],
+            self.codec,
+            self.clock,
+            StreamSettings(
+                directory=self.settings.state_dir / "wal-stream" / name,
+                slot=name,
+                every_seconds=every_seconds,
+                accept_gap=accept_gap,
+            ),
+            check=self._check,
+        )
+
+    def _check(self, repository: Repository) -> None:
+        check_marker(repository, service=self.settings.service, org=self.settings.org)
 
     def validate(
         self, backup: BackupId, copy: str, *, deep: bool, progress: Progress

@@ -288,6 +288,36 @@ class BaseBackupProgram(Protocol):
         ...
 
 
+class RunningWalReceiver(Protocol):
+    """A pg_receivewal that was started."""
+
+    def ended(self) -> str | None:
+        """None while it runs; then its last words, which are never empty."""
+        ...
+
+
+class WalReceiver(Protocol):
+    """pg_receivewal, and the physical replication slot it reads through."""
+
+    def create_slot(self, slot: str) -> None:
+        """Make the slot, so that the server keeps WAL from now on; there already is a success."""
+        ...
+
+    def drop_slot(self, slot: str) -> None:
+        """Remove the slot; PostgresError while something reads through it."""
+        ...
+
+    def receiving(self, directory: Path, slot: str) -> AbstractContextManager[RunningWalReceiver]:
+        """Receive into ``directory``, which is this receiver's alone.
+
+        It goes on behind the newest segment there; into an empty directory from where the slot
+        stands (from the server's present position before PostgreSQL 15). Complete segments bear
+        their name, the one being written ends in ``.partial``. The program is gone when the block
+        is left, however it is left; it never starts itself anew.
+        """
+        ...
+
+
 class RestoredServer(Protocol):
     """A PostgreSQL server that runs on restored files, reachable by its socket alone."""
 

@@ -7,6 +7,7 @@ Nothing here is heavy: every archived WAL segment starts a process that reads th
 
 import ipaddress
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 from kb_dr.errors import ConfigurationError
 
 T = TypeVar("T")
+
+DEFAULT_SLOT = "kb_dr"
 
 
 class Secret:
@@ -112,6 +115,8 @@ class Settings:
     """How long a backup waits for its WAL to arrive in the repository."""
     restore_patience_seconds: float
     """How long a restore or a proof that has begun waits for a repository that went away."""
+    stream_slot: str
+    """The replication slot `kb-dr wal stream` reads through."""
     objectives: Objectives
     heartbeat: bool
     """Whether `kb-dr heartbeat run` is expected to be running."""
@@ -155,6 +160,7 @@ def load_settings(
         s3_timeout_seconds=reader.number("KB_DR_S3_TIMEOUT_SECONDS", 60, 1),
         wal_deadline_seconds=reader.number("KB_DR_WAL_DEADLINE_SECONDS", 600, 1),
         restore_patience_seconds=reader.number("KB_DR_RESTORE_PATIENCE_SECONDS", 900, 0),
+        stream_slot=reader.slot("KB_DR_STREAM_SLOT", DEFAULT_SLOT),
         objectives=Objectives(
             rpo_seconds=reader.number("KB_DR_RPO_SECONDS", 3600, 1),
             rto_seconds=reader.number("KB_DR_RTO_SECONDS", 4 * 3600, 1),
@@ -174,6 +180,11 @@ def load_settings(
         reader.problem("KB_DR_OFFSITE_URL", "the primary repository itself", "another place")
     reader.finish()
     return settings
+
+
+def is_slot_name(text: str) -> bool:
+    """Whether PostgreSQL takes this as the name of a replication slot."""
+    return re.fullmatch(r"[a-z0-9_]{1,63}", text) is not None
 
 
 def _with_files(given: dict[str, str], env_file: Path | None) -> dict[str, str]:
@@ -362,6 +373,12 @@ class _Reader:
         found = self.text(name, default)
         if not found.replace("-", "").replace("_", "").isalnum() or found != found.lower():
             self.problem(name, repr(found), "lower-case letters, digits, - and _")
+        return found
+
+    def slot(self, name: str, default: str) -> str:
+        found = self.text(name, default)
+        if not is_slot_name(found):
+            self.problem(name, repr(found), "lower-case letters, digits and _, 63 at most")
         return found
 
     def whole(self, name: str, default: int, least: int, most: int) -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ScratchSpace,
         ServerInspector,
         SourceServer,
+        WalReceiver,
     )
 
 _NO_FILE = (
@@ -80,7 +81,7 @@ def source(settings: Settings) -> "SourceServer":
     """The PostgreSQL under protection."""
     from kb_dr.adapters.postgres_source import PostgresSource
 
-    return PostgresSource(settings.source)
+    return PostgresSource(settings.source, settings.stream_slot)
 
 
 def heartbeat(settings: Settings) -> "HeartbeatTable":
@@ -99,6 +100,17 @@ def base_backup_program(settings: Settings) -> "BaseBackupProgram":
     major = server_major(settings.source)
     programs = find_programs(major, settings.postgres_bin_dirs, _unprivileged(settings))
     return PgBaseBackup(programs, settings.source, archive_seconds=settings.wal_deadline_seconds)
+
+
+def wal_receiver(settings: Settings) -> "WalReceiver":
+    """pg_receivewal of the source's own major version; asks the source which that is."""
+    from kb_dr.adapters.pg_receivewal import PgReceiveWal
+    from kb_dr.adapters.postgres_programs import find_programs
+    from kb_dr.adapters.postgres_session import server_major
+
+    major = server_major(settings.source)
+    programs = find_programs(major, settings.postgres_bin_dirs, _unprivileged(settings))
+    return PgReceiveWal(programs, settings.source)
 
 
 def host(settings: Settings) -> "PostgresHost":

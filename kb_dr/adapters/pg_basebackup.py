@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from kb_dr.adapters.await_backup import Patience
 from kb_dr.adapters.backup_manifest import BackupManifestReader
 from kb_dr.adapters.postgres_programs import PostgresPrograms, command_failed
-from kb_dr.adapters.postgres_session import connection_words
+from kb_dr.adapters.postgres_session import connection_words, conninfo
 from kb_dr.adapters.replication_backup import ReplicationBackup, replicated
 from kb_dr.adapters.tar_index import MemberTap, TarDamaged
 from kb_dr.domain.base_backup import BaseBackupEnd
@@ -56,7 +56,7 @@ class PgBaseBackup:
         words = connection_words(self._source)
         command = [
             str(self._programs.path("pg_basebackup")),
-            f"--dbname={_conninfo(words)}",
+            f"--dbname={conninfo(words)}",
             "--no-password",
             "--pgdata=-",
             "--format=tar",
@@ -153,14 +153,6 @@ class RunningBaseBackup:
                 self._said.append(line[:2000])
         except ValueError:
             return  # closed while it was read: the program is being ended
-
-
-def _conninfo(words: dict[str, str | int]) -> str:
-    """As libpq reads it: each value quoted."""
-    return " ".join(
-        "{}='{}'".format(name, str(value).replace("\\", "\\\\").replace("'", "\\'"))
-        for name, value in words.items()
-    )
 
 
 def _widen(descriptor: int) -> None:

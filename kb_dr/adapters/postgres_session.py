@@ -35,6 +35,14 @@ def connection_words(source: SourceSettings) -> dict[str, str | int]:
     }
 
 
+def conninfo(words: dict[str, str | int]) -> str:
+    """Such words as libpq reads them: each value quoted."""
+    return " ".join(
+        "{}='{}'".format(name, str(value).replace("\\", "\\\\").replace("'", "\\'"))
+        for name, value in words.items()
+    )
+
+
 @contextmanager
 def session(source: SourceSettings, *, statement_seconds: float = STATEMENT_SECONDS,
             what: str = "ask PostgreSQL") -> Iterator[Session]:  # fmt: skip

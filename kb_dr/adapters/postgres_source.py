@@ -20,7 +20,7 @@ from kb_dr.domain.manifest import Source
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.tablespaces import Tablespace
 from kb_dr.errors import BackupInProgress, ConfigurationError, PostgresError, SourceLockLost
-from kb_dr.settings import SourceSettings
+from kb_dr.settings import DEFAULT_SLOT, SourceSettings
 
 # Two halves of one advisory lock: "kbdr" and "full" in ASCII. Fixed for ever, so that every
 # version of kb_dr respects the others.
@@ -44,8 +44,9 @@ where l.mode = 'AccessExclusiveLock' and l.granted
 class PostgresSource:
     """Implements `kb_dr.ports.SourceServer`."""
 
-    def __init__(self, source: SourceSettings) -> None:
+    def __init__(self, source: SourceSettings, slot: str = DEFAULT_SLOT) -> None:
         self._source = source
+        self._slot = slot
 
     @contextmanager
     def exclusive(self) -> Iterator["PostgresSourceLock"]:
@@ -137,7 +138,7 @@ class PostgresSource:
 
     def facts(self) -> SourceFacts:
         with session(self._source, what="ask the source") as s:
-            return read_facts(s)
+            return read_facts(s, self._slot)
 
 
 class PostgresSourceLock:

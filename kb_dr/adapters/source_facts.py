@@ -6,7 +6,7 @@ from kb_dr.adapters.heartbeat_table import read_beat
 from kb_dr.adapters.postgres_session import Session
 from kb_dr.domain.heartbeat import Beat
 from kb_dr.domain.lsn import Lsn
-from kb_dr.domain.source_facts import SourceFacts
+from kb_dr.domain.source_facts import ReplicationSlot, SourceFacts
 from kb_dr.errors import PostgresError
 
 # pg_current_wal_insert_lsn() may lie just behind a page header that nothing follows yet; the
@@ -31,9 +31,20 @@ _WAITING = """
 select count(*)::int from pg_ls_archive_statusdir() where name like '%.ready'
 """
 
+_SLOT = """
+select slot_name::text, active, restart_lsn::text,
+       pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
+                            else pg_current_wal_lsn() end, restart_lsn)::bigint,
+       wal_status
+from pg_replication_slots where slot_name = %s and slot_type = 'physical'
+"""
 
-def read_facts(session: Session) -> SourceFacts:
-    """Ask; raises PostgresError when the answer makes no sense, and psycopg's errors."""
+
+def read_facts(session: Session, slot: str) -> SourceFacts:
+    """Ask, also for the physical slot of that name.
+
+    Raises PostgresError when the answer makes no sense, and psycopg's errors.
+    """
     row = session.execute(_QUESTION).fetchone()
     if row is None or row[4] is None:
         raise PostgresError("ask the source: it does not say how far its WAL reaches")
@@ -51,6 +62,7 @@ def read_facts(session: Session) -> SourceFacts:
         waiting_segments=_waiting(session),
         may_replicate=bool(row[10]),
         beat=_beat(session),
+        slot=_slot(session, slot),
     )
 
 
@@ -67,3 +79,11 @@ def _waiting(session: Session) -> int | None:
     except psycopg.errors.InsufficientPrivilege:
         return None  # without pg_monitor; said by `kb-dr doctor`
     return row[0] if row else None
+
+
+def _slot(session: Session, name: str) -> ReplicationSlot | None:
+    row = session.execute(_SLOT, (name,)).fetchone()
+    if row is None:
+        return None
+    restart = None if row[2] is None else Lsn.parse(row[2])
+    return ReplicationSlot(row[0], row[1], restart, row[3], row[4])

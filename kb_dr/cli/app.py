@@ -26,7 +26,7 @@ _VERBS = {
     "controls": ("kb_dr.cli.controls", "Does the verifier see damage? Void proofs if not."),
     "restore": ("kb_dr.cli.restore", "Restore into a new directory."),
     "drill": ("kb_dr.cli.drill", "Walk the whole way back, to a random time, and time it."),
-    "wal": ("kb_dr.cli.wal", "Archive, fetch and audit WAL."),
+    "wal": ("kb_dr.cli.wal", "Archive, stream, fetch and audit WAL."),
     "heartbeat": ("kb_dr.cli.heartbeat", "Beat in the source, so that RPO is a measurement."),
     "doctor": ("kb_dr.cli.doctor", "Test every setting and dependency."),
     "sandbox": ("kb_dr.cli.sandbox", "A production of your own to try things on."),

@@ -1,4 +1,4 @@
-"""`kb-dr wal audit|restore-command`; push and fetch are in wal_fast."""
+"""`kb-dr wal audit|stream|restore-command`; push and fetch are in wal_fast."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ import click
 
 from kb_dr import wiring
 from kb_dr.cli import wal_fast
-from kb_dr.cli.opened import COPIES, from_option, json_option, progress
+from kb_dr.cli.opened import COPIES, from_option, installation, json_option, progress
 from kb_dr.cli.output import print_json, print_table
 from kb_dr.cli.program import program
 from kb_dr.domain.restore_command import restore_command
 from kb_dr.domain.wal_archive import WalProblemKind
-from kb_dr.errors import KeyMissing, PostgresError, WalDamaged, WalGap
+from kb_dr.errors import ConfigurationError, KeyMissing, PostgresError, WalDamaged, WalGap
 from kb_dr.operations.audit_wal import (
     WalAudit,
     audit_wal,
@@ -20,12 +20,12 @@ from kb_dr.operations.audit_wal import (
 )
 from kb_dr.operations.listed_wal import require_marker
 from kb_dr.ports import Codec, Repository
-from kb_dr.settings import Settings, load_settings
+from kb_dr.settings import Settings, is_slot_name, load_settings
 
 
 @click.group("wal")
 def command() -> None:
-    """Archive, fetch and audit WAL."""
+    """Archive, stream, fetch and audit WAL."""
 
 
 @command.command("audit")
@@ -155,6 +155,34 @@ def _raise_worst(audits: Sequence[WalAudit], copy: str) -> None:
         hint="Take a new full backup now, unless one was taken since: recovery from older ones "
         "stops at the first problem after them. Then see whether the other copy has the file.",
     )
+
+
+@command.command("stream")
+@click.option("--slot", help="The replication slot; default: KB_DR_STREAM_SLOT.")
+@click.option(
+    "--every",
+    type=click.FloatRange(0.1),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often the segment being written is shipped.",
+)
+@click.option(
+    "--accept-gap", is_flag=True,
+    help="Begin anew at the server's present position, although WAL before it is lost.",
+)  # fmt: skip
+def stream(slot: str | None, every: float, accept_gap: bool) -> None:
+    """Receive WAL through a replication slot and ship it, until Ctrl-C.
+
+    For hosts where archive_command cannot be set, and for an RPO of seconds; both may run side by
+    side. The slot is made if need be, and makes the server keep WAL while nothing streams: drop
+    it when you stop for good.
+    """
+    if slot is not None and not is_slot_name(slot):
+        raise ConfigurationError(
+            f"stream WAL through slot {slot!r}: expected lower-case letters, digits and _"
+        )
+    installation().stream_wal(slot=slot, every_seconds=every, accept_gap=accept_gap)
 
 
 @command.command("restore-command")

@@ -18,6 +18,9 @@ MOST_CHUNKS = 100_000
 """Their numbers have five digits, so that a shell's ``*`` lists them in order."""
 
 _MANIFEST = re.compile(r"(full|incr|dump|rdb|objects|snap)/(\d{8}-\d{6})/manifest\.json")
+_PARTIAL = re.compile(
+    r"wal/(\d+)/([0-9A-F]{8})/([0-9A-F]{24})\.partial/([0-9A-F]{8})-([0-9A-F]{8})\.zst\.age"
+)
 _WAL = re.compile(r"wal/(\d+)/([0-9A-F]{8})/([0-9A-F]{8}[0-9A-F.a-z]*?)-([0-9a-f]{64})\.zst\.age")
 
 
@@ -87,10 +90,27 @@ def wal_key(system_identifier: int, name: str, sha256: str) -> str:
     return f"{wal_file_prefix(system_identifier, name)}{sha256}{CODED}"
 
 
+def partials_prefix(system_identifier: int, segment: str) -> str:
+    """Every stored state of a segment that is still being written; keys sort by LSN."""
+    return f"{timeline_prefix(system_identifier, timeline_of(segment))}{segment}.partial/"
+
+
 def partial_key(system_identifier: int, segment: str, upto: Lsn) -> str:
     """A segment that is still being written, as far as ``upto``."""
-    prefix = timeline_prefix(system_identifier, timeline_of(segment))
-    return f"{prefix}{segment}.partial/{upto >> 32:08X}-{upto & 0xFFFFFFFF:08X}{CODED}"
+    prefix = partials_prefix(system_identifier, segment)
+    return f"{prefix}{upto >> 32:08X}-{upto & 0xFFFFFFFF:08X}{CODED}"
+
+
+def partial_of(key: str) -> tuple[int, str, Lsn] | None:
+    """System identifier, segment and end of what a stream shipped; None for any other key.
+
+    The ``.partial`` file that PostgreSQL itself archives at a promotion has the key of a WAL
+    file, with a digest, and is none of these.
+    """
+    match = _PARTIAL.fullmatch(key)
+    if match is None or match[3][:8] != match[2]:
+        return None
+    return int(match[1]), match[3], Lsn(int(match[4], 16) << 32 | int(match[5], 16))
 
 
 def wal_file_of(key: str) -> tuple[int, str, str] | None:

@@ -8,6 +8,21 @@ from kb_dr.domain.lsn import Lsn
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicationSlot:
+    """The slot that `kb-dr wal stream` reads through, as the server sees it."""
+
+    name: str
+    active: bool
+    """Whether something reads through it now."""
+    restart_lsn: Lsn | None
+    """The server keeps WAL from here on for it; None: nothing yet, or no longer."""
+    lag_bytes: int | None
+    """How much WAL it keeps."""
+    wal_status: str | None
+    """``reserved``, ``extended``, ``unreserved`` (about to be removed) or ``lost``."""
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFacts:
     """The source at one moment."""
 
@@ -32,6 +47,13 @@ class SourceFacts:
     """Whether this role may take a base backup."""
     beat: Beat | None = None
     """The heartbeat's row; None when it was never installed, or the role may not read it."""
+    slot: ReplicationSlot | None = None
+    """The physical slot of the configured name; None when there is none."""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether WAL is being received through the slot at this moment."""
+        return self.slot is not None and self.slot.active
 
     @property
     def major(self) -> int:

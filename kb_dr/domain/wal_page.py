@@ -165,3 +165,16 @@ def check_pages(name: str, content: bytes, *, system_identifier: int | None = No
                 f"check WAL segment {name}: the page at {address} is of timeline {fields[2]}"
             )
         timeline = fields[2]
+
+
+def written_length(content: bytes) -> int:
+    """How far a segment that is still being written holds WAL, in bytes from its start.
+
+    Up to the last byte that is not zero, at a record's alignment; a page header without anything
+    behind it is not counted. What is cut off are zeros alone: padded with them again, the rest is
+    what was written.
+    """
+    length = (len(content.rstrip(b"\0")) + 7) & ~7
+    into = length % PAGE_BYTES
+    header = LONG_HEADER_BYTES if length < PAGE_BYTES else SHORT_HEADER_BYTES
+    return length - into if into <= header else length

@@ -1,0 +1,276 @@
+"""Ship what a stream receives to one repository, at that repository's own pace."""
+
+import hashlib
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kb_dr.domain import layout
+from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.wal_names import Segment, is_segment
+from kb_dr.errors import (
+    KbDrError,
+    ObjectConflict,
+    RepositoryError,
+    WalDamaged,
+    WrongCluster,
+    WrongRepository,
+)
+from kb_dr.operations.archive_wal import push_file
+from kb_dr.operations.listed_wal import find_wal, stored_wal
+from kb_dr.operations.stream_spool import StreamSpool
+from kb_dr.operations.sweep_partials import sweep_partials
+from kb_dr.ports import Clock, Codec, Readable, Repository, Writable
+
+logger = logging.getLogger(__name__)
+
+FINAL = (ObjectConflict, WrongCluster, WalDamaged, WrongRepository)
+"""What no later try can mend."""
+
+_AGAIN_SECONDS = 60.0
+"""How often the same trouble is said again."""
+_LONGEST_PAUSE_SECONDS = 30.0
+_SWEEP_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class CodedPartial:
+    """A segment that is still being written, ready to be stored."""
+
+    segment: Segment
+    upto: Lsn
+    key: str
+    body: bytes
+
+
+class SharedCodec:
+    """Implements `kb_dr.ports.Codec`: every repository is given the same coded bytes.
+
+    age's output differs each time; an offsite copy that differs from the primary's could not be
+    told from a damaged one by who holds no identity.
+    """
+
+    _KEPT = 2
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._lock = threading.Lock()
+        self._coded: OrderedDict[bytes, bytes] = OrderedDict()
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        return self._codec.recipients
+
+    def encode(self, plain: bytes) -> bytes:
+        digest = hashlib.sha256(plain).digest()
+        with self._lock:
+            if digest not in self._coded:
+                self._coded[digest] = self._codec.encode(plain)
+                if len(self._coded) > self._KEPT:
+                    self._coded.popitem(last=False)
+            return self._coded[digest]
+
+    def decode(self, coded: bytes) -> bytes:
+        return self._codec.decode(coded)
+
+    def encode_stream(self, plain: Readable, sink: Writable) -> int:
+        return self._codec.encode_stream(plain, sink)
+
+    def decode_stream(self, coded: Readable, sink: Writable) -> int:
+        return self._codec.decode_stream(coded, sink)
+
+
+class Shipper:
+    """Brings complete segments, then the one being written, to one repository.
+
+    Runs in a thread of its own, so that a repository that does not answer holds up no other one.
+    A segment's successor is never shipped before it, so what stands in a repository has no hole.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        codec: Codec,
+        clock: Clock,
+        spool: StreamSpool,
+        system_identifier: int,
+        *,
+        check: Callable[[Repository], None],
+        required: bool,
+    ) -> None:
+        self.name = repository.name
+        self.required = required
+        """Whether what no later try can mend ends the stream, and a segment is kept until it
+        stands here."""
+        self.failure: KbDrError | OSError | None = None
+        """Why it gave up, if it did."""
+        self._repository = repository
+        self._codec = codec
+        self._clock = clock
+        self._spool = spool
+        self._system_identifier = system_identifier
+        self._check = check
+        self._done: set[str] = set()
+        self._partial: CodedPartial | None = None
+        self._at: tuple[int, Lsn] | None = None
+        self._checked = False
+        self._gap_said = False
+        self._trouble = ("", 0.0)
+        self._swept_at: float | None = None
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"ship-{self.name}", daemon=True)
+
+    @property
+    def upto(self) -> Lsn | None:
+        """All WAL that was received up to here stands in the repository; None: none yet."""
+        return self._at[1] if self._at else None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def offer(self, partial: CodedPartial | None) -> None:
+        """There may be more to ship; ``partial`` is the newest state of the unfinished segment."""
+        if partial is not None:
+            self._partial = partial
+        self._wake.set()
+
+    def has(self, path: Path) -> bool:
+        """Whether this complete segment stands in the repository."""
+        return path.name in self._done
+
+    def forget(self, path: Path) -> None:
+        """A segment was removed from the spool."""
+        self._done.discard(path.name)
+
+    def stop(self, seconds: float) -> None:
+        """End, and wait so long for a call that is under way."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        pause = 0.0
+        while not self._stop.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            try:
+                self._round()
+                pause = 0.0
+            except KbDrError as error:
+                if self.required and isinstance(error, FINAL):
+                    self.failure = error
+                    return
+                self._say(error)
+                pause = min(max(1.0, 2 * pause), _LONGEST_PAUSE_SECONDS)
+                self._stop.wait(pause)
+                self._wake.set()
+            except OSError as error:
+                # Of the spool: without it nothing can go on.
+                self.failure = error
+                return
+
+    def _round(self) -> None:
+        if not self._checked:
+            self._check(self._repository)
+            self._checked = True
+        for path in (*self._spool.histories(), *self._spool.complete()):
+            if self._stop.is_set():
+                return
+            if path.name not in self._done and path.exists():
+                self._push(path)
+        self._ship_partial()
+        self._sweep()
+        if self._trouble[0]:
+            logger.info("stream: %s is up to date again", self.name)
+            self._trouble = ("", 0.0)
+
+    def _push(self, path: Path) -> None:
+        if is_segment(path.name) and not self._gap_said:
+            self._say_gap(path)
+            self._gap_said = True
+        pushed = push_file(
+            path,
+            repository=self._repository,
+            codec=self._codec,
+            system_identifier=self._system_identifier,
+        )
+        self._done.add(path.name)
+        if is_segment(path.name):
+            segment = self._spool.segment(path.name)
+            self._reached(segment.timeline, segment.end)
+        there = "stood there" if pushed.already_there else "stored"
+        logger.debug("stream: %s %s in %s", path.name, there, self.name)
+
+    def _say_gap(self, path: Path) -> None:
+        """Before the first segment of this run: is WAL missing that only the slot could keep?"""
+        segment = self._spool.segment(path.name)
+        if segment.number == 0:
+            return
+        before = Segment(segment.timeline, segment.number - 1, segment.segment_bytes)
+        prefix = layout.timeline_prefix(self._system_identifier, segment.timeline)
+        older = (
+            stored.name
+            for listed in self._repository.list(prefix)
+            if (stored := stored_wal(listed)) is not None and is_segment(stored.name)
+        )
+        if next(older, segment.name) >= segment.name:
+            return  # the archive of this timeline begins here
+        if find_wal(self._repository, self._system_identifier, before.name) is None:
+            logger.warning(
+                "stream: %s begins at %s, and %s before it is missing: unless archive_command "
+                "still brings it, the archive has a gap there; take a full backup now",
+                self.name, segment.name, before.name,
+            )  # fmt: skip
+
+    def _ship_partial(self) -> None:
+        partial = self._partial
+        if partial is None or (
+            self._at is not None and (partial.segment.timeline, partial.upto) <= self._at
+        ):
+            return
+        try:
+            self._repository.put(partial.key, partial.body)
+        except ObjectConflict:
+            # Shipped before we were started anew, or copied there: encrypted bytes differ.
+            logger.debug("stream: %s stands in %s already", partial.key, self.name)
+        self._reached(partial.segment.timeline, partial.upto)
+
+    def _reached(self, timeline: int, lsn: Lsn) -> None:
+        self._at = max(self._at or (timeline, lsn), (timeline, lsn))
+
+    def _sweep(self) -> None:
+        now = self._clock.monotonic()
+        if self._swept_at is not None and now - self._swept_at < _SWEEP_SECONDS:
+            return
+        self._swept_at = now
+        complete = self._spool.complete()
+        if not complete:
+            return
+        # The rest is seen to after each backup.
+        newest = self._spool.segment(complete[-1].name)
+        since = Segment(newest.timeline, max(newest.number - 600, 0), newest.segment_bytes)
+        prefix = layout.timeline_prefix(self._system_identifier, newest.timeline)
+        try:
+            sweep_partials(
+                self._repository,
+                self._clock,
+                self._system_identifier,
+                dry_run=False,
+                since=prefix + since.name,
+            )
+        except RepositoryError as error:
+            # A stream may have no right to delete, and needs none.
+            logger.info("stream: sweep partial segments of %s: %s", self.name, error)
+
+    def _say(self, error: KbDrError) -> None:
+        """At once, and the same again only every minute."""
+        said, at = self._trouble
+        if str(error) != said or time.monotonic() - at >= _AGAIN_SECONDS:
+            self._trouble = (str(error), time.monotonic())
+            logger.warning("stream: %s does not take WAL, trying again: %s", self.name, error)

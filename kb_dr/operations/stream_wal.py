@@ -1,0 +1,319 @@
+"""Stream WAL: for hosts where nothing can be installed, and for an RPO of seconds.
+
+pg_receivewal receives into a spool, through a slot that makes the server keep what has not been
+received. Complete segments are pushed as the archive_command pushes them, so both may run side by
+side; the one being written is shipped every few seconds.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from kb_dr.domain.layout import partial_key
+from kb_dr.domain.source_facts import SourceFacts
+from kb_dr.domain.wal_names import Segment
+from kb_dr.errors import (
+    ConfigurationError,
+    PostgresError,
+    PostgresUnavailable,
+    WalDamaged,
+    WalGap,
+    WrongCluster,
+)
+from kb_dr.operations.archive_wal import push_file
+from kb_dr.operations.ship_wal import CodedPartial, SharedCodec, Shipper
+from kb_dr.operations.stream_spool import StreamSpool, open_spool
+from kb_dr.ports import Clock, Codec, Repository, SourceServer, WalReceiver
+
+logger = logging.getLogger(__name__)
+
+_LINE_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 30.0
+_END_SECONDS = 3.0
+"""How long a call to a repository may take at the end, before it is left alone."""
+_MOST_KEPT = 16
+"""Complete segments kept for a copy that is down, once the primary has them: past that,
+`kb-dr copy` brings it the rest."""
+
+_REMOVED = ("has already been removed", "not in this server's history", "is ahead of the WAL flush")
+"""How a server says that it cannot go on from where we are."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """How one stream runs."""
+
+    directory: Path
+    """What is received stands here until it is archived; this stream's own."""
+    slot: str
+    every_seconds: float
+    """How often the segment being written is looked at, and shipped if it has grown."""
+    accept_gap: bool
+    """Begin anew at the server's present position, although WAL before it is lost."""
+
+
+def stream_wal(
+    source: SourceServer,
+    receiver: WalReceiver,
+    copies: Sequence[Repository],
+    codec: Codec,
+    clock: Clock,
+    settings: StreamSettings,
+    *,
+    check: Callable[[Repository], None],
+) -> NoReturn:
+    """Receive WAL and ship it until interrupted.
+
+    ``copies``: the first is the primary, to which every complete segment must come before it is
+    removed here; another one that is down is tried again and holds up nothing. ``check`` raises
+    unless a repository is this service's. Killed at any point and started again, it goes on
+    without a gap. A server that is down is waited for. Raises WrongCluster when it is another
+    one, WalGap when it no longer has the WAL that comes next, PostgresError when the slot is
+    dropped while it runs, and of the primary what no later try can mend.
+    """
+    facts = _facts(source)
+    with open_spool(settings.directory, facts.system_identifier, facts.segment_bytes) as spool:
+        stream = _Stream(source, receiver, copies, codec, clock, settings, spool, facts, check)
+        try:
+            stream.run()
+        finally:
+            stream.end()
+
+
+def _facts(source: SourceServer) -> SourceFacts:
+    facts = source.facts()
+    if facts.is_standby:
+        raise ConfigurationError(
+            "stream WAL: the source is a standby", hint="Point KB_DB_HOST at the primary."
+        )
+    if not facts.may_replicate:
+        raise ConfigurationError(
+            "stream WAL: the role may not replicate",
+            hint="alter role … replication; and allow `replication` for it in pg_hba.conf.",
+        )
+    return facts
+
+
+class _Stream:
+    """One run."""
+
+    def __init__(
+        self,
+        source: SourceServer,
+        receiver: WalReceiver,
+        copies: Sequence[Repository],
+        codec: Codec,
+        clock: Clock,
+        settings: StreamSettings,
+        spool: StreamSpool,
+        facts: SourceFacts,
+        check: Callable[[Repository], None],
+    ) -> None:
+        self._source = source
+        self._receiver = receiver
+        self._primary = copies[0]
+        self._codec = SharedCodec(codec)
+        self._clock = clock
+        self._settings = settings
+        self._spool = spool
+        self._system_identifier = facts.system_identifier
+        self._facts = facts
+        self._check = check
+        self._shippers = [
+            Shipper(
+                copy,
+                self._codec,
+                clock,
+                spool,
+                facts.system_identifier,
+                check=check,
+                required=number == 0,
+            )
+            for number, copy in enumerate(copies)
+        ]
+        self._received = ""
+        self._said_at = clock.monotonic()
+        self._damage = ""
+
+    def run(self) -> NoReturn:
+        """Receive, again and again."""
+        if self._settings.accept_gap:
+            self._begin_anew()
+        self._prepare_slot()
+        for shipper in self._shippers:
+            shipper.start()
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            self._spool.mend()
+            began = self._clock.monotonic()
+            words = self._receive()
+            self._require_continuation(words)
+            if self._clock.monotonic() - began > _LONGEST_PAUSE_SECONDS:
+                pause = _FIRST_PAUSE_SECONDS
+            logger.warning("stream: pg_receivewal ended, again in %.0f s: %s", pause, words)
+            self._wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            while not self._is_back():
+                self._wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def end(self) -> None:
+        """Let the threads end, and say what is left here."""
+        for shipper in self._shippers:
+            shipper.stop(_END_SECONDS)
+        primary = self._shippers[0]
+        left = sum(not primary.has(path) for path in self._spool.complete())
+        logger.info(
+            "stream: ended; %s, %d complete segments wait in %s",
+            self._positions(), left, self._spool.wal,
+        )  # fmt: skip
+
+    def _receive(self) -> str:
+        """One pg_receivewal, to its end; its last words."""
+        with self._receiver.receiving(self._spool.wal, self._settings.slot) as running:
+            logger.info(
+                "stream: receiving through slot %s into %s", self._settings.slot, self._spool.wal
+            )
+            while (words := running.ended()) is None:
+                self._wait(self._settings.every_seconds)
+        return words
+
+    def _wait(self, seconds: float) -> None:
+        """Ship what there is while time passes."""
+        until = self._clock.monotonic() + seconds
+        while True:
+            self._ship()
+            left = until - self._clock.monotonic()
+            if left <= 0:
+                return
+            self._clock.sleep(min(left, self._settings.every_seconds))
+
+    def _ship(self) -> None:
+        partial = self._coded()
+        for shipper in self._shippers:
+            if shipper.failure is not None:
+                raise shipper.failure
+            shipper.offer(partial)
+        self._drop_shipped()
+        now = self._clock.monotonic()
+        if now - self._said_at >= _LINE_SECONDS:
+            self._said_at = now
+            logger.info("stream: %s", self._positions())
+
+    def _coded(self) -> CodedPartial | None:
+        try:
+            written = self._spool.grown()
+        except WalDamaged as error:
+            # Looked at again: it may have been read just while it was written.
+            if str(error) != self._damage:
+                logger.warning("stream: not shipped: %s", error)
+            self._damage = str(error)
+            return None
+        if written is None:
+            return None
+        self._damage = ""
+        self._received = f"{written.upto} on timeline {written.segment.timeline}"
+        key = partial_key(self._system_identifier, written.segment.name, written.upto)
+        return CodedPartial(written.segment, written.upto, key, self._codec.encode(written.content))
+
+    def _drop_shipped(self) -> None:
+        """Remove complete segments that every copy has, or the primary at least, in order."""
+        complete = self._spool.complete()
+        too_many = len(complete) > _MOST_KEPT
+        for path in complete:
+            wanted = self._shippers[:1] if too_many else self._shippers
+            if not all(shipper.has(path) for shipper in wanted) or not self._spool.drop(path):
+                break
+            for shipper in self._shippers:
+                shipper.forget(path)
+        self._spool.drop_left()
+
+    def _positions(self) -> str:
+        copies = ", ".join(
+            f"{each.name} has {each.upto or 'nothing of it'}" for each in self._shippers
+        )
+        return f"received {self._received or 'nothing yet'}; {copies}"
+
+    # --- the slot and the server behind it ----------------------------------------------
+
+    def _prepare_slot(self) -> None:
+        slot = self._settings.slot
+        if self._facts.slot is None:
+            if not self._spool.empty:
+                logger.warning(
+                    "stream: slot %s is gone: it is made anew, and the server is asked for what "
+                    "follows; WAL it has removed since is lost to the stream", slot,
+                )  # fmt: skip
+            self._receiver.create_slot(slot)
+            logger.info("stream: slot %s was made", slot)
+            self._facts = self._source.facts()
+        self._require_slot(self._facts)
+        found = self._facts.slot
+        if self._facts.major < 15 and self._spool.empty and found and found.restart_lsn:
+            # Before 15 pg_receivewal does not ask the slot where it stands.
+            size = self._facts.segment_bytes
+            at = Segment.holding(self._facts.timeline, found.restart_lsn, size)
+            self._spool.begin_at(at)
+
+    def _is_back(self) -> bool:
+        """Whether the server answers; raises when it is not what was streamed before."""
+        try:
+            facts = self._source.facts()
+        except PostgresUnavailable as error:
+            logger.warning("stream: %s", error)
+            return False
+        if facts.system_identifier != self._system_identifier:
+            raise WrongCluster(
+                f"stream WAL: the server is now cluster {facts.system_identifier}, expected "
+                f"{self._system_identifier}",
+                hint="Check KB_DB_HOST; a server that was replaced needs a full backup and a "
+                "stream of its own.",
+            )
+        if facts.slot is None:
+            raise PostgresError(
+                f"stream WAL: the replication slot {self._settings.slot} was dropped while it "
+                "was in use",
+                hint="Find out who dropped it. Start the stream again at once: it makes the slot "
+                "anew and goes on where it stopped, if the server still has that WAL.",
+            )
+        self._require_slot(facts)
+        return True
+
+    def _require_slot(self, facts: SourceFacts) -> None:
+        if facts.slot is None:
+            raise PostgresError(
+                f"stream WAL: {self._settings.slot} is no physical replication slot",
+                hint="Choose another name: --slot or KB_DR_STREAM_SLOT.",
+            )
+        if facts.slot.wal_status == "lost":
+            raise self._gap(f"the server has removed WAL that slot {facts.slot.name} was to keep")
+
+    def _require_continuation(self, words: str) -> None:
+        if any(each in words for each in _REMOVED):
+            raise self._gap(words)
+
+    def _gap(self, seen: str) -> WalGap:
+        return WalGap(
+            f"stream WAL: {seen}",
+            hint="If archive_command has brought that WAL, nothing is lost. Else there is a gap: "
+            "run `kb-dr wal stream --accept-gap` once to begin anew at the server's present "
+            "position, and take a full backup.",
+        )
+
+    def _begin_anew(self) -> None:
+        """Push what is complete, and forget the rest and the slot."""
+        self._check(self._primary)
+        for path in (*self._spool.histories(), *self._spool.complete()):
+            push_file(
+                path,
+                repository=self._primary,
+                codec=self._codec,
+                system_identifier=self._system_identifier,
+            )
+        logger.warning("stream: beginning anew; WAL between the last segment and now is not sought")
+        self._receiver.drop_slot(self._settings.slot)
+        self._spool.forget()
+        self._facts = self._source.facts()
