@@ -35,6 +35,7 @@ from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, st
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
 from kb_dr.operations.copy_offsite import BackupCopy, copy_backup
+from kb_dr.operations.copy_partials import copy_partials
 from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
 from kb_dr.operations.initialise import Marker, check_marker, init_repository
 from kb_dr.operations.name_backup import next_backup_id
@@ -200,18 +201,23 @@ class Installation:
         newest copied backup is taken as brought already. Look at each ``problems``.
         """
         primary, offsite = self.checked("primary"), self.checked("offsite")
-        return tuple(
-            follow_wal(
-                primary,
-                offsite,
-                self.codec,
-                cluster,
-                progress,
-                since="" if everything else recent_wal(offsite, cluster),
-                parallel=self.settings.transfers,
+        done = []
+        for cluster in clusters_present(primary):
+            since = "" if everything else recent_wal(offsite, cluster)
+            done.append(
+                follow_wal(
+                    primary,
+                    offsite,
+                    self.codec,
+                    cluster,
+                    progress,
+                    since=since,
+                    parallel=self.settings.transfers,
+                )
             )
-            for cluster in clusters_present(primary)
-        )
+            # After the full segments: what was streamed is of use only behind them.
+            copy_partials(primary, offsite, self.codec, cluster, since=since)
+        return tuple(done)
 
     def stream_wal(
         self, *, slot: str | None = None, every_seconds: float = 2.0, accept_gap: bool = False
@@ -498,10 +504,18 @@ class Installation:
         return tuple(sorted(found.values(), key=lambda drill: (drill.started, drill.id)))
 
     def sweep(self, *, dry_run: bool) -> Sequence[str]:
-        """Remove what unfinished backups left in the primary repository more than a day ago."""
+        """Remove what unfinished backups left in the primary repository more than a day ago, and
+        in every copy what was streamed of segments and is needed no more.
+        """
         from kb_dr.operations.sweep import sweep
+        from kb_dr.operations.sweep_partials import sweep_partials
 
-        return sweep(self.checked("primary"), self.clock, dry_run=dry_run)
+        swept = list(sweep(self.checked("primary"), self.clock, dry_run=dry_run))
+        for copy in self.copies:
+            repository = self.checked(copy)
+            for cluster in clusters_present(repository):
+                swept += sweep_partials(repository, self.clock, cluster, dry_run=dry_run)
+        return swept
 
     def reap(self) -> tuple[str, ...]:
         """Remove what killed restores left on this machine."""

@@ -20,8 +20,10 @@ class WalFile:
     name: str
     key: str
     sha256: str
-    """Of the plain bytes."""
+    """Of the plain bytes; empty for a partial one: its encryption and page headers vouch for it."""
     stored_bytes: int
+    partial: bool = False
+    """A segment that was still being written when a stream shipped it: zeros follow its WAL."""
 
 
 @dataclass(frozen=True, slots=True)

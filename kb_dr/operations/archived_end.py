@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from kb_dr.domain.replay_line import timeline_of_segment
 from kb_dr.domain.timelines import Lineage
 from kb_dr.domain.wal_archive import WalArchive
 from kb_dr.domain.wal_names import Segment
 from kb_dr.domain.wal_records import WalReader, WalTip
 from kb_dr.errors import WalGap
 from kb_dr.operations.listed_wal import segments_along
+from kb_dr.operations.partial_wal import StoredPartial, newest_partial, read_partial
 from kb_dr.operations.read_wal import read_wal
 from kb_dr.ports import Codec, Repository
 
@@ -21,7 +23,9 @@ class ArchivedEnd:
     """The end of the last complete WAL record in a contiguous archive."""
 
     last: Segment
-    """The last segment of it."""
+    """The last full segment of it."""
+    partial: StoredPartial | None
+    """What a stream shipped of the next one, if it did; the tip counts it."""
     tip: WalTip
     """The end, and the newest commit within the last 64 segments."""
 
@@ -37,6 +41,7 @@ def find_archived_end(
 ) -> ArchivedEnd:
     """Where recovery ends that replays this copy's WAL from ``start`` on, along ``lineage``.
 
+    That may be inside a segment that a stream shipped while it was being written.
     ``archive`` is what read_archive() found in the same copy. Raises WalGap when not even
     ``start`` stands, WalDamaged when the segments do not hold WAL up to their end,
     and what read_wal() raises.
@@ -47,6 +52,7 @@ def find_archived_end(
             f"find the end of WAL in {repository.url}: segment {start.name} is missing",
             hint="Recovery from this backup cannot begin; use another backup or copy.",
         )
+    partial = _shipped_behind(repository, system_identifier, archive, start, last, lineage)
     count = 2
     while True:
         first = max(start.number, last.number - count + 1)
@@ -66,11 +72,31 @@ def find_archived_end(
                 system_identifier=system_identifier,
             )
             reader.feed(stored.name, content, system_identifier=system_identifier)
+        if partial is not None:
+            content = read_partial(repository, codec, partial)
+            reader.feed(partial.segment, content, system_identifier=system_identifier)
         tip = reader.tip()
         if tip is not None and (tip.last_commit is not None or count >= MOST_SEGMENTS_BACK):
-            return ArchivedEnd(last, tip)
+            return ArchivedEnd(last, partial, tip)
         if first == start.number:
             if tip is None:
                 raise WalGap(f"find the end of WAL in {repository.url}: no complete record")
-            return ArchivedEnd(last, tip)
+            return ArchivedEnd(last, partial, tip)
         count *= 4
+
+
+def _shipped_behind(
+    repository: Repository,
+    system_identifier: int,
+    archive: WalArchive,
+    start: Segment,
+    last: Segment,
+    lineage: Lineage | None,
+) -> StoredPartial | None:
+    """What was shipped of the segment behind the last full one; None where a gap follows it."""
+    number, size = last.number + 1, last.segment_bytes
+    timeline = timeline_of_segment(lineage, number, size) if lineage else start.timeline
+    stands = archive.timelines.get(timeline)
+    if stands is not None and stands.runs and stands.runs[-1].last.number >= number:
+        return None
+    return newest_partial(repository, system_identifier, Segment(timeline, number, size).name)

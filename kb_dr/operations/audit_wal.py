@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from kb_dr.domain.layout import wal_file_of
+from kb_dr.domain.layout import partial_of, wal_file_of
 from kb_dr.domain.timelines import Lineage, parse_history
 from kb_dr.domain.wal_archive import ArchiveListing, WalArchive, WalProblemKind
 from kb_dr.domain.wal_names import Segment, is_history, is_partial, is_segment, timeline_of
@@ -47,7 +47,7 @@ def clusters_present(repository: Repository) -> list[int]:
     found: list[int] = []
     after = ""
     while (listed := next(iter(repository.list("wal/", start_after=after)), None)) is not None:
-        parts = wal_file_of(listed.key)
+        parts = wal_file_of(listed.key) or partial_of(listed.key)
         if parts is None:
             after = listed.key
             continue

@@ -52,7 +52,10 @@ def _gap(
 ) -> WalGap:
     first, last = needed_segments(manifest)
     if archiver.mode == "off":
-        hint = "archive_mode is off: set it on, with archive_command = 'kb-dr wal push %p'."
+        hint = (
+            "archive_mode is off: set it on, with archive_command = 'kb-dr wal push %p'; where WAL "
+            "is streamed, see what `kb-dr wal stream` logs."
+        )
     elif archiver.failing:
         hint = (
             f"archive_command fails since {archiver.last_failed_wal}: see the server's log, and "

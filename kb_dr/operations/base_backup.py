@@ -191,11 +191,11 @@ def _complete(run: _Run, manifest: Manifest) -> None:
 
 def _refuse_no_archive(run: _Run) -> None:
     """Its WAL would never come: a restored server not yet in service, above all."""
-    if run.source.archiver().mode == "off":
+    if run.source.archiver().mode == "off" and not run.source.facts().streamed:
         raise WalGap(
             f"back up {run.backup}: the server archives no WAL, archive_mode is off",
             hint="Set archive_mode = on (on a restored server: ALTER SYSTEM RESET archive_mode), "
-            "restart it, and start the backup again.",
+            "restart it, and start the backup again; or stream: `kb-dr wal stream`.",
         )
 
 

@@ -9,10 +9,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from kb_dr.domain.layout import timeline_prefix
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.wal_names import Segment, is_history, is_segment, is_wal_file, timeline_of
 from kb_dr.errors import ConfigurationError, WalGap
-from kb_dr.operations.listed_wal import find_wal, require_marker
+from kb_dr.operations.listed_wal import find_wal, load_lineages, require_marker, stored_wal
+from kb_dr.operations.partial_wal import (
+    StoredPartial,
+    newest_partial,
+    read_partial,
+    stored_partial,
+)
 from kb_dr.operations.read_wal import read_wal
 from kb_dr.ports import Codec, Repository
 
@@ -45,6 +52,8 @@ def fetch_wal(
 ) -> bool:
     """Put the WAL file ``name`` at ``destination``; False when it is certainly absent.
 
+    What a stream shipped of an unfinished segment is served for it, with zeros behind, when
+    neither the full segment nor a later one stands.
     The file appears whole and checked, or not at all. Every doubt is raised: WalGap when it is
     absent but needed to come to the expected end, ObjectConflict when two digests stand, and what
     find_wal() and read_wal() raise.
@@ -54,6 +63,12 @@ def fetch_wal(
     stored = find_wal(repository, system_identifier, name)
     if stored is None:
         require_marker(repository)
+        partial = fetchable_partial(repository, codec, system_identifier, name)
+        if partial is not None:
+            whole = read_partial(repository, codec, partial)
+            _require_reach(repository, partial, whole, expected_end)
+            write_atomically(destination, whole)
+            return True
         if expected_end is not None and expected_end.needs(name):
             raise WalGap(
                 f"fetch WAL file {name} from {repository.url}: absent, but recovery is expected "
@@ -71,6 +86,54 @@ def fetch_wal(
     )
     write_atomically(destination, plain)
     return True
+
+
+def fetchable_partial(
+    repository: Repository, codec: Codec, system_identifier: int, name: str
+) -> StoredPartial | None:
+    """What may be served for a segment that is not archived in full.
+
+    Nothing where anything later stands on its timeline, which then has a gap here; and nothing
+    where a younger timeline left this one inside what was shipped: rows behind that point are
+    of another future, and PostgreSQL asks here for want of the younger timeline's own segment.
+    """
+    if not is_segment(name):
+        return None
+    partial = newest_partial(repository, system_identifier, name)
+    if partial is None:
+        return None
+    prefix = timeline_prefix(system_identifier, partial.timeline)
+    # Behind all that bears this very name: "/" sorts after "-" and ".", and before any digit.
+    for listed in repository.list(prefix, start_after=f"{prefix}{name}0"):
+        if stored_wal(listed) is not None or stored_partial(listed) is not None:
+            return None
+    for lineage in load_lineages(repository, codec, system_identifier).values():
+        if lineage.timeline == partial.timeline or partial.timeline not in lineage.timelines:
+            continue
+        end = lineage.end_of(partial.timeline)
+        if end is not None and end < partial.upto:
+            return None
+    return partial
+
+
+def _require_reach(
+    repository: Repository, partial: StoredPartial, whole: bytes, expected: ExpectedEnd | None
+) -> None:
+    if expected is None or not expected.needs(partial.segment) or expected.lsn <= partial.upto:
+        return
+    from kb_dr.domain.wal_records import WalReader  # only here: most segments are whole
+
+    # The key ends with the last byte that is not zero; the last record may end a little farther.
+    reader = WalReader()
+    reader.feed(partial.segment, whole)
+    tip = reader.tip()
+    if tip is None or tip.end < expected.lsn:
+        raise WalGap(
+            f"fetch WAL file {partial.segment} from {repository.url}: only what was streamed of "
+            f"it up to {partial.upto} stands here, but recovery is expected to come to "
+            f"{expected.lsn} on timeline {expected.timeline}",
+            hint="Restore from another copy, or to an earlier target.",
+        )
 
 
 def write_atomically(destination: Path, content: bytes) -> None:

@@ -10,12 +10,16 @@ from kb_dr.domain.timelines import Lineage
 from kb_dr.domain.wal_names import Segment, history_name, is_history, is_segment
 from kb_dr.errors import KbDrError, ObjectConflict, WalDamaged
 from kb_dr.operations.listed_wal import StoredWal, load_lineages, stored_wal, timelines_present
+from kb_dr.operations.partial_wal import StoredPartial, stored_partial
 from kb_dr.ports import Codec, Repository
 
 
 @dataclass(slots=True)
 class ListedArchive:
-    """Every segment from one number on, of every timeline, and every history."""
+    """Every segment from one number on, of every timeline, and every history.
+
+    The last segment of a timeline may be one that a stream shipped while it was being written.
+    """
 
     lineages: dict[int, Lineage]
     segments: dict[Segment, WalFile]
@@ -39,12 +43,15 @@ class ListedArchive:
         found = cls(lineages, {}, [], {}, tuple(sorted(lost)))
         for timeline in sorted(found.lineages.keys() | {first.timeline}):
             prefix = timeline_prefix(system, timeline)
+            partial: StoredPartial | None = None
             # Older segments are of no use and may be many; the history sorts before any of them
             # and is asked for by itself.
             for listed in repository.list(prefix, start_after=f"{prefix}{first.on(timeline).name}"):
                 stored = stored_wal(listed)
                 if stored is not None and is_segment(stored.name):
                     found._add_segment(stored, first.segment_bytes)
+                partial = stored_partial(listed) or partial
+            found._add_partial(partial, first.segment_bytes)
             for listed in repository.list(f"{prefix}{history_name(timeline)}-"):
                 stored = stored_wal(listed)
                 if stored is not None and is_history(stored.name):
@@ -67,6 +74,17 @@ class ListedArchive:
         elif stored.listed.size_bytes == 0:
             self.unusable[segment] = WalDamaged(f"list WAL: {stored.key} has zero bytes")
         self.segments[segment] = _file(stored)
+
+    def _add_partial(self, partial: StoredPartial | None, segment_bytes: int) -> None:
+        """The newest thing a stream shipped of a timeline, unless full segments reach as far."""
+        if partial is None:
+            return
+        segment = Segment.parse(partial.segment, segment_bytes)
+        if any(each.timeline == segment.timeline and each >= segment for each in self.segments):
+            return
+        self.segments[segment] = WalFile(
+            partial.segment, partial.key, "", partial.listed.size_bytes, partial=True
+        )
 
     def usable(self, segments: Iterable[Segment]) -> tuple[WalFile, ...]:
         """The files of these segments; raises what is wrong with the first that is bad."""

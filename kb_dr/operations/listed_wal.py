@@ -3,7 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kb_dr.domain.layout import MARKER, timeline_prefix, wal_file_of, wal_file_prefix, wal_prefix
+from kb_dr.domain.layout import (
+    MARKER,
+    partial_of,
+    timeline_prefix,
+    wal_file_of,
+    wal_file_prefix,
+    wal_prefix,
+)
 from kb_dr.domain.stored import Listed
 from kb_dr.domain.timelines import Lineage, parse_history
 from kb_dr.domain.wal_archive import ArchiveListing, WalArchive
@@ -180,9 +187,11 @@ def timelines_present(repository: Repository, system_identifier: int) -> list[in
         if listed is None:
             return found
         folder = listed.key[len(prefix) :].split("/", 1)[0]
-        stored = stored_wal(listed)
+        stored, shipped = stored_wal(listed), partial_of(listed.key)
         if stored is not None:
             found.append(timeline_of(stored.name))
+        elif shipped is not None:
+            found.append(timeline_of(shipped[1]))
         # "0" is the byte after "/": everything under this folder is passed over.
         after = f"{prefix}{folder}0"
 

@@ -5,13 +5,13 @@ What is stored ends where WAL ended; the zeros up to the segment's size are put 
 
 from dataclasses import dataclass
 
-from kb_dr.domain.layout import partial_key, partial_of, partials_prefix, wal_prefix
+from kb_dr.domain.layout import partial_of, partials_prefix, timeline_prefix, wal_prefix
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.stored import Listed
-from kb_dr.domain.wal_names import is_segment, timeline_of
+from kb_dr.domain.wal_names import Segment, is_segment, timeline_of
 from kb_dr.domain.wal_page import LONG_HEADER_BYTES, check_pages, read_segment_header
-from kb_dr.errors import ObjectMissing, RepositoryError, WalDamaged, WalGap
-from kb_dr.operations.listed_wal import find_wal, stored_wal
+from kb_dr.errors import ObjectMissing, RepositoryError, UnreadableRecord, WalDamaged, WalGap
+from kb_dr.operations.listed_wal import find_wal, stored_wal, timelines_present
 from kb_dr.operations.read_wal import read_wal
 from kb_dr.ports import Codec, Repository
 
@@ -53,6 +53,20 @@ def newest_partial(
     return newest
 
 
+def timelines_shipped(repository: Repository, system_identifier: int) -> frozenset[int]:
+    """The timelines of which no full segment stands, but what a stream shipped of one."""
+    found = set()
+    for timeline in timelines_present(repository, system_identifier):
+        for listed in repository.list(timeline_prefix(system_identifier, timeline)):
+            stored = stored_wal(listed)
+            if stored is not None and is_segment(stored.name):
+                break
+            if stored_partial(listed) is not None:
+                found.add(timeline)
+                break
+    return frozenset(found)
+
+
 def open_partials(
     repository: Repository, system_identifier: int, *, since: str = ""
 ) -> tuple[StoredPartial, ...]:
@@ -76,13 +90,7 @@ def open_partials(
     return tuple(found[timeline] for timeline in sorted(found))
 
 
-def read_partial(
-    repository: Repository,
-    codec: Codec,
-    stored: StoredPartial,
-    *,
-    segment_bytes: int | None = None,
-) -> bytes:
+def read_partial(repository: Repository, codec: Codec, stored: StoredPartial) -> bytes:
     """A whole segment: what was shipped, and zeros behind it.
 
     Every page header is checked, and that it ends where its key says. Raises ChecksumMismatch,
@@ -93,13 +101,8 @@ def read_partial(
         coded = repository.read(stored.key)
     except ObjectMissing as error:
         raise RepositoryError(f"{where}: it was listed, then it was gone") from error
-    plain = codec.decode(coded)
+    plain = codec.decode(coded)  # what was cut short or changed does not open
     header = read_segment_header(plain[:LONG_HEADER_BYTES], name=f"{stored.segment}.partial")
-    if segment_bytes is not None and header.segment_bytes != segment_bytes:
-        raise WalDamaged(
-            f"{where}: its header names {header.segment_bytes}-byte segments, "
-            f"expected {segment_bytes}"
-        )
     length = stored.upto - header.address
     if len(plain) != length or length > header.segment_bytes:
         raise WalDamaged(f"{where}: {len(plain)} bytes, expected {length}")
@@ -108,34 +111,31 @@ def read_partial(
     return whole
 
 
-def read_upto(
-    repository: Repository,
-    codec: Codec,
-    system_identifier: int,
-    segment: str,
-    upto: Lsn,
-    *,
-    segment_bytes: int,
-) -> bytes:
-    """What read_partial() gave for this state, also when a later one has taken its place.
+def read_planned_partial(repository: Repository, codec: Codec, key: str) -> bytes:
+    """What read_partial() gives for this key, also when something better has taken its place.
 
-    A farther state, or the full segment, holds the same bytes up to ``upto``; what follows is
-    made zeros again, so that replay comes to where it was expected to come, and no farther.
-    Raises WalGap when none of them stands any more, else as read_partial() and read_wal().
+    A farther state, or the full segment, holds the same bytes up to there; what follows is made
+    zeros again, so that replay comes to where it was expected to come, and no farther. Raises
+    WalGap when none of them stands any more, else as read_partial() and read_wal().
     """
-    key = partial_key(system_identifier, segment, upto)
+    parts = partial_of(key)
+    if parts is None:
+        raise UnreadableRecord(f"read {key} of {repository.url}: not the key of a partial segment")
+    system_identifier, segment, upto = parts
     listed = repository.find(key)
     if listed is not None:
-        stored = StoredPartial(system_identifier, segment, upto, listed)
-        return read_partial(repository, codec, stored, segment_bytes=segment_bytes)
+        return read_partial(
+            repository, codec, StoredPartial(system_identifier, segment, upto, listed)
+        )
     content = _later(repository, codec, system_identifier, segment, upto)
-    if content is None or len(content) != segment_bytes:
+    if content is None:
         raise WalGap(
             f"read partial segment {segment} up to {upto} of {repository.url}: it is no longer "
             "there, nor is what should have taken its place",
             hint="Find out what removes WAL from this copy; restore from another one.",
         )
-    return content[: upto % segment_bytes or segment_bytes].ljust(segment_bytes, b"\0")
+    size = len(content)
+    return content[: upto - Segment.parse(segment, size).start].ljust(size, b"\0")
 
 
 def _later(

@@ -87,6 +87,9 @@ def _find_tip(
             f"before {needed}, which {manifest.id} needs",
             hint="This copy of the backup cannot be restored: use another copy or backup.",
         )
+    if segments[-1].partial:
+        note = f"{segments[-1].name} is not archived in full: it was streamed, up to {tip.end}"
+        return tip, (note,)
     if reader.ended:
         note = f"WAL ends at {tip.end} inside {segments[-1].name}: what follows there is no record"
         return tip, (note,)

@@ -12,6 +12,7 @@ from kb_dr.errors import (
     WalGap,
     WrongCluster,
 )
+from kb_dr.operations.partial_wal import read_planned_partial
 from kb_dr.operations.read_wal import read_wal
 from kb_dr.ports import Codec, Repository
 
@@ -21,7 +22,7 @@ _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 def read_plan_wal(
     repository: Repository, codec: Codec, file: WalFile, *, system_identifier: int
 ) -> bytes:
-    """The plain bytes of a planned file, checked.
+    """The plain bytes of a planned file, checked; of a partial segment, all that was planned of it.
 
     WalDamaged when it is not what was archived: empty, cut short, changed, or of another cluster;
     WalGap when it has been removed since the plan was made.
@@ -29,6 +30,8 @@ def read_plan_wal(
     """
     listed = Listed(file.key, file.stored_bytes, _UNKNOWN)
     try:
+        if file.partial:
+            return read_planned_partial(repository, codec, file.key)
         return read_wal(
             repository,
             codec,

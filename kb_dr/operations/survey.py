@@ -21,6 +21,7 @@ from kb_dr.operations.catalog import load_catalog, readable, unreadable
 from kb_dr.operations.initialise import check_marker
 from kb_dr.operations.listed_wal import load_lineages, read_archive
 from kb_dr.operations.needed_wal import needed_segments
+from kb_dr.operations.partial_wal import timelines_shipped
 from kb_dr.ports import Codec, Repository
 
 Proofs = Mapping[str, Sequence[Proof]]
@@ -104,6 +105,7 @@ def _backups_and_windows(
         system: _Line(
             read_archive(repository, codec, system, manifest.source.segment_bytes),
             load_lineages(repository, codec, system),
+            timelines_shipped(repository, system),
         )
         for system, manifest in clusters.items()
     }
@@ -132,10 +134,13 @@ class _Line:
 
     archive: WalArchive
     lineages: Mapping[int, Lineage]
+    shipped: frozenset[int]
+    """Timelines of which nothing stands yet but what a stream shipped of their first segment."""
 
     def lineage(self, manifest: Manifest) -> Lineage | None:
         """The line a recovery to the latest follows; None when it cannot be told."""
         with_wal = {timeline for timeline, stands in self.archive.timelines.items() if stands.runs}
+        with_wal |= self.shipped
         wal = manifest.wal
         return choose_lineage(self.lineages.values(), with_wal, wal.timeline, wal.stop)
 
