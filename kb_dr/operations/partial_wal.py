@@ -10,7 +10,14 @@ from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.stored import Listed
 from kb_dr.domain.wal_names import Segment, is_segment, timeline_of
 from kb_dr.domain.wal_page import LONG_HEADER_BYTES, check_pages, read_segment_header
-from kb_dr.errors import ObjectMissing, RepositoryError, UnreadableRecord, WalDamaged, WalGap
+from kb_dr.errors import (
+    ChecksumMismatch,
+    ObjectMissing,
+    RepositoryError,
+    UnreadableRecord,
+    WalDamaged,
+    WalGap,
+)
 from kb_dr.operations.listed_wal import find_wal, stored_wal, timelines_present
 from kb_dr.operations.read_wal import read_wal
 from kb_dr.ports import Codec, Repository
@@ -101,11 +108,15 @@ def read_partial(repository: Repository, codec: Codec, stored: StoredPartial) ->
         coded = repository.read(stored.key)
     except ObjectMissing as error:
         raise RepositoryError(f"{where}: it was listed, then it was gone") from error
-    plain = codec.decode(coded)  # what was cut short or changed does not open
+    hint = f"Restore from another copy; or remove {stored.key}: what was shipped before it serves."
+    try:
+        plain = codec.decode(coded)
+    except ChecksumMismatch as error:
+        raise ChecksumMismatch(f"{where}: {error}", hint=hint) from error
     header = read_segment_header(plain[:LONG_HEADER_BYTES], name=f"{stored.segment}.partial")
     length = stored.upto - header.address
     if len(plain) != length or length > header.segment_bytes:
-        raise WalDamaged(f"{where}: {len(plain)} bytes, expected {length}")
+        raise WalDamaged(f"{where}: {len(plain)} bytes, expected {length}", hint=hint)
     whole = plain.ljust(header.segment_bytes, b"\0")
     check_pages(stored.segment, whole, system_identifier=stored.system_identifier)
     return whole

@@ -43,7 +43,11 @@ def read_plan_wal(
     except (ChecksumMismatch, WrongCluster) as error:
         raise WalDamaged(
             f"read WAL file {file.name} of {repository.url}: {error}",
-            hint="This copy's WAL is damaged: restore from another copy.",
+            hint=(
+                error.hint
+                if file.partial
+                else "This copy's WAL is damaged: restore from another copy."
+            ),
         ) from error
     except RepositoryError as error:
         if isinstance(error.__cause__, ObjectMissing):
