@@ -4,7 +4,6 @@ import hashlib
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,15 @@ from kb_dr.domain.wal_names import Segment, is_segment
 from kb_dr.errors import (
     KbDrError,
     ObjectConflict,
+    ObjectMissing,
     RepositoryError,
     WalDamaged,
     WrongCluster,
     WrongRepository,
 )
-from kb_dr.operations.archive_wal import push_file
-from kb_dr.operations.listed_wal import find_wal, stored_wal
+from kb_dr.operations.archive_wal import Pushed, push_file
+from kb_dr.operations.copy_object import copy_wal_object
+from kb_dr.operations.listed_wal import find_wal
 from kb_dr.operations.stream_spool import StreamSpool
 from kb_dr.operations.sweep_partials import sweep_partials
 from kb_dr.ports import Clock, Codec, Readable, Repository, Writable
@@ -50,29 +51,31 @@ class CodedPartial:
 class SharedCodec:
     """Implements `kb_dr.ports.Codec`: every repository is given the same coded bytes.
 
-    age's output differs each time; an offsite copy that differs from the primary's could not be
-    told from a damaged one by who holds no identity.
+    age's output differs each time, in its length too; a copy that differs from the primary could
+    not be told from a damaged one by who holds no identity. What was encoded is kept in a
+    directory until forget(): a copy may be down for long, and we may be started anew meanwhile.
     """
 
-    _KEPT = 2
-
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, directory: Path) -> None:
         self._codec = codec
+        self._directory = directory
         self._lock = threading.Lock()
-        self._coded: OrderedDict[bytes, bytes] = OrderedDict()
+        directory.mkdir(mode=0o700, exist_ok=True)
 
     @property
     def recipients(self) -> tuple[str, ...]:
         return self._codec.recipients
 
     def encode(self, plain: bytes) -> bytes:
-        digest = hashlib.sha256(plain).digest()
+        digest = hashlib.sha256(plain).hexdigest()
         with self._lock:
-            if digest not in self._coded:
-                self._coded[digest] = self._codec.encode(plain)
-                if len(self._coded) > self._KEPT:
-                    self._coded.popitem(last=False)
-            return self._coded[digest]
+            body = self._kept(digest)
+            if body is None:
+                body = self._codec.encode(plain)
+                unfinished = self._directory / f".{digest}"
+                unfinished.write_bytes(hashlib.sha256(body).digest() + body)
+                unfinished.replace(self._directory / digest)
+            return body
 
     def decode(self, coded: bytes) -> bytes:
         return self._codec.decode(coded)
@@ -82,6 +85,23 @@ class SharedCodec:
 
     def decode_stream(self, coded: Readable, sink: Writable) -> int:
         return self._codec.decode_stream(coded, sink)
+
+    def forget(self, digest: str) -> None:
+        """Of these plain bytes nothing will be asked any more."""
+        (self._directory / digest).unlink(missing_ok=True)
+
+    def forget_all(self) -> None:
+        """Nothing that was kept will be asked for any more."""
+        for path in self._directory.iterdir():
+            path.unlink()
+
+    def _kept(self, digest: str) -> bytes | None:
+        try:
+            kept = (self._directory / digest).read_bytes()
+        except FileNotFoundError:
+            return None
+        body = kept[32:]
+        return body if hashlib.sha256(body).digest() == kept[:32] else None
 
 
 class Shipper:
@@ -100,10 +120,10 @@ class Shipper:
         system_identifier: int,
         *,
         check: Callable[[Repository], None],
-        required: bool,
+        primary: "Shipper | None" = None,
     ) -> None:
         self.name = repository.name
-        self.required = required
+        self.required = primary is None
         """Whether what no later try can mend ends the stream, and a segment is kept until it
         stands here."""
         self.failure: KbDrError | OSError | None = None
@@ -114,7 +134,8 @@ class Shipper:
         self._spool = spool
         self._system_identifier = system_identifier
         self._check = check
-        self._done: set[str] = set()
+        self._primary = primary
+        self._done: dict[str, Pushed] = {}
         self._partial: CodedPartial | None = None
         self._at: tuple[int, Lsn] | None = None
         self._checked = False
@@ -140,13 +161,18 @@ class Shipper:
             self._partial = partial
         self._wake.set()
 
-    def has(self, path: Path) -> bool:
-        """Whether this complete segment stands in the repository."""
-        return path.name in self._done
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the repository did not take what it was given last."""
+        return bool(self._trouble[0])
+
+    def pushed(self, path: Path) -> Pushed | None:
+        """How this complete segment came into the repository; None while it is not there."""
+        return self._done.get(path.name)
 
     def forget(self, path: Path) -> None:
         """A segment was removed from the spool."""
-        self._done.discard(path.name)
+        self._done.pop(path.name, None)
 
     def stop(self, seconds: float) -> None:
         """End, and wait so long for a call that is under way."""
@@ -182,30 +208,48 @@ class Shipper:
         for path in (*self._spool.histories(), *self._spool.complete()):
             if self._stop.is_set():
                 return
-            if path.name not in self._done and path.exists():
-                self._push(path)
+            if path.name not in self._done and path.exists() and not self._push(path):
+                return
         self._ship_partial()
         self._sweep()
         if self._trouble[0]:
             logger.info("stream: %s is up to date again", self.name)
             self._trouble = ("", 0.0)
 
-    def _push(self, path: Path) -> None:
+    def _push(self, path: Path) -> bool:
+        """Bring one file there; False while it has to wait for the primary."""
+        first = self._primary.pushed(path) if self._primary is not None else None
+        if self._primary is not None and first is None and not self._primary.in_trouble:
+            # Whether archive_command was there before us is known when the primary has it.
+            return False
         if is_segment(path.name) and not self._gap_said:
             self._say_gap(path)
             self._gap_said = True
-        pushed = push_file(
-            path,
-            repository=self._repository,
-            codec=self._codec,
-            system_identifier=self._system_identifier,
-        )
-        self._done.add(path.name)
+        if self._primary is not None and first is not None and first.already_there:
+            pushed = self._bring(self._primary, first)
+        else:
+            pushed = push_file(
+                path,
+                repository=self._repository,
+                codec=self._codec,
+                system_identifier=self._system_identifier,
+            )
+        self._done[path.name] = pushed
         if is_segment(path.name):
             segment = self._spool.segment(path.name)
             self._reached(segment.timeline, segment.end)
         there = "stood there" if pushed.already_there else "stored"
         logger.debug("stream: %s %s in %s", path.name, there, self.name)
+        return True
+
+    def _bring(self, primary: "Shipper", first: Pushed) -> Pushed:
+        """The primary's own bytes: somebody else, as archive_command, had stored them."""
+        if self._repository.find(first.key) is None:
+            listed = primary._repository.find(first.key)
+            if listed is None:
+                raise ObjectMissing(f"read {first.key} of {primary.name}: it is no longer there")
+            copy_wal_object(primary._repository, self._repository, self._codec, listed)
+        return first
 
     def _say_gap(self, path: Path) -> None:
         """Before the first segment of this run: is WAL missing that only the slot could keep?"""
@@ -214,12 +258,9 @@ class Shipper:
             return
         before = Segment(segment.timeline, segment.number - 1, segment.segment_bytes)
         prefix = layout.timeline_prefix(self._system_identifier, segment.timeline)
-        older = (
-            stored.name
-            for listed in self._repository.list(prefix)
-            if (stored := stored_wal(listed)) is not None and is_segment(stored.name)
-        )
-        if next(older, segment.name) >= segment.name:
+        folder = f"{prefix}{segment.timeline:08X}0"  # past the history
+        older = next((each.key for each in self._repository.list(prefix, start_after=folder)), "")
+        if not older or older >= prefix + segment.name:
             return  # the archive of this timeline begins here
         if find_wal(self._repository, self._system_identifier, before.name) is None:
             logger.warning(

@@ -115,25 +115,27 @@ class _Stream:
         self._source = source
         self._receiver = receiver
         self._primary = copies[0]
-        self._codec = SharedCodec(codec)
+        self._codec = codec
+        self._shared = SharedCodec(codec, settings.directory / "coded")
         self._clock = clock
         self._settings = settings
         self._spool = spool
         self._system_identifier = facts.system_identifier
         self._facts = facts
         self._check = check
-        self._shippers = [
-            Shipper(
-                copy,
-                self._codec,
-                clock,
-                spool,
-                facts.system_identifier,
-                check=check,
-                required=number == 0,
+        self._shippers: list[Shipper] = []
+        for copy in copies:
+            self._shippers.append(
+                Shipper(
+                    copy,
+                    self._shared,
+                    clock,
+                    spool,
+                    facts.system_identifier,
+                    check=check,
+                    primary=self._shippers[0] if self._shippers else None,
+                )
             )
-            for number, copy in enumerate(copies)
-        ]
         self._received = ""
         self._said_at = clock.monotonic()
         self._damage = ""
@@ -165,7 +167,7 @@ class _Stream:
         for shipper in self._shippers:
             shipper.stop(_END_SECONDS)
         primary = self._shippers[0]
-        left = sum(not primary.has(path) for path in self._spool.complete())
+        left = sum(primary.pushed(path) is None for path in self._spool.complete())
         logger.info(
             "stream: ended; %s, %d complete segments wait in %s",
             self._positions(), left, self._spool.wal,
@@ -225,8 +227,12 @@ class _Stream:
         too_many = len(complete) > _MOST_KEPT
         for path in complete:
             wanted = self._shippers[:1] if too_many else self._shippers
-            if not all(shipper.has(path) for shipper in wanted) or not self._spool.drop(path):
+            done = [shipper.pushed(path) for shipper in wanted]
+            if None in done or not self._spool.drop(path):
                 break
+            for pushed in done:
+                if pushed is not None:
+                    self._shared.forget(pushed.sha256)
             for shipper in self._shippers:
                 shipper.forget(path)
         self._spool.drop_left()
@@ -310,10 +316,11 @@ class _Stream:
             push_file(
                 path,
                 repository=self._primary,
-                codec=self._codec,
+                codec=self._shared,
                 system_identifier=self._system_identifier,
             )
         logger.warning("stream: beginning anew; WAL between the last segment and now is not sought")
         self._receiver.drop_slot(self._settings.slot)
         self._spool.forget()
+        self._shared.forget_all()
         self._facts = self._source.facts()

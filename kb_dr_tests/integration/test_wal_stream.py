@@ -1,0 +1,368 @@
+"""`kb-dr wal stream` on real servers: what it shipped comes back, whatever is killed or down."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kb_dr.adapters.postgres_programs import PostgresPrograms
+from kb_dr.domain.lsn import Lsn
+from kb_dr.operations.audit_wal import audit_wal
+from kb_dr_tests.postgres_servers import RunningCluster, programs_of
+from kb_dr_tests.streamed_service import (
+    Load,
+    StreamedService,
+    streamed_cluster,
+    wait_until,
+)
+
+SEGMENT_BYTES = 16 * 1024 * 1024
+
+
+@pytest.fixture
+def service(postgres_programs: PostgresPrograms, tmp_path: Path) -> Iterator[StreamedService]:
+    """PostgreSQL 16."""
+    with streamed_cluster(postgres_programs, tmp_path / "source") as cluster:
+        yield StreamedService(tmp_path / "service", cluster)
+
+
+def wait_for_copies(service: StreamedService, lsn: Lsn, *copies: str) -> None:
+    """Wait until what was streamed reaches so far in each copy."""
+    for copy in copies or ("primary", "offsite"):
+        wait_until(
+            lambda copy=copy: service.upto(copy) >= lsn,  # type: ignore[misc]  # a lambda's default
+            lambda copy=copy: f"{copy} is at {service.upto(copy)}, expected {lsn}",  # type: ignore[misc]  # a lambda's default
+        )
+
+
+def position(cluster: RunningCluster) -> Lsn:
+    """The end of something that was committed just now, and that something follows."""
+    cluster.query("create table if not exists tick (at timestamptz)")
+    cluster.query("insert into tick values (now())")
+    lsn = Lsn.parse(cluster.value("select pg_current_wal_insert_lsn()"))
+    cluster.query("insert into tick values (now())")
+    return lsn
+
+
+def audit(service: StreamedService, copy: str) -> tuple[str, ...]:
+    """What is wrong with the WAL of one copy, every file read."""
+    found = audit_wal(
+        service.place(copy),
+        system_identifier=service.system_identifier,
+        segment_bytes=SEGMENT_BYTES,
+        codec=service.opened().codec,
+        deep=True,
+    )
+    return tuple(f"{each.kind} {each.name}: {each.detail}" for each in found.archive.problems)
+
+
+def restored_rows(service: StreamedService, copy: str, target: Path) -> list[int]:
+    """The numbers in the ledger of a cluster restored to the newest of one copy."""
+    service.run("restore", "--latest", "--from", copy, "--into", str(target / "data")).require(0)
+    with RunningCluster(service.cluster.programs, target) as cluster:
+        return [row[0] for row in cluster.query("select n from ledger order by n")]
+
+
+@pytest.mark.parametrize("major", [14, 16, 18])
+def test_a_killed_production_loses_only_what_was_not_shipped(
+    major: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the other region, by a backup and WAL that a stream alone brought there."""
+    with streamed_cluster(programs_of(major), tmp_path / "source") as cluster:
+        service = StreamedService(tmp_path / "service", cluster)
+        with service.streaming(), Load(cluster) as load:
+            wait_for_copies(service, position(cluster))
+            service.run("backup", "full").require(0)
+            service.run("copy").require(0)
+            cluster.switch_wal()
+            load.wait_for(200)
+            cluster.kill()
+            killed = time.monotonic()
+            last = load.acknowledged[-1]
+            # What the server sent before it died is on its way.
+            time.sleep(2)
+        upto = service.upto("offsite")
+        assert upto == service.upto("primary") > 0
+        kept = [number for number, lsn, _ in load.acknowledged if lsn <= upto]
+
+        rows = restored_rows(service, "offsite", tmp_path / "restored")
+        status = service.run("status", "--json")
+
+    assert len(kept) > 100
+    assert set(kept) <= set(rows), "a row that was acknowledged and shipped is missing"
+    assert rows == list(range(1, len(rows) + 1)), "commits come back in order, without a hole"
+    newest = next(at for number, _, at in load.acknowledged if number == min(rows[-1], last[0]))
+    with capsys.disabled():
+        print(
+            f"\nPostgreSQL {major}: {last[0]} rows acknowledged, {rows[-1]} restored; "
+            f"{last[2] - newest:.3f} s of commits lost, killed {killed - last[2]:.3f} s later"
+        )
+    assert '"what": "commit"' in status.out
+
+
+def test_a_stream_killed_and_started_again_leaves_no_gap(
+    service: StreamedService, tmp_path: Path
+) -> None:
+    """Killed at any moment: while segments are made, completed, pushed."""
+    cluster = service.cluster
+    with Load(cluster) as load:
+        for _ in range(6):
+            with service.streaming() as stream:
+                stream.wait_to_say("receiving")
+                load.wait_for(20)
+                cluster.switch_wal()
+                load.wait_for(5)
+                assert stream.end(signal.SIGKILL).status == -signal.SIGKILL
+            # The kernel ends pg_receivewal with us: the slot is free again.
+            cluster.wait_for("select not active from pg_replication_slots")
+            cluster.switch_wal()
+        with service.streaming():
+            service.run("backup", "full").require(0)
+            service.run("copy").require(0)
+            wait_for_copies(service, position(cluster))
+
+    segments = service.segments("primary")
+    numbers = [int(name[16:], 16) for name in segments]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert len(numbers) >= 12
+    assert len(set(segments)) == len(segments), "no segment stands twice"
+    assert audit(service, "primary") == audit(service, "offsite") == ()
+    rows = restored_rows(service, "offsite", tmp_path / "restored")
+    assert rows == [number for number, _, _ in load.acknowledged]
+
+
+def test_a_file_cut_short_by_a_kill_does_not_stop_the_next_stream(
+    service: StreamedService,
+) -> None:
+    """pg_receivewal itself refuses to go on with such a file."""
+    with service.streaming() as stream:
+        wait_for_copies(service, position(service.cluster))
+        stream.end(signal.SIGKILL)
+    (partial,) = service.spool.glob("*.partial")
+    with partial.open("r+b") as file:
+        file.truncate(5 * 8192)
+
+    with service.streaming() as stream:
+        wait_for_copies(service, position(service.cluster))
+        assert "should be 0 or" not in stream.said
+
+
+@pytest.mark.parametrize("down", ["primary", "offsite"])
+def test_a_copy_that_is_down_holds_up_no_other_and_gets_all_when_it_is_back(
+    service: StreamedService, down: str
+) -> None:
+    cluster = service.cluster
+    other = {"primary": "offsite", "offsite": "primary"}[down]
+    place, away = service.directory / down, service.directory / "away"
+    with service.streaming() as stream:
+        wait_for_copies(service, position(cluster))
+        before = service.segments(other)
+        place.rename(away)
+        for _ in range(3):
+            wait_for_copies(service, position(cluster), other)
+            cluster.switch_wal()
+        wait_for_copies(service, position(cluster), other)
+        stream.wait_to_say(f"{down} does not take WAL")
+        assert len(service.segments(other)) >= len(before) + 3
+
+        away.rename(place)
+        wait_for_copies(service, position(cluster))
+        stream.wait_to_say(f"{down} is up to date again")
+        ended = stream.end()
+
+    assert ended.status == 130
+    assert "interrupted" in ended.err
+    assert audit(service, "primary") == audit(service, "offsite") == ()
+    assert service.segments("primary") == service.segments("offsite")
+    # The very same bytes: who holds no identity can tell a copy from a damaged one.
+    assert _objects(service, "primary") == _objects(service, "offsite")
+
+
+def _objects(service: StreamedService, copy: str) -> dict[str, bytes]:
+    root = service.directory / copy
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in (root / "wal").rglob("*.zst.age")
+        if ".partial/" not in str(path)
+    }
+
+
+def test_nothing_is_removed_here_before_the_primary_has_it(service: StreamedService) -> None:
+    cluster = service.cluster
+    place, away = service.directory / "primary", service.directory / "away"
+    with service.streaming() as stream:
+        wait_for_copies(service, position(cluster))
+        place.rename(away)
+        for _ in range(3):
+            cluster.query("insert into tick values (now())")
+            cluster.switch_wal()
+        wait_for_copies(service, position(cluster), "offsite")
+        stream.wait_to_say("primary does not take WAL")
+        waiting = [path.name for path in service.spool.iterdir() if len(path.name) == 24]
+        assert len(waiting) >= 3
+        stream.end(signal.SIGKILL)
+    away.rename(place)
+    with service.streaming():
+        wait_for_copies(service, position(cluster))
+        wait_until(
+            lambda: not any(len(path.name) == 24 for path in service.spool.iterdir()),
+            lambda: "what is archived is not removed",
+        )
+    assert set(waiting) <= set(service.segments("primary"))
+    assert audit(service, "primary") == ()
+
+
+def test_archive_command_and_stream_run_side_by_side(
+    postgres_programs: PostgresPrograms, tmp_path: Path
+) -> None:
+    with streamed_cluster(postgres_programs, tmp_path / "source", archive_mode="on") as cluster:
+        service = StreamedService(tmp_path / "service", cluster)
+        cluster.archive_with(" ".join(service.words("wal", "push")) + ' "%p"')
+        with service.streaming():
+            for _ in range(3):
+                cluster.archive_everything()
+            wait_for_copies(service, position(cluster))
+            assert cluster.value("select failed_count from pg_stat_archiver") == 0
+
+        service.run("backup", "full").require(0)
+        service.run("copy").require(0)
+    assert audit(service, "primary") == audit(service, "offsite") == ()
+
+
+def test_a_server_that_restarts_is_waited_for(service: StreamedService) -> None:
+    cluster = service.cluster
+    with service.streaming() as stream:
+        wait_for_copies(service, position(cluster))
+        cluster.kill()
+        stream.wait_to_say("pg_receivewal ended")
+        cluster.start()
+        wait_for_copies(service, position(cluster))
+        cluster.switch_wal()
+        wait_for_copies(service, position(cluster))
+    assert audit(service, "primary") == ()
+
+
+def test_a_slot_that_somebody_drops_is_said_and_made_anew(service: StreamedService) -> None:
+    cluster = service.cluster
+    with service.streaming() as stream:
+        wait_for_copies(service, position(cluster))
+        # A slot in use cannot be dropped: its sender is ended over and over until it can.
+        wait_until(lambda: _dropped(cluster), lambda: "the slot cannot be dropped")
+        ended = stream.wait().require(20, "kb_dr was dropped", "hint: ")
+        assert "Traceback" not in ended.err
+
+    with service.streaming() as stream:
+        wait_for_copies(service, position(cluster))
+        stream.wait_to_say("slot kb_dr is gone")
+    assert audit(service, "primary") == ()
+
+
+def _dropped(cluster: RunningCluster) -> bool:
+    cluster.query(
+        "do $$ begin"
+        " perform pg_terminate_backend(active_pid) from pg_replication_slots where active;"
+        " for i in 1..50 loop"
+        "  exit when not exists (select from pg_replication_slots where active);"
+        "  perform pg_sleep(0.01);"
+        " end loop;"
+        " perform pg_drop_replication_slot(slot_name) from pg_replication_slots where not active;"
+        " exception when object_in_use then null;"
+        " end $$"
+    )
+    return not cluster.query("select from pg_replication_slots")
+
+
+def test_wal_the_server_has_removed_is_a_gap_until_it_is_accepted(
+    postgres_programs: PostgresPrograms, tmp_path: Path
+) -> None:
+    with streamed_cluster(postgres_programs, tmp_path / "source", wal_keep_size="0") as cluster:
+        service = StreamedService(tmp_path / "service", cluster)
+        with service.streaming():
+            wait_for_copies(service, position(cluster))
+        cluster.query("select pg_drop_replication_slot('kb_dr')")
+        for _ in range(6):
+            cluster.query("insert into tick values (now())")
+            cluster.switch_wal()
+            cluster.query("checkpoint")
+
+        with service.streaming() as stream:
+            stream.wait().require(24, "already been removed", "--accept-gap", "full backup")
+
+        with service.streaming("--accept-gap") as stream:
+            wait_for_copies(service, position(cluster))
+            cluster.switch_wal()
+            wait_for_copies(service, position(cluster))
+            stream.wait_to_say("the archive has a gap there")
+    assert any("gap" in problem for problem in audit(service, "primary"))
+
+
+def test_another_cluster_behind_the_same_address_is_refused(
+    service: StreamedService, postgres_programs: PostgresPrograms, tmp_path: Path
+) -> None:
+    cluster = service.cluster
+    with streamed_cluster(postgres_programs, tmp_path / "other") as other:
+        with service.streaming() as stream:
+            wait_for_copies(service, position(cluster))
+            before = _objects(service, "primary")
+            # The other server takes over the address.
+            cluster.kill()
+            stream.wait_to_say("pg_receivewal ended")
+            socket = cluster.sockets / ".s.PGSQL.5432"
+            socket.unlink(missing_ok=True)
+            socket.symlink_to(other.sockets / ".s.PGSQL.5432")
+            stream.wait().require(23, "the server is now cluster")
+
+        with service.streaming() as stream:
+            stream.wait().require(23, "expected")
+        assert _objects(service, "primary") == before
+        assert not other.query("select from pg_replication_slots")
+        socket.unlink()
+
+
+def test_one_stream_a_slot_and_no_standby(service: StreamedService) -> None:
+    with service.streaming() as stream:
+        stream.wait_to_say("receiving")
+        with service.streaming() as second:
+            second.wait().require(2, "another kb-dr does so already")
+        assert stream.process.poll() is None
+
+
+def test_doctor_warns_of_a_slot_that_nothing_reads(service: StreamedService) -> None:
+    with service.streaming():
+        wait_for_copies(service, position(service.cluster))
+        good = service.run("doctor").out
+        facts = service.opened().source.facts()
+    assert facts.slot is not None
+    assert facts.streamed
+    assert "slot kb_dr is active" in good
+    assert "WAL is streamed" in good
+
+    said = service.run("doctor")
+
+    assert said.status != 0
+    assert "slot kb_dr is inactive" in said.out
+    assert "pg_drop_replication_slot('kb_dr')" in said.out
+    assert not service.opened().source.facts().streamed
+
+
+def test_the_password_is_in_no_argument(service: StreamedService) -> None:
+    with service.streaming(KB_DB_PASSWORD="not-to-be-seen") as stream:
+        stream.wait_to_say("receiving")
+        wait_until(lambda: bool(_arguments("pg_receivewal", service.spool)), lambda: "not started")
+        (arguments,) = _arguments("pg_receivewal", service.spool)
+        assert "not-to-be-seen" not in arguments
+        assert "not-to-be-seen" not in stream.said
+
+
+def _arguments(program: str, spool: Path) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_text().split("\0")
+        except OSError:
+            continue
+        if words[0].endswith(program) and f"--directory={spool}" in words:
+            found.append(" ".join(words))
+    return found
