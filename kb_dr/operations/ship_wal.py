@@ -12,9 +12,9 @@ from kb_dr.domain import layout
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.wal_names import Segment, is_segment
 from kb_dr.errors import (
+    ChecksumMismatch,
     KbDrError,
     ObjectConflict,
-    ObjectMissing,
     RepositoryError,
     WalDamaged,
     WrongCluster,
@@ -36,6 +36,8 @@ _AGAIN_SECONDS = 60.0
 """How often the same trouble is said again."""
 _LONGEST_PAUSE_SECONDS = 30.0
 _SWEEP_SECONDS = 600.0
+_SLOW_SECONDS = 5.0
+"""The other copies wait no longer for the primary to have a segment first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ class Shipper:
         self._checked = False
         self._gap_said = False
         self._trouble = ("", 0.0)
+        self._pushing_since: float | None = None
         self._swept_at: float | None = None
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -163,8 +166,10 @@ class Shipper:
 
     @property
     def in_trouble(self) -> bool:
-        """Whether the repository did not take what it was given last."""
-        return bool(self._trouble[0])
+        """Whether the repository did not take what it was given last, or takes long over it."""
+        since = self._pushing_since
+        slow = since is not None and time.monotonic() - since > _SLOW_SECONDS
+        return slow or bool(self._trouble[0])
 
     def pushed(self, path: Path) -> Pushed | None:
         """How this complete segment came into the repository; None while it is not there."""
@@ -193,6 +198,7 @@ class Shipper:
                     self.failure = error
                     return
                 self._say(error)
+                self._pushing_since = None
                 pause = min(max(1.0, 2 * pause), _LONGEST_PAUSE_SECONDS)
                 self._stop.wait(pause)
                 self._wake.set()
@@ -205,12 +211,17 @@ class Shipper:
         if not self._checked:
             self._check(self._repository)
             self._checked = True
+        # Taken first: what is listed after it holds every segment before it.
+        partial = self._partial
         for path in (*self._spool.histories(), *self._spool.complete()):
             if self._stop.is_set():
                 return
-            if path.name not in self._done and path.exists() and not self._push(path):
-                return
-        self._ship_partial()
+            if path.name not in self._done and path.exists():
+                self._pushing_since = time.monotonic()
+                if not self._push(path):
+                    return
+        self._pushing_since = None
+        self._ship(partial)
         self._sweep()
         if self._trouble[0]:
             logger.info("stream: %s is up to date again", self.name)
@@ -225,9 +236,10 @@ class Shipper:
         if is_segment(path.name) and not self._gap_said:
             self._say_gap(path)
             self._gap_said = True
+        pushed = None
         if self._primary is not None and first is not None and first.already_there:
             pushed = self._bring(self._primary, first)
-        else:
+        if pushed is None:
             pushed = push_file(
                 path,
                 repository=self._repository,
@@ -242,13 +254,20 @@ class Shipper:
         logger.debug("stream: %s %s in %s", path.name, there, self.name)
         return True
 
-    def _bring(self, primary: "Shipper", first: Pushed) -> Pushed:
-        """The primary's own bytes: somebody else, as archive_command, had stored them."""
-        if self._repository.find(first.key) is None:
-            listed = primary._repository.find(first.key)
-            if listed is None:
-                raise ObjectMissing(f"read {first.key} of {primary.name}: it is no longer there")
+    def _bring(self, primary: "Shipper", first: Pushed) -> Pushed | None:
+        """The primary's own bytes, where somebody else, as archive_command, had stored them there;
+        None when they are not what they should be.
+        """
+        if self._repository.find(first.key) is not None:
+            return first
+        listed = primary._repository.find(first.key)
+        if listed is None:
+            return None
+        try:
             copy_wal_object(primary._repository, self._repository, self._codec, listed)
+        except (ChecksumMismatch, WalDamaged, WrongCluster) as error:
+            logger.warning("stream: %s of %s is bad: %s", first.key, primary.name, error)
+            return None
         return first
 
     def _say_gap(self, path: Path) -> None:
@@ -269,8 +288,7 @@ class Shipper:
                 self.name, segment.name, before.name,
             )  # fmt: skip
 
-    def _ship_partial(self) -> None:
-        partial = self._partial
+    def _ship(self, partial: CodedPartial | None) -> None:
         if partial is None or (
             self._at is not None and (partial.segment.timeline, partial.upto) <= self._at
         ):

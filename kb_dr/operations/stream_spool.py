@@ -8,6 +8,7 @@ Source: PostgreSQL, src/bin/pg_basebackup/pg_receivewal.c (FindStreamingStart) a
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.wal_names import Segment, is_history, is_partial, is_segment
 from kb_dr.domain.wal_page import check_pages, written_length
 from kb_dr.errors import ConfigurationError, WrongCluster
+
+_SETTLED_NANOSECONDS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,9 @@ class StreamSpool:
             return None
         try:
             state = path.stat()
-            if (path.name, state.st_mtime_ns) == self._seen[:2]:
+            # A file system's clock ticks a few times a second: two writes may bear one time.
+            settled = time.time_ns() - state.st_mtime_ns > _SETTLED_NANOSECONDS
+            if settled and (path.name, state.st_mtime_ns) == self._seen[:2]:
                 return None
             if state.st_size != self._segment_bytes:
                 return None  # it is being made

@@ -38,6 +38,9 @@ _MOST_KEPT = 16
 """Complete segments kept for a copy that is down, once the primary has them: past that,
 `kb-dr copy` brings it the rest."""
 
+_IDLE_SHARE = 3
+"""So many times as long as it took, the next look at the unfinished segment waits at least."""
+
 _REMOVED = ("has already been removed", "not in this server's history", "is ahead of the WAL flush")
 """How a server says that it cannot go on from where we are."""
 
@@ -139,6 +142,7 @@ class _Stream:
         self._received = ""
         self._said_at = clock.monotonic()
         self._damage = ""
+        self._coded_again = clock.monotonic()
 
     def run(self) -> NoReturn:
         """Receive, again and again."""
@@ -206,6 +210,9 @@ class _Stream:
             logger.info("stream: %s", self._positions())
 
     def _coded(self) -> CodedPartial | None:
+        began = self._clock.monotonic()
+        if began < self._coded_again:
+            return None
         try:
             written = self._spool.grown()
         except WalDamaged as error:
@@ -219,13 +226,17 @@ class _Stream:
         self._damage = ""
         self._received = f"{written.upto} on timeline {written.segment.timeline}"
         key = partial_key(self._system_identifier, written.segment.name, written.upto)
-        return CodedPartial(written.segment, written.upto, key, self._codec.encode(written.content))
+        body = self._codec.encode(written.content)
+        now = self._clock.monotonic()
+        # Where segments are large, this must not be all that the machine does.
+        self._coded_again = now + _IDLE_SHARE * (now - began)
+        return CodedPartial(written.segment, written.upto, key, body)
 
     def _drop_shipped(self) -> None:
         """Remove complete segments that every copy has, or the primary at least, in order."""
         complete = self._spool.complete()
-        too_many = len(complete) > _MOST_KEPT
-        for path in complete:
+        for number, path in enumerate(complete):
+            too_many = len(complete) - number > _MOST_KEPT
             wanted = self._shippers[:1] if too_many else self._shippers
             done = [shipper.pushed(path) for shipper in wanted]
             if None in done or not self._spool.drop(path):

@@ -10,6 +10,8 @@ import pytest
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.domain.lsn import Lsn
 from kb_dr.operations.audit_wal import audit_wal
+from kb_dr_tests.faults.s3_proxy import Fault, Kind, S3Proxy
+from kb_dr_tests.object_stores import RcloneStore
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 from kb_dr_tests.streamed_service import (
     Load,
@@ -118,10 +120,12 @@ def test_a_stream_killed_and_started_again_leaves_no_gap(
             # The kernel ends pg_receivewal with us: the slot is free again.
             cluster.wait_for("select not active from pg_replication_slots")
             cluster.switch_wal()
-        with service.streaming():
-            service.run("backup", "full").require(0)
-            service.run("copy").require(0)
-            wait_for_copies(service, position(cluster))
+    with service.streaming():
+        wait_for_copies(service, position(cluster))
+        service.run("backup", "full").require(0)
+        service.run("copy").require(0)
+        cluster.query("insert into ledger values (0)")
+        wait_for_copies(service, position(cluster))
 
     segments = service.segments("primary")
     numbers = [int(name[16:], 16) for name in segments]
@@ -130,7 +134,7 @@ def test_a_stream_killed_and_started_again_leaves_no_gap(
     assert len(set(segments)) == len(segments), "no segment stands twice"
     assert audit(service, "primary") == audit(service, "offsite") == ()
     rows = restored_rows(service, "offsite", tmp_path / "restored")
-    assert rows == [number for number, _, _ in load.acknowledged]
+    assert rows == [0, *(number for number, _, _ in load.acknowledged)]
 
 
 def test_a_file_cut_short_by_a_kill_does_not_stop_the_next_stream(
@@ -147,6 +151,35 @@ def test_a_file_cut_short_by_a_kill_does_not_stop_the_next_stream(
     with service.streaming() as stream:
         wait_for_copies(service, position(service.cluster))
         assert "should be 0 or" not in stream.said
+
+
+def test_a_region_that_does_not_answer_holds_up_neither_the_other_nor_the_end(
+    service: StreamedService, rclone_store: RcloneStore
+) -> None:
+    cluster = service.cluster
+    with S3Proxy(rclone_store.port) as proxy:
+        rclone_store.make_bucket("streamed")
+        region = {
+            "KB_DR_REPOSITORY_URL": "s3://streamed/org",
+            "KB_DR_REPOSITORY_ENDPOINT_URL": proxy.endpoint_url,
+            "KB_DR_REPOSITORY_ACCESS_KEY_ID": rclone_store.access_key_id,
+            "KB_DR_REPOSITORY_SECRET_ACCESS_KEY": rclone_store.secret_access_key,
+        }
+        service.run("init", **region).require(0)
+        with service.streaming(**region) as stream:
+            wait_for_copies(service, position(cluster), "offsite")
+            wait_until(
+                lambda: any(m == "PUT" and ".partial" in p for m, p in proxy.requests),
+                lambda: "nothing was put",
+            )
+            for method in ("GET", "PUT", "HEAD"):
+                proxy.inject(Fault(Kind.HANG, method, times=1000))
+            for _ in range(2):
+                cluster.switch_wal()
+                wait_for_copies(service, position(cluster), "offsite")
+            ended = stream.end()
+    assert ended.status == 130
+    assert "complete segments wait" in ended.err
 
 
 @pytest.mark.parametrize("down", ["primary", "offsite"])
@@ -220,7 +253,8 @@ def test_archive_command_and_stream_run_side_by_side(
     with streamed_cluster(postgres_programs, tmp_path / "source", archive_mode="on") as cluster:
         service = StreamedService(tmp_path / "service", cluster)
         cluster.archive_with(" ".join(service.words("wal", "push")) + ' "%p"')
-        with service.streaming():
+        # A host that streams needs no identity.
+        with service.streaming(KB_DR_AGE_IDENTITY_FILE=""):
             for _ in range(3):
                 cluster.archive_everything()
             wait_for_copies(service, position(cluster))
@@ -242,6 +276,68 @@ def test_a_server_that_restarts_is_waited_for(service: StreamedService) -> None:
         cluster.switch_wal()
         wait_for_copies(service, position(cluster))
     assert audit(service, "primary") == ()
+
+
+def test_a_promoted_source_is_followed_onto_its_new_timeline(
+    service: StreamedService, tmp_path: Path
+) -> None:
+    """Also while nothing of that timeline is complete."""
+    cluster = service.cluster
+    cluster.query("create table ledger (n int primary key)")
+    with service.streaming():
+        wait_for_copies(service, position(cluster))
+        service.run("backup", "full").require(0)
+        service.run("copy").require(0)
+        cluster.query("insert into ledger values (1)")
+        wait_for_copies(service, position(cluster))
+        cluster.stop()
+        (cluster.data / "standby.signal").touch()
+        cluster.start()
+        cluster.query("select pg_promote()")
+        cluster.wait_for("select not pg_is_in_recovery()")
+        cluster.query("insert into ledger values (2)")
+        wait_for_copies(service, position(cluster))
+
+    names = service.segments("offsite")
+    assert not any(name.startswith("00000002") for name in names)
+    status = service.run("status", "--json")
+    assert '"timeline": 2' in status.out
+    assert restored_rows(service, "offsite", tmp_path / "restored") == [1, 2]
+    with service.streaming():
+        cluster.switch_wal()
+        cluster.query("insert into ledger values (3)")
+        wait_for_copies(service, position(cluster))
+    assert any(name.startswith("00000002") for name in service.segments("offsite"))
+    assert audit(service, "primary") == audit(service, "offsite") == ()
+    assert restored_rows(service, "primary", tmp_path / "again") == [1, 2, 3]
+
+
+@pytest.mark.parametrize("major", [14, 16, 18])
+def test_a_recovery_by_fetch_alone_comes_to_what_was_streamed(major: int, tmp_path: Path) -> None:
+    """The operator's way, without a plan: PostgreSQL asks for the segment, and is given it."""
+    with streamed_cluster(programs_of(major), tmp_path / "source") as cluster:
+        service = StreamedService(tmp_path / "service", cluster)
+        cluster.query("create table ledger (n int primary key)")
+        base = tmp_path / "restored" / "data"
+        with service.streaming():
+            wait_for_copies(service, position(cluster))
+            cluster.programs.run(
+                "pg_basebackup",
+                *("-D", base, "-X", "none", "-c", "fast", "--no-sync", "-d", cluster.conninfo()),
+            )
+            cluster.query("insert into ledger select generate_series(1, 1000)")
+            cluster.switch_wal()
+            cluster.query("insert into ledger select generate_series(1001, 2000)")
+            wait_for_copies(service, position(cluster))
+        cluster.lose()
+
+    command = service.run("wal", "restore-command", "--from", "offsite").require(0).out.strip()
+    (base / "recovery.signal").touch()
+    recovery = {"archive_mode": "off", "restore_command": command, "hot_standby": "off"}
+    with RunningCluster(cluster.programs, base.parent, settings=recovery) as restored:
+        restored.wait_for("select not pg_is_in_recovery()")
+        assert restored.value("select count(*) from ledger") == 2000
+        assert restored.value("select count(*) from tick") > 0
 
 
 def test_a_slot_that_somebody_drops_is_said_and_made_anew(service: StreamedService) -> None:
@@ -280,6 +376,7 @@ def test_wal_the_server_has_removed_is_a_gap_until_it_is_accepted(
     with streamed_cluster(postgres_programs, tmp_path / "source", wal_keep_size="0") as cluster:
         service = StreamedService(tmp_path / "service", cluster)
         with service.streaming():
+            cluster.switch_wal()
             wait_for_copies(service, position(cluster))
         cluster.query("select pg_drop_replication_slot('kb_dr')")
         for _ in range(6):
