@@ -8,6 +8,7 @@ import pytest
 from kb_dr.cli.app import _VERBS
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.lsn import Lsn
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -65,6 +66,9 @@ def test_the_keys_are_the_documented_ones() -> None:
         "wal/{system identifier}/{timeline}/{file}-{sha256}.zst.age": layout.wal_key(
             7, "000000010000000000000003", digest
         ),
+        "wal/{system identifier}/{timeline}/{segment}.partial/{lsn}.zst.age": layout.partial_key(
+            7, "000000010000000000000003", Lsn.parse("0/3000028")
+        ),
         "proofs/{backup id}/{copy}/{proof id}.json": layout.proof_key(
             backup, "{copy}", "{proof id}"
         ),
@@ -78,6 +82,8 @@ def test_the_keys_are_the_documented_ones() -> None:
             .replace("{backup id}", str(backup))
             .replace("{system identifier}", "7")
             .replace("{timeline}", "00000001")
+            .replace("{segment}", "000000010000000000000003")
+            .replace("{lsn}", "00000000-03000028")
             .replace("{file}", "000000010000000000000003")
             .replace("{sha256}", digest)
         )
