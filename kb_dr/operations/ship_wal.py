@@ -143,7 +143,7 @@ class Shipper:
         self._checked = False
         self._gap_said = False
         self._trouble = ("", 0.0)
-        self._pushing_since: float | None = None
+        self._busy_since: float | None = None
         self._swept_at: float | None = None
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -167,7 +167,7 @@ class Shipper:
     @property
     def in_trouble(self) -> bool:
         """Whether the repository did not take what it was given last, or takes long over it."""
-        since = self._pushing_since
+        since = self._busy_since
         slow = since is not None and time.monotonic() - since > _SLOW_SECONDS
         return slow or bool(self._trouble[0])
 
@@ -178,6 +178,16 @@ class Shipper:
     def forget(self, path: Path) -> None:
         """A segment was removed from the spool."""
         self._done.pop(path.name, None)
+
+    def require_running(self) -> None:
+        """Raise why it gave up, if it did: a stream that ships nothing must not look alive."""
+        if self.failure is not None:
+            raise self.failure
+        if not self._thread.is_alive():
+            raise KbDrError(
+                f"ship WAL to {self.name}: its thread ended",
+                hint="What it said is above. Start the stream again; nothing received is lost.",
+            )
 
     def stop(self, seconds: float) -> None:
         """End, and wait so long for a call that is under way."""
@@ -190,6 +200,7 @@ class Shipper:
         while not self._stop.is_set():
             self._wake.wait()
             self._wake.clear()
+            self._busy_since = time.monotonic()
             try:
                 self._round()
                 pause = 0.0
@@ -198,7 +209,7 @@ class Shipper:
                     self.failure = error
                     return
                 self._say(error)
-                self._pushing_since = None
+                self._busy_since = None
                 pause = min(max(1.0, 2 * pause), _LONGEST_PAUSE_SECONDS)
                 self._stop.wait(pause)
                 self._wake.set()
@@ -206,6 +217,7 @@ class Shipper:
                 # Of the spool: without it nothing can go on.
                 self.failure = error
                 return
+            self._busy_since = None
 
     def _round(self) -> None:
         if not self._checked:
@@ -216,11 +228,8 @@ class Shipper:
         for path in (*self._spool.histories(), *self._spool.complete()):
             if self._stop.is_set():
                 return
-            if path.name not in self._done and path.exists():
-                self._pushing_since = time.monotonic()
-                if not self._push(path):
-                    return
-        self._pushing_since = None
+            if path.name not in self._done and path.exists() and not self._push(path):
+                return
         self._ship(partial)
         self._sweep()
         if self._trouble[0]:

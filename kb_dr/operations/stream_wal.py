@@ -200,8 +200,7 @@ class _Stream:
     def _ship(self) -> None:
         partial = self._coded()
         for shipper in self._shippers:
-            if shipper.failure is not None:
-                raise shipper.failure
+            shipper.require_running()
             shipper.offer(partial)
         self._drop_shipped()
         now = self._clock.monotonic()

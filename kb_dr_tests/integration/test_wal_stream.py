@@ -1,5 +1,6 @@
 """`kb-dr wal stream` on real servers: what it shipped comes back, whatever is killed or down."""
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -180,6 +181,39 @@ def test_a_region_that_does_not_answer_holds_up_neither_the_other_nor_the_end(
             ended = stream.end()
     assert ended.status == 130
     assert "complete segments wait" in ended.err
+
+
+@pytest.mark.parametrize("major", [14, 16])
+def test_a_stream_whose_directory_was_lost_goes_on_where_its_slot_stands(
+    major: int, tmp_path: Path
+) -> None:
+    with streamed_cluster(programs_of(major), tmp_path / "source") as cluster:
+        service = StreamedService(tmp_path / "service", cluster)
+        with service.streaming():
+            cluster.switch_wal()
+            wait_for_copies(service, position(cluster))
+        for _ in range(3):
+            cluster.query("insert into tick values (now())")
+            cluster.switch_wal()
+        shutil.rmtree(service.spool.parent)
+
+        with service.streaming():
+            wait_for_copies(service, position(cluster))
+    assert len(service.segments("primary")) >= 4
+    assert audit(service, "primary") == audit(service, "offsite") == ()
+
+
+def test_a_copy_brings_what_was_streamed_to_the_primary_alone(service: StreamedService) -> None:
+    cluster = service.cluster
+    with service.streaming(KB_DR_OFFSITE_URL=""):
+        cluster.switch_wal()
+        wait_for_copies(service, position(cluster), "primary")
+    assert service.upto("offsite") == 0
+
+    service.run("copy", "--wal-only").require(0)
+
+    assert service.upto("offsite") == service.upto("primary") > 0
+    assert _objects(service, "offsite") == _objects(service, "primary")
 
 
 @pytest.mark.parametrize("down", ["primary", "offsite"])

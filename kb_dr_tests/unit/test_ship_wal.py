@@ -1,6 +1,7 @@
 """What stands in a copy has no hole, whatever moment its shipper looked at the spool."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from kb_dr.domain import layout
 from kb_dr.domain.stored import StoredObject
 from kb_dr.domain.wal_names import Segment
 from kb_dr.domain.wal_page import written_length
-from kb_dr.errors import ObjectConflict, RepositoryUnavailable, WrongRepository
+from kb_dr.errors import KbDrError, ObjectConflict, RepositoryUnavailable, WrongRepository
 from kb_dr.operations.ship_wal import CodedPartial, SharedCodec, Shipper
 from kb_dr.operations.stream_spool import StreamSpool
 from kb_dr.ports import Repository
@@ -192,12 +193,56 @@ def test_while_the_primary_is_down_the_other_copy_gets_everything(shipping: Ship
     assert shipping.primary.bodies == shipping.offsite.bodies
 
 
+@pytest.mark.parametrize("held", ["full", "partial"])
+def test_a_primary_that_does_not_answer_is_waited_for_only_so_long(
+    shipping: Shipping, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    """Whatever it was given last."""
+    monkeypatch.setattr("kb_dr.operations.ship_wal._SLOW_SECONDS", 0.1)
+    answers = threading.Event()
+    put = shipping.primary.put
+
+    def hanging(key: str, body: bytes) -> StoredObject:
+        if (held == "partial") == (".partial/" in key):
+            answers.wait(60)
+        return put(key, body)
+
+    shipping.primary.put = hanging  # type: ignore[method-assign]  # holds up
+    if held == "partial":
+        shipping.offer(shipping.partial(FIRST))
+        time.sleep(0.2)
+    path = shipping.complete(FIRST)
+    wait_until(shipping, lambda: shipping.to_offsite.pushed(path) is not None)
+
+    assert shipping.to_primary.pushed(path) is None
+    answers.set()
+    wait_until(shipping, lambda: shipping.to_primary.pushed(path) is not None)
+
+
 def test_what_cannot_be_mended_in_the_primary_is_given_up(shipping: Shipping) -> None:
     shipping.primary.put(layout.wal_key(SYSTEM_IDENTIFIER, FIRST.name, "0" * 64), b"other")
     shipping.complete(FIRST)
 
     wait_until(shipping, lambda: shipping.to_primary.failure is not None)
-    assert isinstance(shipping.to_primary.failure, ObjectConflict)
+    with pytest.raises(ObjectConflict):
+        shipping.to_primary.require_running()
+    shipping.to_offsite.require_running()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_shipper_that_broke_does_not_look_alive(shipping: Shipping) -> None:
+    def broken(_: str, __: bytes) -> StoredObject:
+        raise ValueError("nobody thought of this")
+
+    shipping.primary.put = broken  # type: ignore[method-assign]  # as a bug would
+    shipping.complete(FIRST)
+    shipping.offer()
+
+    deadline = time.monotonic() + 60
+    with pytest.raises(KbDrError, match="its thread ended"):
+        while time.monotonic() < deadline:
+            shipping.to_primary.require_running()
+            time.sleep(0.01)
 
 
 def test_another_services_offsite_place_is_never_written_and_ends_nothing(tmp_path: Path) -> None:
