@@ -6,7 +6,8 @@ from kb_dr.adapters.heartbeat_table import read_beat
 from kb_dr.adapters.postgres_session import Session
 from kb_dr.domain.heartbeat import Beat
 from kb_dr.domain.lsn import Lsn
-from kb_dr.domain.source_facts import ReplicationSlot, SourceFacts
+from kb_dr.domain.replication_slot import ReplicationSlot
+from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.errors import PostgresError
 
 # pg_current_wal_insert_lsn() may lie just behind a page header that nothing follows yet; the

@@ -5,21 +5,7 @@ from datetime import datetime
 
 from kb_dr.domain.heartbeat import Beat
 from kb_dr.domain.lsn import Lsn
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicationSlot:
-    """The slot that `kb-dr wal stream` reads through, as the server sees it."""
-
-    name: str
-    active: bool
-    """Whether something reads through it now."""
-    restart_lsn: Lsn | None
-    """The server keeps WAL from here on for it; None: nothing yet, or no longer."""
-    lag_bytes: int | None
-    """How much WAL it keeps."""
-    wal_status: str | None
-    """``reserved``, ``extended``, ``unreserved`` (about to be removed) or ``lost``."""
+from kb_dr.domain.replication_slot import ReplicationSlot
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from kb_dr.domain.heartbeat import judge_beat
 from kb_dr.domain.manifest import Manifest, Source
 from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
 from kb_dr.domain.proof import Outcome
-from kb_dr.domain.source_facts import ReplicationSlot, SourceFacts
+from kb_dr.domain.replication_slot import judge_slot
+from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.errors import KbDrError, KeyMissing
 from kb_dr.operations.catalog import load_catalog, readable, unreadable
 from kb_dr.operations.copy_object import check_wal_object
@@ -77,7 +78,7 @@ def _findings(here: Surroundings) -> Iterator[Finding]:
             yield _tried("tablespaces", lambda: _tablespaces(here, recorded))
         yield _tried("archiver", lambda: _archiver(here, facts))
         if facts.slot is not None:
-            yield _stream(facts, facts.slot)
+            yield judge_slot(facts.slot, facts.segment_bytes)
     yield _tried("PostgreSQL programs", lambda: _programs(here, newest))
     yield _tried("scratch space", lambda: _space(here, newest))
 
@@ -244,42 +245,6 @@ def _archiver(here: Surroundings, facts: SourceFacts) -> Finding:
         f"archive_mode {seen.mode}, {seen.archived_count} archived, timeout {timeout} s, "
         + ("waiting: not allowed to look" if waiting is None else f"{waiting} waiting"),
     )
-
-
-def _stream(facts: SourceFacts, slot: ReplicationSlot) -> Finding:
-    lag = slot.lag_bytes
-    return _said(
-        "WAL stream",
-        [
-            (
-                slot.wal_status == "lost",
-                f"slot {slot.name} is lost: the server has removed WAL it was to keep",
-                "`kb-dr wal stream --accept-gap`, then a full backup, unless archive_command "
-                "brought that WAL.",
-            ),
-            (
-                not slot.active,
-                f"slot {slot.name} is inactive, {_mib(lag)} of WAL are kept for it",
-                "It fills production's disk. Start `kb-dr wal stream`, or drop it: "
-                f"select pg_drop_replication_slot('{slot.name}').",
-            ),
-            (
-                slot.wal_status == "unreserved",
-                f"slot {slot.name} is about to lose WAL, {_mib(lag)} behind",
-                "The stream does not keep up with max_slot_wal_keep_size: see what it logs.",
-            ),
-            (
-                lag is not None and lag > _MOST_WAITING * facts.segment_bytes,
-                f"slot {slot.name} is {_mib(lag)} behind",
-                "The stream does not keep up: see what it logs, and its disk and network.",
-            ),
-        ],
-        f"slot {slot.name} is active, {_mib(lag)} behind, wal_status {slot.wal_status}",
-    )
-
-
-def _mib(count: int | None) -> str:
-    return "an unknown amount" if count is None else f"{count / 2**20:.1f} MiB"
 
 
 def _programs(here: Surroundings, newest: Manifest | None) -> Finding:

@@ -1,6 +1,5 @@
 """Ship what a stream receives to one repository, at that repository's own pace."""
 
-import hashlib
 import logging
 import threading
 import time
@@ -25,7 +24,7 @@ from kb_dr.operations.copy_object import copy_wal_object
 from kb_dr.operations.listed_wal import find_wal
 from kb_dr.operations.stream_spool import StreamSpool
 from kb_dr.operations.sweep_partials import sweep_partials
-from kb_dr.ports import Clock, Codec, Readable, Repository, Writable
+from kb_dr.ports import Clock, Codec, Repository
 
 logger = logging.getLogger(__name__)
 
@@ -48,62 +47,6 @@ class CodedPartial:
     upto: Lsn
     key: str
     body: bytes
-
-
-class SharedCodec:
-    """Implements `kb_dr.ports.Codec`: every repository is given the same coded bytes.
-
-    age's output differs each time, in its length too; a copy that differs from the primary could
-    not be told from a damaged one by who holds no identity. What was encoded is kept in a
-    directory until forget(): a copy may be down for long, and we may be started anew meanwhile.
-    """
-
-    def __init__(self, codec: Codec, directory: Path) -> None:
-        self._codec = codec
-        self._directory = directory
-        self._lock = threading.Lock()
-        directory.mkdir(mode=0o700, exist_ok=True)
-
-    @property
-    def recipients(self) -> tuple[str, ...]:
-        return self._codec.recipients
-
-    def encode(self, plain: bytes) -> bytes:
-        digest = hashlib.sha256(plain).hexdigest()
-        with self._lock:
-            body = self._kept(digest)
-            if body is None:
-                body = self._codec.encode(plain)
-                unfinished = self._directory / f".{digest}"
-                unfinished.write_bytes(hashlib.sha256(body).digest() + body)
-                unfinished.replace(self._directory / digest)
-            return body
-
-    def decode(self, coded: bytes) -> bytes:
-        return self._codec.decode(coded)
-
-    def encode_stream(self, plain: Readable, sink: Writable) -> int:
-        return self._codec.encode_stream(plain, sink)
-
-    def decode_stream(self, coded: Readable, sink: Writable) -> int:
-        return self._codec.decode_stream(coded, sink)
-
-    def forget(self, digest: str) -> None:
-        """Of these plain bytes nothing will be asked any more."""
-        (self._directory / digest).unlink(missing_ok=True)
-
-    def forget_all(self) -> None:
-        """Nothing that was kept will be asked for any more."""
-        for path in self._directory.iterdir():
-            path.unlink()
-
-    def _kept(self, digest: str) -> bytes | None:
-        try:
-            kept = (self._directory / digest).read_bytes()
-        except FileNotFoundError:
-            return None
-        body = kept[32:]
-        return body if hashlib.sha256(body).digest() == kept[:32] else None
 
 
 class Shipper:

@@ -10,6 +10,7 @@ from kb_dr.domain.control_objective import ControlLimits, judge_controls
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.objective import judge_status
 from kb_dr.domain.proof import Proof
+from kb_dr.domain.replication_slot import judge_slot
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.status import Status
 from kb_dr.errors import KbDrError, RepositoryError, UnreadableRecord
@@ -44,6 +45,10 @@ def take_status(
             facts = source.facts()
         except KbDrError as error:
             notes.append(f"the source does not answer: {error}")
+    if facts is not None and facts.slot is not None:
+        slot = judge_slot(facts.slot, facts.segment_bytes)
+        if not slot.good:
+            notes.append(f"{slot.subject}: {slot.seen}. {slot.hint}")
     proofs, unread = gather_proofs(repositories)
     controls = gather_control_runs(repositories)
     void = void_through(controls.runs)

@@ -23,7 +23,8 @@ from kb_dr.errors import (
     WrongCluster,
 )
 from kb_dr.operations.archive_wal import push_file
-from kb_dr.operations.ship_wal import CodedPartial, SharedCodec, Shipper
+from kb_dr.operations.shared_codec import SharedCodec
+from kb_dr.operations.ship_wal import CodedPartial, Shipper
 from kb_dr.operations.stream_spool import StreamSpool, open_spool
 from kb_dr.ports import Clock, Codec, Repository, SourceServer, WalReceiver
 

@@ -476,6 +476,7 @@ def test_doctor_warns_of_a_slot_that_nothing_reads(service: StreamedService) -> 
     assert "slot kb_dr is inactive" in said.out
     assert "pg_drop_replication_slot('kb_dr')" in said.out
     assert not service.opened().source.facts().streamed
+    assert "slot kb_dr is inactive" in service.run("status", "--json").out
 
 
 def test_the_password_is_in_no_argument(service: StreamedService) -> None:

@@ -15,7 +15,8 @@ from kb_dr.domain.stored import StoredObject
 from kb_dr.domain.wal_names import Segment
 from kb_dr.domain.wal_page import written_length
 from kb_dr.errors import KbDrError, ObjectConflict, RepositoryUnavailable, WrongRepository
-from kb_dr.operations.ship_wal import CodedPartial, SharedCodec, Shipper
+from kb_dr.operations.shared_codec import SharedCodec
+from kb_dr.operations.ship_wal import CodedPartial, Shipper
 from kb_dr.operations.stream_spool import StreamSpool
 from kb_dr.ports import Repository
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec

@@ -9,7 +9,7 @@ import pytest
 
 from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import ConfigurationError, WalDamaged, WrongCluster
-from kb_dr.operations.ship_wal import SharedCodec
+from kb_dr.operations.shared_codec import SharedCodec
 from kb_dr.operations.stream_spool import StreamSpool, open_spool
 from kb_dr_tests.fakes import PlainCodec
 from kb_dr_tests.made_wal import SEGMENT_BYTES, SYSTEM_IDENTIFIER, WalWriter
