@@ -1,15 +1,23 @@
 """Drills on a protected service: passed from each copy in turn, and never passed by accident."""
 
 import json
+import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyrage
 import pytest
 
+from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.domain.control import Damage
 from kb_dr.domain.proof import Standing, Verdict
 from kb_dr.operations.controls import store_control_run
 from kb_dr_tests.made_controls import BLIND, made_run
 from kb_dr_tests.protected_service import CopiedService, ProtectedService
+from kb_dr_tests.streamed_service import Load, StreamedService, streamed_cluster, wait_until
+
+PROMISED_SECONDS = 10.0
+"""Of commits, at most, when production dies while it is streamed."""
 
 
 @pytest.fixture
@@ -81,8 +89,6 @@ def test_a_drill_of_a_damaged_copy_is_not_passed(copied: CopiedService) -> None:
 
 def test_a_drill_without_the_key_is_not_passed(copied: CopiedService) -> None:
     other = copied.directory / "other.agekey"
-    import pyrage
-
     other.write_text(f"{pyrage.x25519.Identity.generate()}\n")
 
     said = copied.run("drill", KB_DR_AGE_IDENTITY_FILE=str(other)).require(62, "NOT_PROVEN")
@@ -94,3 +100,33 @@ def test_a_drill_without_the_key_is_not_passed(copied: CopiedService) -> None:
 
 def test_an_rto_that_does_not_hold_is_a_shortfall(copied: CopiedService) -> None:
     copied.run("drill", KB_DR_RTO_SECONDS="1").require(63, "RTO")
+
+
+def test_a_host_that_dies_under_load_with_its_stream_loses_seconds_of_commits(
+    postgres_programs: PostgresPrograms, tmp_path: Path
+) -> None:
+    with streamed_cluster(postgres_programs, tmp_path / "source") as cluster:
+        service = StreamedService(tmp_path / "service", cluster)
+        with Load(cluster) as load, service.streaming("--every", "2") as stream:
+            wait_until(lambda: service.upto("primary") > 0, lambda: stream.said)
+            service.run("backup", "full", "--copy").require(0)
+            service.run("verify", "latest").require(0)
+            load.wait_for(300)
+            before = service.upto("offsite")
+            wait_until(lambda: service.upto("offsite") > before, lambda: stream.said)
+            load.wait_for(50)
+            stream.end(signal.SIGKILL)
+            cluster.lose()
+            lost_at = datetime.now(UTC)
+        acknowledged = len(load.acknowledged)
+
+        said = service.run("drill", "--from", "offsite", "--latest", "--json").require(0)
+
+    drill = json.loads(said.out)["drill"]
+    newest = datetime.fromisoformat(drill["reach"]["newest_commit"])
+    lost = (lost_at - newest).total_seconds()
+    print(f"{acknowledged} acknowledged; lost {lost:.1f} s; the drill says {drill['rpo_seconds']}")
+    assert drill["verdict"] == "PROVEN"
+    assert drill["reach"]["reached_lsn"] == drill["reach"]["expected_lsn"]
+    assert lost <= PROMISED_SECONDS, "with streaming, RPO is seconds: so it was promised"
+    assert drill["rpo_seconds"] >= lost - 1, "the drill counts from its own begin"
