@@ -1,5 +1,6 @@
 """Choose the backup to restore, from one copy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kb_dr.domain.backup_id import BackupId
@@ -21,11 +22,29 @@ class Chosen:
     passed_over: tuple[str, ...] = ()
 
 
-def choose_backup(repository: Repository, which: str = LATEST) -> Chosen:
+def known_to_be_bad(repository: Repository, stored: StoredManifest) -> str | None:
+    """Why this copy of a backup must not be restored; None when nothing speaks against it."""
+    known, proof = standing(
+        load_proofs(repository, stored.manifest.backup_id),
+        digest=stored.digest,
+        copy=repository.name,
+        url=repository.url,
+        # Void or not: in a disaster only a FAILED proof is passed over.
+        void_through=None,
+    )
+    if known is Standing.FAILED and proof is not None:
+        return f"proof {proof.id} FAILED: {proof.reason}"
+    return None
+
+
+def choose_backup(
+    repository: Repository, which: str = LATEST, *, excluded: Mapping[str, str] | None = None
+) -> Chosen:
     """The backup named ``which`` of this copy, or the newest that is not known to be bad.
 
-    A backup asked for by its id is returned whatever its proofs say. Raises NoUsableBackup when
-    there is none, or ``which`` is no id; UnreadableRecord when the one asked for cannot be read.
+    ``excluded`` names backups that will not do either, and why. A backup asked for by its id is
+    returned whatever its proofs say. Raises NoUsableBackup when there is none, or ``which`` is no
+    id; UnreadableRecord when the one asked for cannot be read.
     """
     if which != LATEST:
         try:
@@ -38,17 +57,10 @@ def choose_backup(repository: Repository, which: str = LATEST) -> Chosen:
         if isinstance(entry, Unreadable):
             passed_over.append(f"{entry.key}: {entry.why}")
             continue
-        proofs = load_proofs(repository, entry.manifest.backup_id)
-        known, proof = standing(
-            proofs,
-            digest=entry.digest,
-            copy=repository.name,
-            url=repository.url,
-            # Void or not: in a disaster only a FAILED proof is passed over.
-            void_through=None,
-        )
-        if known is Standing.FAILED and proof is not None:
-            passed_over.append(f"{entry.manifest.id}: proof {proof.id} FAILED: {proof.reason}")
+        name = entry.manifest.id
+        why = (excluded or {}).get(name) or known_to_be_bad(repository, entry)
+        if why is not None:
+            passed_over.append(f"{name}: {why}")
             continue
         return Chosen(entry, tuple(passed_over))
     seen = f"; passed over: {'; '.join(passed_over)}" if passed_over else ""

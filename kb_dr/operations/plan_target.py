@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 
 from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.proof import Standing, standing
 from kb_dr.domain.recovery import RecoveryPlan
-from kb_dr.domain.recovery_target import Latest, RecoveryTarget
-from kb_dr.errors import NoUsableBackup
+from kb_dr.domain.recovery_target import Latest, PointTarget, RecoveryTarget
+from kb_dr.errors import NoUsableBackup, TimelineForked
 from kb_dr.operations.catalog import load_catalog, read_manifest, readable, unreadable
-from kb_dr.operations.choose_backup import LATEST, choose_backup
+from kb_dr.operations.choose_backup import LATEST, choose_backup, known_to_be_bad
 from kb_dr.operations.plan_point_recovery import plan_point_recovery
 from kb_dr.operations.plan_recovery import plan_recovery
-from kb_dr.operations.proofs import load_proofs
 from kb_dr.ports import Clock, Codec, Repository
 
 
@@ -42,14 +40,41 @@ def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Want
     """
     target = wanted.target
     if isinstance(target, Latest):
-        chosen = choose_backup(repository, str(wanted.backup) if wanted.backup else LATEST)
-        plan = plan_recovery(repository, codec, chosen.stored, clock, timeline=wanted.timeline)
-        return Planned(plan, chosen.passed_over)
+        return _plan_to_the_end(repository, codec, clock, wanted)
     if wanted.backup is not None:
         backups = [read_manifest(repository, wanted.backup)]
         return Planned(
             plan_point_recovery(repository, codec, backups, target, clock, timeline=wanted.timeline)
         )
+    return _plan_to_a_point(repository, codec, clock, target, wanted.timeline)
+
+
+def _plan_to_the_end(repository: Repository, codec: Codec, clock: Clock, wanted: Wanted) -> Planned:
+    """From the newest backup; with a timeline asked for, from the newest that leads onto it."""
+    which = str(wanted.backup) if wanted.backup else LATEST
+    stray: dict[str, str] = {}
+    refused: TimelineForked | None = None
+    while True:
+        try:
+            chosen = choose_backup(repository, which, excluded=stray)
+        except NoUsableBackup:
+            if refused is not None:
+                raise refused from None
+            raise
+        try:
+            plan = plan_recovery(repository, codec, chosen.stored, clock, timeline=wanted.timeline)
+        except TimelineForked as error:
+            if wanted.backup is not None:
+                raise
+            refused = refused or error
+            stray[chosen.stored.manifest.id] = str(error)
+            continue
+        return Planned(plan, chosen.passed_over)
+
+
+def _plan_to_a_point(
+    repository: Repository, codec: Codec, clock: Clock, target: PointTarget, timeline: int | None
+) -> Planned:
     catalog = load_catalog(repository)
     backups = list(readable(catalog))
     passed_over = [f"{each.key}: {each.why}" for each in unreadable(catalog)]
@@ -60,27 +85,9 @@ def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Want
                 f"recover to {target}: no backup in {repository.name} ({repository.url}){seen}",
                 hint="`kb-dr list` shows what there is; try the other copy with --from.",
             )
-        plan = plan_point_recovery(
-            repository, codec, backups, target, clock, timeline=wanted.timeline
-        )
-        why = _known_to_be_bad(repository, plan)
+        plan = plan_point_recovery(repository, codec, backups, target, clock, timeline=timeline)
+        why = known_to_be_bad(repository, plan.stored)
         if why is None:
             return Planned(plan, tuple(passed_over))
         passed_over.append(f"{plan.stored.manifest.id}: {why}")
         backups.remove(plan.stored)
-
-
-def _known_to_be_bad(repository: Repository, plan: RecoveryPlan) -> str | None:
-    stored = plan.stored
-    proofs = load_proofs(repository, stored.manifest.backup_id)
-    known, proof = standing(
-        proofs,
-        digest=stored.digest,
-        copy=repository.name,
-        url=repository.url,
-        # Void or not: in a disaster only a FAILED proof is passed over.
-        void_through=None,
-    )
-    if known is Standing.FAILED and proof is not None:
-        return f"proof {proof.id} FAILED: {proof.reason}"
-    return None

@@ -45,7 +45,23 @@ def _of_cluster(
             known = groups.setdefault(line.segments[-1], (line, []))
             if manifest not in known[1]:
                 known[1].append(manifest)
-    return [_window(search, line, backups) for line, backups in groups.values()]
+    found = [(line, _window(search, line, backups)) for line, backups in groups.values()]
+    return [
+        window
+        for line, window in found
+        if not any(_goes_on(window, other, wider) for other, wider in found if other is not line)
+    ]
+
+
+def _goes_on(window: RecoverableWindow, other: ReplayLine, wider: RecoverableWindow) -> bool:
+    """Whether a younger timeline took over where this window ends, and lost nothing of it."""
+    return (
+        window.ends_lsn is not None
+        and wider.timeline > window.timeline
+        and set(window.backups) <= set(wider.backups)
+        # Its last record begins there: it belongs to the younger one only when it lies before.
+        and other.lineage.contains(window.timeline, window.ends_lsn.plus(1))
+    )
 
 
 def _line(archive: ListedArchive, lineage: Lineage, manifest: Manifest) -> ReplayLine | None:

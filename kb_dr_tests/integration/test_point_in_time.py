@@ -221,11 +221,15 @@ def test_back_and_forth_across_the_timelines_this_makes(
 
     latest, place = service.restore(Wanted(Latest()))
     assert latest.reach.reached_timeline == 4
-    with RunningCluster(postgres_programs, place) as cluster:
+    with service.in_service(place) as cluster:
         assert entries(cluster) == ["a", "b", "on timeline 4", "and one more"]
+        service.back_up(cluster)
+        cluster.archive_everything()
     assert [w.timeline for w in list_recovery_windows(service.repository, service.codec)] == [
-        1, 2, 3, 4,
+        1, 2, 3, 5,
     ]  # fmt: skip
+    old_end = service.plan(Wanted(Latest(), timeline=1)).recovery
+    assert (old_end.timeline, old_end.expected_timeline) == (1, 1)
     with pytest.raises(TimelineForked, match="which timeline 3 does not share"):
         service.plan(Wanted(AtTime(on_new), timeline=3))
     with pytest.raises(TimelineForked, match="no such timeline"):
