@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from kb_dr.domain.service_commands import ServiceCommands
 from kb_dr.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -124,6 +125,8 @@ class Settings:
     verify_schedule: str
     controls_schedule: str
     retention_days: int
+    service_commands: ServiceCommands
+    """How the service is stopped, started and checked when its cluster is replaced."""
     env_file: Path | None = field(default=None)
     """The file some of this came from, so that a restore_command can name it."""
 
@@ -173,6 +176,7 @@ def load_settings(
         verify_schedule=reader.cron("KB_DR_VERIFY_SCHEDULE", "0 6 * * 0"),
         controls_schedule=reader.cron("KB_DR_CONTROLS_SCHEDULE", "0 5 2 * *"),
         retention_days=reader.whole("KB_BACKUP_RETENTION_DAYS", 30, 1, 36500),
+        service_commands=_service_commands(reader),
         env_file=chosen.absolute() if chosen else None,
     )
     if settings.offsite is not None and _is_same_place(settings.primary, settings.offsite):
@@ -328,6 +332,34 @@ def _is_same_place(
         here, there = one.path.resolve(), other.path.resolve()
         return here == there or here in there.parents or there in here.parents
     return False
+
+
+def _service_commands(reader: "_Reader") -> ServiceCommands:
+    app_stop = reader.text("KB_DR_APP_STOP_COMMAND", "") or None
+    app_start = reader.text("KB_DR_APP_START_COMMAND", "") or None
+    postgres_stop = reader.text("KB_DR_POSTGRES_STOP_COMMAND", "") or None
+    postgres_start = reader.text("KB_DR_POSTGRES_START_COMMAND", "") or None
+    for name, one, other in (
+        ("KB_DR_APP_STOP_COMMAND", app_stop, app_start),
+        ("KB_DR_POSTGRES_STOP_COMMAND", postgres_stop, postgres_start),
+    ):
+        if (one is None) != (other is None):
+            reader.problem(name, "a stop without its start, or the reverse", "both or neither")
+    url = reader.text("KB_DR_HEALTH_URL", "") or None
+    parts = urlsplit(url or "")
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username):
+        # Not shown: it may hold a password.
+        reader.problem("KB_DR_HEALTH_URL", "not an address", "http://host:port/path or https://…")
+    return ServiceCommands(
+        app_stop=app_stop,
+        app_start=app_start,
+        postgres_stop=postgres_stop,
+        postgres_start=postgres_start,
+        migrations_check=reader.text("KB_DR_MIGRATIONS_CHECK_COMMAND", "") or None,
+        health=reader.text("KB_DR_HEALTH_COMMAND", "") or None,
+        health_url=url,
+        seconds=reader.number("KB_DR_COMMAND_SECONDS", 300, 1),
+    )
 
 
 def _recipients(reader: "_Reader") -> tuple[str, ...]:

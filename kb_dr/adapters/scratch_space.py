@@ -73,7 +73,7 @@ class LocalScratchSpace:
                 hint="Choose a directory with room, whose parent you may write to.",
             ) from error
 
-    def put_in_place(self, area: WorkArea, target: Path) -> None:
+    def put_in_place(self, area: WorkArea, target: Path, *, known_as: Path | None = None) -> None:
         try:
             settle_links(area.data, target)
             os.rename(area.data, target)

@@ -1,0 +1,197 @@
+"""Data directories under their final names: looked at, renamed, given owner and configuration."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from kb_dr.adapters.replace_journal import (
+    FileJournal,
+    begin_journal,
+    read_journal,
+    take_up_journal,
+)
+from kb_dr.domain.replacement import Places, Replacement, ServerState, StandingCluster
+from kb_dr.errors import RecoveryError
+
+_AUTO = "postgresql.auto.conf"
+_KEPT_ENDINGS = (".conf", ".crt", ".key", ".pem", ".crl")
+"""What this host runs with: ports, paths, who may connect, certificates."""
+_KEPT_DIRECTORIES = ("conf.d",)
+_PROGRAMS = ("postgres", "postmaster")
+
+
+class LocalStandingClusters:
+    """Implements `kb_dr.ports.StandingClusters`."""
+
+    def look_at(self, directory: Path) -> StandingCluster:
+        with _told(f"look at {directory}"):
+            links = directory / "pg_tblspc"
+            return StandingCluster(
+                server=self.server_of(directory),
+                is_standby=(directory / "standby.signal").exists(),
+                tablespaces=tuple(sorted(e.name for e in links.iterdir()))
+                if links.is_dir()
+                else (),
+                linked_wal=(directory / "pg_wal").is_symlink(),
+                archive_mode=_archive_mode(directory / _AUTO),
+            )
+
+    def server_of(self, directory: Path) -> ServerState:
+        """A process works there when its working directory *is* that directory, by device and
+        inode: so it is found also where a container knows the directory by another name.
+        """
+        with _told(f"look for a server in {directory}"):
+            if not directory.is_dir():
+                return ServerState.STOPPED
+            here = directory.stat()
+            hidden: set[int] = set()
+            for process in psutil.process_iter(["name"]):
+                try:
+                    seen = os.stat(f"/proc/{process.pid}/cwd")
+                except PermissionError:
+                    hidden.add(process.pid)
+                    continue
+                except OSError:
+                    continue  # it ended in between, or has no directory
+                named = str(process.info["name"]).startswith(_PROGRAMS)
+                if named and (seen.st_dev, seen.st_ino) == (here.st_dev, here.st_ino):
+                    return ServerState.RUNNING
+            try:
+                first = (directory / "postmaster.pid").read_text().split("\n", 1)[0]
+            except FileNotFoundError:
+                return ServerState.STOPPED
+            if first.strip().isdecimal() and int(first) in hidden:
+                return ServerState.UNKNOWN
+            return ServerState.STALE
+
+    def check_replaceable(self, directory: Path) -> None:
+        parent = directory.parent
+        with _told(f"replace {directory}"):
+            seen, above = directory.stat(), parent.stat()
+            if directory.is_mount() or seen.st_dev != above.st_dev:
+                raise RecoveryError(
+                    f"replace {directory}: it is a mount point, which cannot be renamed",
+                    hint="Keep the data directory one level below the mount point, and name that.",
+                )
+            if not os.access(parent, os.W_OK | os.X_OK):
+                raise RecoveryError(
+                    f"replace {directory}: {parent} is closed to us, so nothing in it can be "
+                    "renamed",
+                    hint="Run kb-dr as root, or as the directory's owner with a parent of its own.",
+                )
+            if os.geteuid() not in (0, seen.st_uid):
+                raise RecoveryError(
+                    f"replace {directory}: it belongs to user {seen.st_uid}, and we are "
+                    f"{os.geteuid()}: the restored one could not be given to that user",
+                    hint="Run kb-dr as root, or as the directory's owner.",
+                )
+
+    def inherit(self, old: Path, new: Path, lines: Sequence[str]) -> None:
+        with _told(f"give {new} what {old} has"):
+            for entry in sorted(old.iterdir()):
+                if entry.name == _AUTO:
+                    continue
+                is_file = entry.is_symlink() or entry.is_file()
+                if is_file and entry.suffix in _KEPT_ENDINGS:
+                    _copy_file(entry, new / entry.name)
+                elif entry.name in _KEPT_DIRECTORIES and entry.is_dir():
+                    _copy_directory(entry, new / entry.name)
+            _end_with(old / _AUTO, new / _AUTO, lines)
+            _give(new, old.stat())
+            _sync(new)
+
+    def rename(self, old: Path, new: Path) -> None:
+        with _told(f"rename {old} to {new}"):
+            if os.path.lexists(new):
+                raise RecoveryError(f"rename {old} to {new}: something stands there already")
+            os.rename(old, new)
+            _sync(new.parent)
+
+    def stands(self, directory: Path) -> bool:
+        return os.path.lexists(directory)
+
+    def open_journal(self, places: Places) -> FileJournal:
+        return begin_journal(places)
+
+    def resume_journal(self, target: Path) -> tuple[FileJournal, Replacement] | None:
+        return take_up_journal(target)
+
+    def unfinished(self, target: Path) -> Replacement | None:
+        return read_journal(target)
+
+
+def _archive_mode(auto: Path) -> str | None:
+    """The last value in the file, which is the one that counts."""
+    found = None
+    for line in auto.read_text(errors="replace").splitlines() if auto.is_file() else ():
+        name, equals, value = line.partition("=")
+        if equals and name.strip() == "archive_mode":
+            found = value.strip().strip("'")
+    return found
+
+
+def _end_with(old: Path, new: Path, lines: Sequence[str]) -> None:
+    source = old if old.is_file() else new
+    text = source.read_text(errors="surrogateescape") if source.is_file() else ""
+    kept = [line for line in text.splitlines() if not line.strip().startswith("archive_mode")]
+    body = "".join(f"{line}\n" for line in (*kept, *lines))
+    with new.open("w", errors="surrogateescape") as stream:
+        stream.write(body)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.chmod(0o600)
+
+
+def _copy_file(old: Path, new: Path) -> None:
+    _clear(new)
+    shutil.copy2(old, new, follow_symlinks=False)
+    if not new.is_symlink():
+        with new.open("rb") as copied:
+            os.fsync(copied.fileno())
+
+
+def _copy_directory(old: Path, new: Path) -> None:
+    _clear(new)
+    shutil.copytree(old, new, symlinks=True)
+
+
+def _clear(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _give(directory: Path, like: os.stat_result) -> None:
+    """Owner and mode of the whole tree; links themselves, never what they lead to."""
+    directory.chmod(stat.S_IMODE(like.st_mode))
+    if os.geteuid() != 0:
+        return
+    os.chown(directory, like.st_uid, like.st_gid)
+    for root, folders, files in os.walk(directory):
+        for name in (*folders, *files):
+            os.chown(Path(root) / name, like.st_uid, like.st_gid, follow_symlinks=False)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RecoveryError(
+            f"{what}: {error.strerror or error}",
+            hint="Run kb-dr as root, or as the directory's owner with a parent it may write to.",
+        ) from error

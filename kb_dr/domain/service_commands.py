@@ -1,0 +1,60 @@
+"""The operator's own commands that stop, start and check the service around a cluster."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+_SECRET = re.compile(r"(password\s*=\s*|://[^:/@\s]*:)[^@\s]+", re.IGNORECASE)
+
+
+class Command(StrEnum):
+    """Each command, by the setting that holds it."""
+
+    APP_STOP = "KB_DR_APP_STOP_COMMAND"
+    APP_START = "KB_DR_APP_START_COMMAND"
+    POSTGRES_STOP = "KB_DR_POSTGRES_STOP_COMMAND"
+    POSTGRES_START = "KB_DR_POSTGRES_START_COMMAND"
+    MIGRATIONS_CHECK = "KB_DR_MIGRATIONS_CHECK_COMMAND"
+    HEALTH = "KB_DR_HEALTH_COMMAND"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCommands:
+    """Lines for a shell; None where there is nothing to run."""
+
+    app_stop: str | None = None
+    app_start: str | None = None
+    postgres_stop: str | None = None
+    postgres_start: str | None = None
+    migrations_check: str | None = None
+    health: str | None = None
+    health_url: str | None = None
+    """Answers with a status of 200 to 299 while the service is well."""
+    seconds: float = 300.0
+    """Deadline of one command, and of waiting for the server or the service to be well."""
+
+    def line(self, command: Command) -> str | None:
+        """What is run."""
+        return {
+            Command.APP_STOP: self.app_stop,
+            Command.APP_START: self.app_start,
+            Command.POSTGRES_STOP: self.postgres_stop,
+            Command.POSTGRES_START: self.postgres_start,
+            Command.MIGRATIONS_CHECK: self.migrations_check,
+            Command.HEALTH: self.health,
+        }[command]
+
+    @property
+    def drives_server(self) -> bool:
+        """Whether the server is stopped and started by us; both commands are there, or none."""
+        return self.postgres_stop is not None
+
+    @property
+    def checks_health(self) -> bool:
+        """Whether anything says that the service is well."""
+        return self.health is not None or self.health_url is not None
+
+
+def shown(line: str) -> str:
+    """A command for people: a password somebody wrote into it is left out."""
+    return _SECRET.sub(r"\1***", line)
