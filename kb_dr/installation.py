@@ -57,7 +57,10 @@ if TYPE_CHECKING:
     from kb_dr.domain.recoverable_window import RecoverableWindow
     from kb_dr.domain.recovery import RecoveryPlan
     from kb_dr.domain.recovery_target import PointTarget
+    from kb_dr.domain.replacement import Replacement
+    from kb_dr.operations.plan_replacement import ReplacePlan
     from kb_dr.operations.plan_target import Planned, Wanted
+    from kb_dr.operations.replace_postgres import Replaced, Surroundings
     from kb_dr.operations.restore_postgres import Restored, RestorePlan
 
 logger = logging.getLogger(__name__)
@@ -414,6 +417,53 @@ class Installation:
 
         return patient_reads(
             repository, self.clock, patience_seconds=self.settings.restore_patience_seconds
+        )
+
+    def plan_replacement(self, wanted: "Wanted", copy: str | None, target: Path) -> "ReplacePlan":
+        """What replace() would do; refuses what it would refuse, and changes nothing."""
+        from kb_dr.operations.plan_replacement import plan_replacement
+
+        return plan_replacement(
+            self.plan_recovery(wanted, copy),
+            self.host,
+            wiring.standing_clusters(),
+            wiring.service_control(self.settings),
+            wiring.service_database(self.settings),
+            self.clock,
+            target,
+            service=self.settings.service,
+            production=self.settings.source.data_directory,
+        )
+
+    def replace(self, plan: "ReplacePlan", progress: Progress) -> "Replaced":
+        """Carry out a plan: the service runs on the restored cluster, or as it did before."""
+        from kb_dr.operations.replace_postgres import replace_postgres
+
+        here = self._around(self.repository(plan.restore.recovery.copy))
+        return replace_postgres(plan, here, progress)
+
+    def unfinished_replacement(self, target: Path) -> "Replacement | None":
+        """The replacement of ``target`` that is at work or was killed, by its journal."""
+        return wiring.standing_clusters().unfinished(target.absolute())
+
+    def repair_replacement(self, target: Path) -> tuple[str, ...] | None:
+        """Bring the old service back after a killed replacement; None when there was none."""
+        from kb_dr.operations.replace_postgres import repair_replacement
+
+        return repair_replacement(target, self._around(self.primary))
+
+    def _around(self, repository: Repository) -> "Surroundings":
+        from kb_dr.operations.replace_postgres import Surroundings
+
+        return Surroundings(
+            repository,
+            self.codec,
+            self.host,
+            self.scratch,
+            wiring.standing_clusters(),
+            wiring.service_control(self.settings),
+            wiring.service_database(self.settings),
+            self.clock,
         )
 
     def drill(

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
         RestoreDamager,
         ScratchSpace,
         ServerInspector,
+        ServiceControl,
+        ServiceDatabase,
         SourceServer,
+        StandingClusters,
         WalReceiver,
     )
 
@@ -160,6 +163,27 @@ def inspector() -> "ServerInspector":
     from kb_dr.adapters.restored_checks import RestoredChecks
 
     return RestoredChecks()
+
+
+def standing_clusters() -> "StandingClusters":
+    """Data directories on this machine."""
+    from kb_dr.adapters.standing_clusters import LocalStandingClusters
+
+    return LocalStandingClusters()
+
+
+def service_control(settings: Settings) -> "ServiceControl":
+    """How the service is stopped, started and checked."""
+    from kb_dr.adapters.service_commands import ShellServiceControl
+
+    return ShellServiceControl(settings.service_commands)
+
+
+def service_database(settings: Settings) -> "ServiceDatabase":
+    """The server of the service, as its clients reach it."""
+    from kb_dr.adapters.service_database import ServiceSession
+
+    return ServiceSession(settings.source)
 
 
 def _unprivileged(settings: Settings) -> "Unprivileged":

@@ -53,8 +53,7 @@ def begin_journal(places: Places) -> FileJournal:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError as error:
             raise RecoveryError(
-                f"replace {places.target}: another replacement is at work, or was cut off "
-                f"({path})",
+                f"replace {places.target}: another replacement is at work, or was cut off ({path})",
                 hint="Wait for it; if none is at work, run this again: it is undone first.",
             ) from error
         _lock(path, descriptor)

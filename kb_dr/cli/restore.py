@@ -1,4 +1,4 @@
-"""`kb-dr restore`: a cluster in a new directory."""
+"""`kb-dr restore`: a cluster in a new directory, or in the place of the service's own."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from kb_dr.cli.opened import installation, json_option, progress
 from kb_dr.cli.output import moment, print_json, print_table, say, size
 from kb_dr.cli.recovery_plan import plan_rows, plan_values, print_nearest, print_windows
 from kb_dr.cli.recovery_words import copy_of, target_options, wanted_of
+from kb_dr.cli.replace import Consent, replace_in_place, replace_options, require_none
 from kb_dr.domain.recoverable_window import nearest
 from kb_dr.errors import NoUsableBackup, RecoveryError, TargetUnreachable, TimelineForked, WalGap
 from kb_dr.installation import Installation
@@ -27,18 +28,31 @@ _REFUSALS = (NoUsableBackup, TargetUnreachable, TimelineForked, WalGap)
     metavar="DIR",
     required=True,
     type=click.Path(path_type=Path),
-    help="A directory that is not there yet, or empty.",
+    help="A directory that is not there yet, or empty; with --replace the service's own.",
 )
+@replace_options
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @json_option
-def command(target: Path, copy: str, dry_run: bool, as_json: bool, **words: Any) -> None:
+def command(
+    target: Path, copy: str, dry_run: bool, as_json: bool, consent: Consent, **words: Any
+) -> None:
     """Restore into a new directory: fetched, verified, recovered, compared with the plan, stopped.
 
     Nothing is written before the plan holds: a target that cannot be reached, a directory that is
     not empty, in use, or production's own is refused. The directory appears as the last step.
+
+    With --replace the cluster of a service is replaced: the service is stopped, the old directory
+    kept aside, the restored one started and checked; on any failure the old one comes back.
     """
-    wanted = wanted_of(**words)
     opened = installation()
+    if consent.roll_back or consent.replace:
+        wanted = None if consent.roll_back else wanted_of(**words)
+        replace_in_place(
+            opened, wanted, copy_of(copy), target, consent, dry_run=dry_run, as_json=as_json
+        )
+        return
+    wanted = wanted_of(**words)
+    require_none(opened, target, consent)
     try:
         plan = opened.plan_restore(wanted, copy_of(copy), target)
     except _REFUSALS as error:

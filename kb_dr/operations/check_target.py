@@ -25,7 +25,7 @@ def check_target(target: Path, *, system_identifier: int, production: Path | Non
     target = target.absolute()
     try:
         _refuse_production(target, production)
-        _refuse_inside_a_cluster(target)
+        refuse_inside_a_cluster(target)
         if target.is_symlink():
             raise RecoveryError(
                 f"restore into {target}: it is a symbolic link",
@@ -36,7 +36,7 @@ def check_target(target: Path, *, system_identifier: int, production: Path | Non
             return
         if not target.is_dir():
             raise DataDirectoryNotEmpty(f"restore into {target}: it is no directory")
-        if _identifier_in(target) == system_identifier:
+        if identifier_in(target) == system_identifier:
             raise TargetIsProduction(
                 f"restore into {target}: it holds the cluster the backup was taken from "
                 f"(system identifier {system_identifier})",
@@ -83,7 +83,8 @@ def _refuse_production(target: Path, production: Path | None) -> None:
         )
 
 
-def _refuse_inside_a_cluster(target: Path) -> None:
+def refuse_inside_a_cluster(target: Path) -> None:
+    """Raise DataDirectoryInUse for a place below the data directory of a cluster."""
     for parent in target.resolve().parents:
         if (parent / "global" / "pg_control").exists():
             raise DataDirectoryInUse(
@@ -101,7 +102,8 @@ def _refuse_no_directory(target: Path) -> None:
         )
 
 
-def _identifier_in(directory: Path) -> int | None:
+def identifier_in(directory: Path) -> int | None:
+    """The system identifier of the cluster in a directory; None when there is none to read."""
     try:
         with (directory / "global" / "pg_control").open("rb") as control:
             head = control.read(_IDENTIFIER.size)

@@ -1,6 +1,8 @@
 """Restore a cluster into a new directory: recovered, opened once, stopped, and compared."""
 
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -107,22 +109,45 @@ def restore_postgres(
     check_target(
         plan.target, system_identifier=recovery.system_identifier, production=plan.production
     )
+    with (
+        restored_beside(plan, repository, codec, host, scratch, phases, progress) as (area, reach),
+        phases.measured("put in place"),
+    ):
+        host.settle(area, service_lines(manifest))
+        _unpack_configuration(repository, codec, manifest, area)
+        scratch.put_in_place(area, plan.target)
+    return Restored(plan, reach, phases.done, started, clock.now())
+
+
+@contextmanager
+def restored_beside(
+    plan: RestorePlan,
+    repository: Repository,
+    codec: Codec,
+    host: PostgresHost,
+    scratch: ScratchSpace,
+    phases: Phases,
+    progress: Progress,
+) -> Iterator[tuple[WorkArea, Reach]]:
+    """The cluster beside its target: verified, recovered to the end of the plan, and shut down.
+
+    It is removed when the block is left, unless it was put in place. Raises as
+    restore_postgres() does.
+    """
+    recovery = plan.recovery
     with scratch.beside(plan.target) as area:
-        restore_files(repository, codec, host, manifest, area, phases, progress)
+        restore_files(repository, codec, host, recovery.stored.manifest, area, phases, progress)
         with recovered(recovery, repository, codec, host, area, phases, durable=True) as opened:
             require_complete(recovery, opened.reach)
             with phases.measured("shut down"):
                 opened.server.stop()
             reach = opened.reach
         require_clean_shutdown(recovery, host, area)
-        with phases.measured("put in place"):
-            host.settle(area, _service_lines(manifest))
-            _unpack_configuration(repository, codec, manifest, area)
-            scratch.put_in_place(area, plan.target)
-    return Restored(plan, reach, phases.done, started, clock.now())
+        yield area, reach
 
 
-def _service_lines(manifest: Manifest) -> tuple[str, ...]:
+def service_lines(manifest: Manifest) -> tuple[str, ...]:
+    """What ends the ``postgresql.auto.conf`` of a restored cluster."""
     return (
         f"# Restored by kb-dr from {manifest.id}. It does not archive, so that it cannot write",
         "# into the repository of the cluster it came from. To take it into service:",
