@@ -439,7 +439,7 @@ class Installation:
         """Carry out a plan: the service runs on the restored cluster, or as it did before."""
         from kb_dr.operations.replace_postgres import replace_postgres
 
-        here = self._around(self.repository(plan.restore.recovery.copy))
+        here = self.around(self.repository(plan.restore.recovery.copy))
         return replace_postgres(plan, here, progress)
 
     def unfinished_replacement(self, target: Path) -> "Replacement | None":
@@ -450,9 +450,10 @@ class Installation:
         """Bring the old service back after a killed replacement; None when there was none."""
         from kb_dr.operations.replace_postgres import repair_replacement
 
-        return repair_replacement(target, self._around(self.primary))
+        return repair_replacement(target, self.around(self.primary))
 
-    def _around(self, repository: Repository) -> "Surroundings":
+    def around(self, repository: Repository) -> "Surroundings":
+        """What a replacement from one copy works with."""
         from kb_dr.operations.replace_postgres import Surroundings
 
         return Surroundings(
