@@ -20,7 +20,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import ALL, ControlRun, Damage, in_order, void_through
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Proof, Standing, standing
+from kb_dr.domain.proof import Outcome, Proof, Standing, standing
 from kb_dr.domain.status import Status
 from kb_dr.errors import (
     KbDrError,
@@ -688,7 +688,7 @@ class Installation:
         """Can we recover now: each copy, the objectives, what a disaster would cost."""
         from kb_dr.operations.status import take_status
 
-        return take_status(
+        status = take_status(
             [self.repository(copy) for copy in self.copies],
             self.codec,
             self.clock,
@@ -698,12 +698,30 @@ class Installation:
             source=self.source,
             heartbeat=self.settings.heartbeat,
         )
+        cut_off = self._replacement_cut_off()
+        if cut_off is None:
+            return status
+        return replace(status, notes=(f"{cut_off.seen}: {cut_off.hint}", *status.notes))
 
     def diagnose(self) -> tuple[Finding, ...]:
         """Every setting and dependency, tested."""
         from kb_dr.operations.diagnose import diagnose
 
-        return diagnose(self)
+        cut_off = self._replacement_cut_off()
+        return diagnose(self) if cut_off is None else (cut_off, *diagnose(self))
+
+    def _replacement_cut_off(self) -> Finding | None:
+        """What a replacement of the service's directory left, while it is there."""
+        target = self.settings.source.data_directory
+        found = None if target is None else self.unfinished_replacement(target)
+        if found is None:
+            return None
+        return Finding(
+            "replacement",
+            Outcome.FAILED,
+            f"a replacement of {target} is at work, or was cut off at: {found.step}",
+            f"If none is at work: kb-dr restore --into {target} --roll-back --yes",
+        )
 
     def _line(self, entry: CatalogEntry, copy: str, void: datetime | None) -> BackupOverview:
         if isinstance(entry, Unreadable):

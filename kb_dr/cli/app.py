@@ -24,7 +24,7 @@ _VERBS = {
     "validate": ("kb_dr.cli.validate", "Re-read what is stored against its manifest."),
     "verify": ("kb_dr.cli.verify", "Restore into scratch, look, and leave a proof."),
     "controls": ("kb_dr.cli.controls", "Does the verifier see damage? Void proofs if not."),
-    "restore": ("kb_dr.cli.restore", "Restore into a new directory."),
+    "restore": ("kb_dr.cli.restore", "Restore into a new directory, or in place."),
     "drill": ("kb_dr.cli.drill", "Walk the whole way back, to a random time, and time it."),
     "wal": ("kb_dr.cli.wal", "Archive, stream, fetch and audit WAL."),
     "heartbeat": ("kb_dr.cli.heartbeat", "Beat in the source, so that RPO is a measurement."),

@@ -1,0 +1,394 @@
+"""Whatever fails while a service is replaced, the old service comes back with all it had."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kb_dr.adapters.directory_repository import DirectoryRepository
+from kb_dr.adapters.log_progress import SilentProgress
+from kb_dr.adapters.postgres_programs import PostgresPrograms
+from kb_dr.adapters.service_database import ServiceSession
+from kb_dr.adapters.standing_clusters import LocalStandingClusters
+from kb_dr.errors import (
+    ChecksumMismatch,
+    KbDrError,
+    PostgresError,
+    RecoveryError,
+    RollbackFailed,
+    ServiceCommandFailed,
+    ServiceUnhealthy,
+)
+from kb_dr.operations.replace_postgres import Surroundings, replace_postgres
+from kb_dr_tests.replaceable import ONLY_THERE, Production, RunningService, make_production
+
+_CHILD = Path(__file__).with_name("replace_child.py")
+_SECONDS = 240.0
+SHORT = "8"
+"""Seconds, where a deadline has to pass; what must be done within it takes a tenth of that."""
+_INTERRUPT = "kill -INT $PPID; exec sleep 1000"
+
+
+@pytest.fixture(scope="module")
+def production(
+    postgres_programs: PostgresPrograms, tmp_path_factory: pytest.TempPathFactory
+) -> Production:
+    return make_production(postgres_programs, tmp_path_factory.mktemp("production"))
+
+
+@pytest.fixture
+def running(production: Production, tmp_path: Path) -> Iterator[RunningService]:
+    service = RunningService(production, tmp_path)
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+def fails(
+    running: RunningService,
+    error: type[BaseException],
+    words: str = "",
+    *,
+    change: Callable[[Surroundings], Surroundings] = lambda here: here,
+    **settings: str,
+) -> BaseException:
+    """The replacement fails so, and the old service is back."""
+    plan, here = running.plan(**settings)
+    with pytest.raises(error, match=words) as failed:
+        replace_postgres(plan, change(here), SilentProgress())
+    running.require_old_service()
+    if isinstance(failed.value, KbDrError):
+        assert "the old service is back" in failed.value.hint
+    return failed.value
+
+
+# each command
+
+
+@pytest.mark.parametrize(
+    ("command", "setting"),
+    [
+        ("app-stop", "KB_DR_APP_STOP_COMMAND"),
+        ("postgres-stop", "KB_DR_POSTGRES_STOP_COMMAND"),
+        ("postgres-start", "KB_DR_POSTGRES_START_COMMAND"),
+        ("migrations-check", "KB_DR_MIGRATIONS_CHECK_COMMAND"),
+        ("app-start", "KB_DR_APP_START_COMMAND"),
+    ],
+)
+def test_a_command_that_fails(running: RunningService, command: str, setting: str) -> None:
+    running.instead(command, "echo its last words >&2; exit 7")
+
+    fails(running, ServiceCommandFailed, f"run {setting}: ended with status 7: its last words")
+
+
+@pytest.mark.parametrize("command", ["app-stop", "postgres-stop", "migrations-check"])
+def test_a_command_that_hangs_is_ended_with_all_it_started(
+    running: RunningService, command: str
+) -> None:
+    pid = running.directory / "pid"
+    running.instead(command, f"sleep 1000 & echo $! >{pid}; wait")
+
+    fails(running, ServiceCommandFailed, "not ended within 8 s", KB_DR_COMMAND_SECONDS=SHORT)
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_a_stop_that_stops_nothing(running: RunningService) -> None:
+    running.instead("postgres-stop", "exit 0")
+
+    fails(running, ServiceCommandFailed, "is still running", KB_DR_COMMAND_SECONDS=SHORT)
+
+
+def test_a_stop_that_did_stop_and_then_failed(running: RunningService) -> None:
+    script = (running.directory / "postgres-stop").read_text().splitlines()[-1]
+    running.instead("postgres-stop", f"{script}; exit 7")
+
+    fails(running, ServiceCommandFailed, "ended with status 7")
+
+    assert "postgres-start" in running.calls
+
+
+def test_a_server_that_never_answers(running: RunningService) -> None:
+    running.instead("postgres-start", "exit 0")
+
+    fails(running, ServiceUnhealthy, "not there within 8 s", KB_DR_COMMAND_SECONDS=SHORT)
+
+
+def test_a_service_that_is_not_well_afterwards(running: RunningService) -> None:
+    script = (running.directory / "health").read_text().splitlines()[-1]
+    asked = f"select 1 / count(*) from ledger where entry = '{ONLY_THERE}'"
+    running.instead("health", script.replace("select 1", asked.replace("'", "'\\''")), always=True)
+
+    fails(running, ServiceUnhealthy, "division by zero", KB_DR_COMMAND_SECONDS=SHORT)
+
+    [failed] = [each for each in running.beside if "failed" in each]
+    assert (running.place / failed / "PG_VERSION").exists(), "kept to be looked at"
+
+
+def test_a_service_that_was_not_well_before_need_not_be_afterwards(
+    running: RunningService,
+) -> None:
+    running.instead("health", "exit 1", always=True)
+
+    fails(running, ServiceUnhealthy, "ended with status 1", KB_DR_COMMAND_SECONDS=SHORT)
+
+
+# each step between the commands
+
+
+class _NoEnd(ServiceSession):
+    def end_sessions(self) -> int:
+        raise PostgresError("end sessions: permission denied")
+
+
+def test_sessions_that_cannot_be_ended(running: RunningService) -> None:
+    source = running.opened().settings.source
+
+    fails(
+        running,
+        PostgresError,
+        "permission denied",
+        change=lambda here: replace(here, database=_NoEnd(source)),
+    )
+
+
+def test_a_damaged_backup(running: RunningService, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(running.production.service.directory / "repository", damaged)
+    chunk = sorted(damaged.glob("full/*/*/base.tar.*"))[0]
+    body = bytearray(chunk.read_bytes())
+    body[len(body) // 2] ^= 1
+    chunk.chmod(0o600)
+    chunk.write_bytes(body)
+
+    fails(
+        running,
+        ChecksumMismatch,
+        change=lambda here: replace(here, repository=DirectoryRepository(damaged, "primary")),
+    )
+
+    assert running.beside == ["data"], "what was never complete is removed"
+
+
+class _Clusters(LocalStandingClusters):
+    """Does something at the n-th rename, before or after it."""
+
+    def __init__(self, number: int, do: Callable[[], None], *, after: bool = False) -> None:
+        self._left = number
+        self._do = do
+        self._after = after
+
+    def rename(self, old: Path, new: Path) -> None:
+        self._left -= 1
+        if self._left == 0 and not self._after:
+            self._do()
+        super().rename(old, new)
+        if self._left == 0 and self._after:
+            self._do()
+
+
+def _refuse() -> None:
+    raise RecoveryError("rename: input/output error")
+
+
+def _interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["the first", "the second"])
+def test_a_rename_that_fails(running: RunningService, number: int) -> None:
+    fails(
+        running,
+        RecoveryError,
+        "input/output error",
+        change=lambda here: replace(here, clusters=_Clusters(number, _refuse)),
+    )
+
+    assert [each for each in running.beside if "failed" in each]
+
+
+# cancelled
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["app-stop", "postgres-stop", "postgres-start", "migrations-check", "app-start"],
+)
+def test_ctrl_c_while_a_command_runs(running: RunningService, command: str) -> None:
+    running.instead(command, _INTERRUPT)
+
+    fails(running, KeyboardInterrupt)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+def test_other_signals_do_the_same(running: RunningService, number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    running.instead("migrations-check", f"kill -{number.value} $PPID; exec sleep 1000")
+
+    fails(running, KeyboardInterrupt)
+
+    assert signal.getsignal(number) is before
+
+
+def test_ctrl_c_while_the_service_is_asked_whether_it_is_well(running: RunningService) -> None:
+    # The first time it is asked is before anything is done.
+    count = running.directory / "asked"
+    running.instead(
+        "health",
+        f'echo >>{count}; if [ "$(wc -l <{count})" -eq 2 ]; then {_INTERRUPT}; fi; exit 0',
+        always=True,
+    )
+
+    fails(running, KeyboardInterrupt)
+
+
+def test_ctrl_c_while_sessions_are_ended(running: RunningService) -> None:
+    class Interrupted(ServiceSession):
+        def end_sessions(self) -> int:
+            _interrupt()
+            return super().end_sessions()
+
+    source = running.opened().settings.source
+
+    fails(
+        running,
+        KeyboardInterrupt,
+        change=lambda here: replace(here, database=Interrupted(source)),
+    )
+
+
+def test_ctrl_c_while_the_restore_runs(running: RunningService) -> None:
+    class Interrupted(DirectoryRepository):
+        def read(self, key: str) -> bytes:
+            if key.startswith("wal/"):
+                _interrupt()
+            return super().read(key)
+
+    root = running.production.service.directory / "repository"
+
+    fails(
+        running,
+        KeyboardInterrupt,
+        change=lambda here: replace(here, repository=Interrupted(root, "primary")),
+    )
+
+    assert running.beside == ["data"]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("number", [1, 2], ids=["the first rename", "the second rename"])
+def test_ctrl_c_around_each_rename(running: RunningService, number: int, after: bool) -> None:
+    fails(
+        running,
+        KeyboardInterrupt,
+        change=lambda here: replace(here, clusters=_Clusters(number, _interrupt, after=after)),
+    )
+
+
+def test_a_second_ctrl_c_does_not_stop_the_way_back(running: RunningService) -> None:
+    script = (running.directory / "postgres-stop").read_text().splitlines()[-1]
+    disturbed = running.directory / "disturbed"
+    running.instead("postgres-stop", f"kill -INT $PPID; touch {disturbed}; {script}")
+    # The first stop is the way forth: only that of the way back is to be disturbed.
+    armed, later = running.directory / "once-postgres-stop", running.directory / "later"
+    armed.rename(later)
+    running.instead("migrations-check", f"mv {later} {armed}; {_INTERRUPT}")
+
+    fails(running, KeyboardInterrupt)
+
+    assert disturbed.exists()
+
+
+# the way back itself
+
+
+def test_a_way_back_that_fails_says_where_everything_is_and_can_be_gone_on_with(
+    running: RunningService,
+) -> None:
+    running.instead("migrations-check", f"touch {running.directory / 'broken'}; exit 7")
+    running.instead(
+        "postgres-start",
+        f"if [ -e {running.directory / 'broken'} ]; then echo no more >&2; exit 9; fi\n"
+        + (running.directory / "postgres-start").read_text().splitlines()[-1],
+        always=True,
+    )
+    plan, here = running.plan()
+
+    with pytest.raises(RollbackFailed, match="ended with status 9: no more") as failed:
+        replace_postgres(plan, here, SilentProgress())
+
+    assert "KB_DR_MIGRATIONS_CHECK_COMMAND: ended with status 7" in str(failed.value)
+    assert f"the old directory is {running.data}" in failed.value.hint
+    assert re.search(r"1\. KB_DR_POSTGRES_START_COMMAND: \S+/postgres-start; 2\. KB_DR_APP_START",
+                     failed.value.hint)  # fmt: skip
+    assert running.unfinished() is not None
+    (running.directory / "broken").unlink()
+    running.kb_dr.run("restore", "--into", str(running.data), "--roll-back", "--yes").require(0)
+    running.require_old_service()
+
+
+# killed
+
+
+def _killed(running: RunningService, *words: str) -> None:
+    child = subprocess.run(
+        [sys.executable, str(_CHILD), str(running.kb_dr.env_file), str(running.data),
+         running.production.asked.isoformat(), *words],
+        capture_output=True, text=True, timeout=_SECONDS, check=False,
+    )  # fmt: skip
+    assert child.returncode == -signal.SIGKILL, child.stdout + child.stderr
+    assert running.unfinished() is not None
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_a_replacement_that_is_killed_around_the_renames_is_explained_and_undone(
+    running: RunningService, renames: int
+) -> None:
+    _killed(running, str(renames))
+    assert running.data.exists() == (renames != 1)
+
+    plain = [each for each in running.words() if each != "--replace"]
+    for words in (plain, running.words("--dry-run")):
+        said = running.kb_dr.run(*words).require(40, "was cut off at: swap the directories")
+        assert "--roll-back --yes" in said.err
+    assert "was cut off at: swap" in running.kb_dr.run("doctor").out.replace("\n", " ")
+    assert "was cut off at: swap" in running.kb_dr.run("status").out
+    running.kb_dr.run("restore", "--into", str(running.data), "--roll-back", "--yes").require(0)
+
+    running.require_old_service()
+
+
+def test_the_next_replacement_undoes_a_killed_one_and_then_succeeds(
+    running: RunningService,
+) -> None:
+    _killed(running, "1")
+
+    said = running.kb_dr.run(
+        *running.words("--force-production", "--confirm-service", "kb", "--yes")
+    ).require(0)
+
+    assert "the old service is back" in said.out
+    assert running.entries == ["a", "b"]
+
+
+def test_two_replacements_at_once_are_one(running: RunningService) -> None:
+    _, here = running.plan()
+    plan, _ = running.plan()
+    journal = here.clusters.open_journal(plan.places)
+
+    with pytest.raises(RecoveryError, match="another replacement is at work"):
+        replace_postgres(plan, here, SilentProgress())
+    with pytest.raises(RecoveryError, match="another replacement is at work"):
+        here.clusters.resume_journal(running.data)
+
+    journal.close(done=True)
+    running.require_old_service()
