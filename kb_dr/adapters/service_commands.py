@@ -106,6 +106,8 @@ def _run(line: str, seconds: float) -> str:
             raise
         if status == 0:
             return ""
+        if status < 0:
+            _kill_group(process.pid)  # somebody ended the shell, and nobody what it ran
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
         return f"{how}{_said(words)}"
 
