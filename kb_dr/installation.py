@@ -385,9 +385,7 @@ class Installation:
 
     def plan_restore(self, wanted: "Wanted", copy: str | None, target: Path) -> "RestorePlan":
         """What restore() would do; refuses what it would refuse, and changes nothing."""
-        from kb_dr.domain.forecast import RestoreWork, forecast, measured_runs
         from kb_dr.operations.restore_postgres import plan_restore
-        from kb_dr.operations.status import gather_proofs
 
         plan = plan_restore(
             self.plan_recovery(wanted, copy),
@@ -395,6 +393,13 @@ class Installation:
             target,
             production=self.settings.source.data_directory,
         )
+        return self._with_forecast(plan)
+
+    def _with_forecast(self, plan: "RestorePlan") -> "RestorePlan":
+        """How long it is going to take, by what was measured."""
+        from kb_dr.domain.forecast import RestoreWork, forecast, measured_runs
+        from kb_dr.operations.status import gather_proofs
+
         recovery = plan.recovery
         # Of this copy alone: the other one may be what is down.
         proofs, _ = gather_proofs([self.repository(recovery.copy)])
@@ -423,7 +428,7 @@ class Installation:
         """What replace() would do; refuses what it would refuse, and changes nothing."""
         from kb_dr.operations.plan_replacement import plan_replacement
 
-        return plan_replacement(
+        plan = plan_replacement(
             self.plan_recovery(wanted, copy),
             self.host,
             wiring.standing_clusters(),
@@ -434,13 +439,14 @@ class Installation:
             service=self.settings.service,
             production=self.settings.source.data_directory,
         )
+        return replace(plan, restore=self._with_forecast(plan.restore))
 
     def replace(self, plan: "ReplacePlan", progress: Progress) -> "Replaced":
         """Carry out a plan: the service runs on the restored cluster, or as it did before."""
         from kb_dr.operations.replace_postgres import replace_postgres
 
-        here = self.around(self.repository(plan.restore.recovery.copy))
-        return replace_postgres(plan, here, progress)
+        with self._patient(self.repository(plan.restore.recovery.copy)) as repository:
+            return replace_postgres(plan, self.around(repository), progress)
 
     def unfinished_replacement(self, target: Path) -> "Replacement | None":
         """The replacement of ``target`` that is at work or was killed, by its journal."""

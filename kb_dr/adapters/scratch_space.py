@@ -75,7 +75,7 @@ class LocalScratchSpace:
 
     def put_in_place(self, area: WorkArea, target: Path, *, known_as: Path | None = None) -> None:
         try:
-            settle_links(area.data, target)
+            settle_links(area.data, known_as or target)
             os.rename(area.data, target)
         except OSError as error:
             if error.errno in _TAKEN:

@@ -2,7 +2,6 @@
 
 from kb_dr.adapters.postgres_session import session
 from kb_dr.adapters.source_description import schema_version
-from kb_dr.adapters.source_facts import read_facts
 from kb_dr.adapters.table_sample import list_tables
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.replacement import ServiceLook
@@ -11,8 +10,13 @@ from kb_dr.settings import SourceSettings
 
 _STATEMENT_SECONDS = 30.0
 
+# A server that was just opened may not have written its new timeline into pg_control yet.
 _QUESTION = """
-select (select checkpoint_lsn from pg_control_checkpoint())::text,
+select (select system_identifier from pg_control_system()),
+       (case when pg_is_in_recovery() then (select timeline_id from pg_control_checkpoint())
+             else ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int end),
+       (select checkpoint_lsn from pg_control_checkpoint())::text,
+       pg_is_in_recovery(),
        pg_has_role(current_user, 'pg_signal_backend', 'member')
 """
 
@@ -36,16 +40,15 @@ class ServiceSession:
         with session(
             self._source, statement_seconds=_STATEMENT_SECONDS, what="ask the service's server"
         ) as asked:
-            facts = read_facts(asked)
             row = asked.execute(_QUESTION).fetchone()
             if row is None:
                 raise PostgresError("ask the service's server: no answer to a question")
             return ServiceLook(
-                system_identifier=facts.system_identifier,
-                timeline=facts.timeline,
-                checkpoint=Lsn.parse(row[0]),
-                in_recovery=facts.is_standby,
-                may_end_sessions=bool(row[1]),
+                system_identifier=row[0],
+                timeline=row[1],
+                checkpoint=Lsn.parse(row[2]),
+                in_recovery=row[3],
+                may_end_sessions=row[4],
                 tables=frozenset(list_tables(asked)),
                 schema_version=schema_version(asked),
             )

@@ -164,11 +164,11 @@ class _InterruptedAtTheRename(LocalScratchSpace):
 
     after = False
 
-    def put_in_place(self, area: WorkArea, target: Path) -> None:
+    def put_in_place(self, area: WorkArea, target: Path, *, known_as: Path | None = None) -> None:
         if self.after:
-            super().put_in_place(area, target)
+            super().put_in_place(area, target, known_as=known_as)
         signal.raise_signal(signal.SIGINT)
-        super().put_in_place(area, target)
+        super().put_in_place(area, target, known_as=known_as)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
