@@ -49,25 +49,24 @@ class LocalStandingClusters:
             if not directory.is_dir():
                 return ServerState.STOPPED
             here = directory.stat()
-            hidden: set[int] = set()
-            for process in psutil.process_iter(["name"]):
+            hidden = False
+            for process in psutil.process_iter(["name", "uids"]):
+                if not str(process.info["name"]).startswith(_PROGRAMS):
+                    continue
                 try:
                     seen = os.stat(f"/proc/{process.pid}/cwd")
                 except PermissionError:
-                    hidden.add(process.pid)
+                    # PostgreSQL works only in a directory its own user owns.
+                    uids = process.info["uids"]
+                    hidden = hidden or uids is None or uids.effective == here.st_uid
                     continue
                 except OSError:
-                    continue  # it ended in between, or has no directory
-                named = str(process.info["name"]).startswith(_PROGRAMS)
-                if named and (seen.st_dev, seen.st_ino) == (here.st_dev, here.st_ino):
+                    continue  # it ended in between
+                if (seen.st_dev, seen.st_ino) == (here.st_dev, here.st_ino):
                     return ServerState.RUNNING
-            try:
-                first = (directory / "postmaster.pid").read_text().split("\n", 1)[0]
-            except FileNotFoundError:
+            if not (directory / "postmaster.pid").exists():
                 return ServerState.STOPPED
-            if first.strip().isdecimal() and int(first) in hidden:
-                return ServerState.UNKNOWN
-            return ServerState.STALE
+            return ServerState.UNKNOWN if hidden else ServerState.STALE
 
     def check_replaceable(self, directory: Path) -> None:
         parent = directory.parent
@@ -122,7 +121,8 @@ class LocalStandingClusters:
         return take_up_journal(target)
 
     def unfinished(self, target: Path) -> Replacement | None:
-        return read_journal(target)
+        found = read_journal(target)
+        return None if found is None or found.is_done else found
 
 
 def _archive_mode(auto: Path) -> str | None:

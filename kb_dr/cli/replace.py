@@ -141,8 +141,10 @@ def _ask(plan: ReplacePlan, consent: Consent) -> None:
     typed = consent.confirm_service
     if sys.stdin.isatty():
         if typed is None:
-            say(f"This stops service {service}, and replaces {target}.")
-            typed = click.prompt(f"Type {service} to go on", default="", show_default=False)
+            click.echo(f"This stops service {service}, and replaces {target}.", err=True)
+            typed = click.prompt(
+                f"Type {service} to go on", default="", show_default=False, err=True
+            )
     elif not consent.yes:
         raise ConfigurationError(
             f"replace {target}: not confirmed; this is only the plan",

@@ -13,7 +13,7 @@ class ServerState(StrEnum):
     STOPPED = "stopped"
     STALE = "stopped, a postmaster.pid was left behind"
     RUNNING = "running"
-    UNKNOWN = "perhaps running: postmaster.pid names a process that may not be looked at"
+    UNKNOWN = "perhaps running: a server of its user may not be looked at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,5 +86,16 @@ class Replacement:
     """The health check held; False as well when there is none."""
     stopped_application: bool = False
     stopped_server: bool = False
+    started_application: bool = False
+    """On the restored cluster."""
     step: str = "begin"
     """The step it was in."""
+
+    @property
+    def is_done(self) -> bool:
+        """It came to its end: nothing is to be undone."""
+        return self.step == DONE
+
+
+DONE = "done"
+"""The step behind the last one."""

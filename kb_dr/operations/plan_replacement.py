@@ -222,7 +222,10 @@ def _notes(
     if standing.server is ServerState.STALE:
         yield "its server died: a postmaster.pid was left behind, and no process works there"
     if unanswered:
-        yield f"the server does not answer, so no sessions are ended: {unanswered}"
+        yield (
+            f"the server does not answer, so no sessions are ended: {unanswered}; the restored "
+            "one must answer the same question"
+        )
     elif not ends:
         yield "the role may not end sessions (pg_signal_backend); the server's stop ends them"
     if standing.tablespaces:

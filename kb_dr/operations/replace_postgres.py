@@ -15,7 +15,7 @@ from typing import Any
 
 from kb_dr.domain.proof import Phase, Reach
 from kb_dr.domain.recovery import ControlFile
-from kb_dr.domain.replacement import Replacement
+from kb_dr.domain.replacement import DONE, Replacement
 from kb_dr.domain.service_commands import Command, shown
 from kb_dr.errors import (
     DataDirectoryInUse,
@@ -90,6 +90,7 @@ def replace_postgres(plan: ReplacePlan, here: Surroundings, progress: Progress) 
         try:
             reach = work.run()
             here.control.defer_interrupts()
+            journal.write(replace(work.state, step=DONE))
         except BaseException as error:
             here.control.defer_interrupts()
             done = _roll_back(work.state, here, journal, error)
@@ -113,6 +114,9 @@ def repair_replacement(target: Path, here: Surroundings) -> tuple[str, ...] | No
     if found is None:
         return None
     journal, state = found
+    if state.is_done:
+        journal.close(done=True)
+        return None
     with here.control.uninterrupted():
         here.control.defer_interrupts()
         logger.warning("replace %s: it was cut off at: %s", target, state.step)
@@ -292,7 +296,7 @@ class _Replacing:
             with self._step("check migrations"):
                 here.control.run(Command.MIGRATIONS_CHECK)
         if commands.app_start is not None:
-            with self._step("start the application"):
+            with self._step("start the application", started_application=True):
                 here.control.run(Command.APP_START)
         if commands.checks_health:
             with self._step("check the service"):

@@ -65,12 +65,17 @@ class Rollback:
                     hint=f"{self._where(state)}. Remains, in this order: {remains}. Or mend it, "
                     "and run the same command again: it goes on with the rollback first.",
                 ) from error
-        return tuple(each.by_hand for each in actions)
+        done = tuple(each.by_hand for each in actions)
+        if state.stopped_application and not state.was_running:
+            return (*done, "the application is left stopped: no server ran before")
+        return done
 
     def _actions(self, state: Replacement) -> Iterator[_Action]:
         places, clusters = state.places, self._clusters
         if clusters.stands(places.aside):
             if clusters.stands(places.target):
+                if state.started_application:
+                    yield _Action(self._said(Command.APP_STOP), self._stop_application)
                 if self._control.commands.drives_server:
                     yield _Action(self._said(Command.POSTGRES_STOP), lambda: self._stop(state))
                 yield self._move(places.target, places.failed)
@@ -103,6 +108,13 @@ class Rollback:
             state.places.target,
             lenient=True,
         )
+
+    def _stop_application(self) -> None:
+        """It must not write into what is taken away; but nothing waits for that."""
+        try:
+            self._control.run(Command.APP_STOP)
+        except ServiceCommandFailed as error:
+            logger.warning("the application may still run: %s", error)
 
     def _start(self, state: Replacement) -> None:
         """Start the old server unless it runs, and wait until it answers as it did before.

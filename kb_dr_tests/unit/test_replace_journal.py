@@ -1,0 +1,92 @@
+"""The journal of a replacement survives what cuts its process off."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kb_dr.adapters.replace_journal import begin_journal, journal_path, read_journal
+from kb_dr.adapters.standing_clusters import LocalStandingClusters
+from kb_dr.domain.replacement import DONE, Places, Replacement, ServerState
+from kb_dr.errors import RecoveryError
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Replacement:
+    places = Places.beside(tmp_path / "data", "20261120-020000")
+    return Replacement(places, was_running=True, answered=True, was_healthy=False)
+
+
+def test_the_newest_whole_line_counts(begun: Replacement) -> None:
+    target = begun.places.target
+    journal = begin_journal(begun.places)
+    journal.write(begun)
+    later = replace(begun, step="swap the directories", stopped_server=True)
+    journal.write(later)
+    with journal_path(target).open("a") as stream:
+        stream.write('{"places": {"target": "/ha')
+
+    assert read_journal(target) == later
+    journal.write(replace(later, step="after the crash"))
+    assert read_journal(target) == replace(later, step="after the crash")
+    journal.close(done=True)
+    assert read_journal(target) is None
+
+
+def test_one_that_came_to_its_end_is_nothing_to_undo(begun: Replacement) -> None:
+    journal = begin_journal(begun.places)
+    journal.write(replace(begun, step=DONE))
+
+    assert LocalStandingClusters().unfinished(begun.places.target) is None
+    journal.close(done=False)
+
+
+def test_one_without_a_line_is_removed(begun: Replacement) -> None:
+    begin_journal(begun.places).close(done=False)
+
+    assert LocalStandingClusters().resume_journal(begun.places.target) is None
+    assert not journal_path(begun.places.target).exists()
+
+
+def test_a_rename_replaces_nothing(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+
+    with pytest.raises(RecoveryError, match="something stands there"):
+        LocalStandingClusters().rename(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_stale_pid_file_is_told_from_none(tmp_path: Path) -> None:
+    clusters = LocalStandingClusters()
+    assert clusters.server_of(tmp_path) is ServerState.STOPPED
+    (tmp_path / "postmaster.pid").write_text("1\n/elsewhere\n1\n")
+    assert clusters.server_of(tmp_path) is ServerState.STALE
+
+
+def test_configuration_owner_and_mode_are_those_of_the_old_directory(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for place, word in ((old, "host"), (new, "backup")):
+        (place / "conf.d").mkdir(parents=True)
+        for name in (
+            "postgresql.conf",
+            "pg_hba.conf",
+            "server.key",
+            "conf.d/more.conf",
+            "PG_VERSION",
+        ):
+            (place / name).write_text(word)
+    (old / "postgresql.auto.conf").write_text("work_mem = '7MB'\narchive_mode = 'on'\n")
+    (new / "postgresql.auto.conf").write_text("work_mem = '1MB'\n")
+    (new / "conf.d" / "stray.conf").touch()
+    old.chmod(0o750)
+    new.chmod(0o700)
+
+    LocalStandingClusters().inherit(old, new, ["archive_mode = 'off'"])
+
+    for name in ("postgresql.conf", "pg_hba.conf", "server.key", "conf.d/more.conf"):
+        assert (new / name).read_text() == "host", name
+    assert (new / "PG_VERSION").read_text() == "backup"
+    assert not (new / "conf.d" / "stray.conf").exists()
+    auto = (new / "postgresql.auto.conf").read_text()
+    assert auto == "work_mem = '7MB'\narchive_mode = 'off'\n"
+    assert new.stat().st_mode == old.stat().st_mode
