@@ -46,16 +46,20 @@ class FileJournal:
 
 
 def begin_journal(places: Places) -> FileJournal:
-    """A new, empty one."""
+    """A new, empty one; RecoveryError where another stands that is not done with."""
     path = journal_path(places.target)
-    with _told(path):
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError as error:
+    left = take_up_journal(places.target)
+    if left is not None:
+        journal, found = left
+        journal.close(done=found.is_done)
+        if not found.is_done:
             raise RecoveryError(
-                f"replace {places.target}: another replacement is at work, or was cut off ({path})",
-                hint="Wait for it; if none is at work, run this again: it is undone first.",
-            ) from error
+                f"replace {places.target}: another replacement was cut off at: {found.step} "
+                f"({path})",
+                hint=f"kb-dr restore --into {places.target} --roll-back --yes",
+            )
+    with _told(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         _lock(path, descriptor)
         _sync(path.parent)
     return FileJournal(path, descriptor)

@@ -80,7 +80,15 @@ class ShellServiceControl:
 
 
 def _run(line: str, seconds: float) -> str:
-    """Run a line; why it failed, empty when it did not.
+    """Run a line; why it failed, empty when it did not."""
+    try:
+        return _run_to_its_end(line, seconds)
+    except OSError as error:
+        return f"cannot be run: {error.strerror or error}"
+
+
+def _run_to_its_end(line: str, seconds: float) -> str:
+    """Run a line, as _run().
 
     What it prints goes to a file: a server it leaves running would keep a pipe open for ever.
     """

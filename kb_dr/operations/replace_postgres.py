@@ -134,7 +134,8 @@ def _roll_back(
         done = _undo(state, here, journal)
     except RollbackFailed as failed:
         raise RollbackFailed(
-            f"{failed}; it was replaced because of: {error}", hint=failed.hint
+            f"{failed}; the replacement itself had ended with: {str(error) or 'a signal to stop'}",
+            hint=failed.hint,
         ) from error
     if not done:
         return f"It failed at: {state.step}; nothing had been changed."

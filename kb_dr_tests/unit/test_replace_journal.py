@@ -39,6 +39,7 @@ def test_one_that_came_to_its_end_is_nothing_to_undo(begun: Replacement) -> None
 
     assert LocalStandingClusters().unfinished(begun.places.target) is None
     journal.close(done=False)
+    begin_journal(begun.places).close(done=True)
 
 
 def test_one_without_a_line_is_removed(begun: Replacement) -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from kb_dr.adapters.scratch_space import LocalScratchSpace
 from kb_dr.adapters.tablespace_links import require_own_tablespaces, settle_links
+from kb_dr.domain.recovery import WorkArea
 from kb_dr.errors import RecoveryError
 
 
@@ -66,3 +68,12 @@ def test_a_cluster_without_tablespaces_is_left_alone(tmp_path: Path) -> None:
 
     require_own_tablespaces(tmp_path)
     settle_links(tmp_path, tmp_path)
+
+
+def test_links_name_the_place_a_cluster_is_going_to_have(data: Path, tmp_path: Path) -> None:
+    area, now = WorkArea(data.parent, tmp_path / "sockets"), tmp_path / "data.restored"
+
+    LocalScratchSpace(tmp_path).put_in_place(area, now, known_as=tmp_path / "final")
+
+    link = now / "pg_tblspc" / "16384"
+    assert link.readlink() == tmp_path / "final" / "kb_dr_tablespaces" / "16384"
