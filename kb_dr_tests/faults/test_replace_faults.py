@@ -56,7 +56,7 @@ def running(production: Production, tmp_path: Path) -> Iterator[RunningService]:
 def fails(
     running: RunningService,
     error: type[BaseException],
-    words: str = "",
+    words: str | None = None,
     *,
     change: Callable[[Surroundings], Surroundings] = lambda here: here,
     **settings: str,

@@ -1,6 +1,9 @@
 """A running service is replaced in place by what it was at the time asked for, or not touched."""
 
 import json
+import os
+import pty
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from kb_dr.errors import (
 )
 from kb_dr.operations.plan_replacement import require_consent
 from kb_dr_tests.postgres_servers import RunningCluster
+from kb_dr_tests.protected_service import ended, environment
 from kb_dr_tests.replaceable import ONLY_THERE, Production, RunningService, make_production
 
 YES = ("--force-production", "--confirm-service", "kb", "--yes")
@@ -159,6 +163,30 @@ def test_the_wrong_name_is_refused(running: RunningService) -> None:
 
     running.kb_dr.run(*running.words(*words)).require(2, "'bk', expected 'kb'")
     _untouched(running)
+
+
+@pytest.mark.parametrize(
+    ("typed", "status", "expected"),
+    [("bk", 2, ["a", "b", "c", ONLY_THERE]), ("kb", 0, ["a", "b"])],
+)
+def test_on_a_terminal_the_name_is_asked_for(
+    running: RunningService, typed: str, status: int, expected: list[str]
+) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "wb", buffering=0) as keyboard, os.fdopen(theirs, "rb") as terminal:
+        child = subprocess.Popen(
+            running.kb_dr.words(*running.words("--force-production")),
+            env=environment({}),
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        keyboard.write(f"{typed}\n".encode())
+        said = ended(child)
+
+    said.require(status, "Type kb to go on")
+    assert running.entries == expected
 
 
 def test_without_yes_only_the_plan_is_shown(running: RunningService) -> None:
