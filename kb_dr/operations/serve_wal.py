@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kb_dr.domain.recovery import SPOOLED_SEGMENTS, RecoveryPlan, WalFile
@@ -105,7 +105,9 @@ class WalServer:
         finally:
             # A read changes nothing: one that hangs, or sits out an outage, keeps nobody waiting.
             pool.shutdown(wait=False, cancel_futures=True)
-            (self._spool / "closed").touch()
+            with suppress(FileNotFoundError):
+                # The spool goes with its restore, when that was cut off.
+                (self._spool / "closed").touch()
 
     def stop(self) -> None:
         """Serve no more."""

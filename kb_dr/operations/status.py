@@ -32,10 +32,12 @@ def take_status(
     org: str,
     source: SourceServer | None = None,
     heartbeat: bool = False,
+    also: Sequence[Finding] = (),
 ) -> Status:
     """Look at every copy that is configured, and hold what is seen against the objectives.
 
-    Raises nothing of ours: a copy that cannot be read breaks objectives, a source that cannot be
+    ``also`` are findings that have to be good as well. Raises nothing of ours: a copy that cannot
+    be read breaks objectives, a source that cannot be
     reached only takes away what it could have said in our favour.
     """
     facts: SourceFacts | None = None
@@ -69,7 +71,7 @@ def take_status(
         source=facts,
         heartbeat=heartbeat,
         unread_proofs=unread,
-        also=(held,),
+        also=(held, *also),
         notes=notes,
     )
 

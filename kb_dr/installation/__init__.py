@@ -1,0 +1,50 @@
+"""An installation: the verbs, plugged into the adapters its settings name.
+
+The command line and Dagster call the same methods, so that what runs unattended is what a person
+can run by hand. Nothing is opened before it is used.
+"""
+
+from kb_dr.domain.finding import Finding
+from kb_dr.domain.proof import Outcome
+from kb_dr.domain.status import Status
+from kb_dr.installation.evidence import BackupOverview
+from kb_dr.installation.proof import Proving
+from kb_dr.installation.protection import Protection
+from kb_dr.settings import Settings
+
+__all__ = ["BackupOverview", "Installation", "open_installation"]
+
+
+class Installation(Protection, Proving):
+    """One service under protection, with its repositories and this machine."""
+
+    def status(self) -> Status:
+        """Can we recover now: each copy, the objectives, what a disaster would cost."""
+        cut_off = self._replacement_cut_off()
+        also = () if cut_off is None else (cut_off,)
+        return self._take_status([self.repository(copy) for copy in self.copies], also)
+
+    def diagnose(self) -> tuple[Finding, ...]:
+        """Every setting and dependency, tested."""
+        from kb_dr.operations.diagnose import diagnose
+
+        cut_off = self._replacement_cut_off()
+        return diagnose(self) if cut_off is None else (cut_off, *diagnose(self))
+
+    def _replacement_cut_off(self) -> Finding | None:
+        """What a replacement of the service's directory left, while it is there."""
+        target = self.settings.source.data_directory
+        found = None if target is None else self.unfinished_replacement(target)
+        if found is None:
+            return None
+        return Finding(
+            "replacement",
+            Outcome.FAILED,
+            f"a replacement of {target} is at work, or was cut off at: {found.step}",
+            f"If none is at work: kb-dr restore --into {target} --roll-back --yes",
+        )
+
+
+def open_installation(settings: Settings) -> Installation:
+    """The installation these settings describe."""
+    return Installation(settings)

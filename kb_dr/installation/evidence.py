@@ -1,0 +1,208 @@
+"""What is known of the backups: catalogs, proofs, drills, controls."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.control import ALL, ControlRun, in_order, void_through
+from kb_dr.domain.finding import Finding
+from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.proof import Proof, Standing, standing
+from kb_dr.errors import KbDrError, NoUsableBackup, RepositoryError, RepositoryUnavailable
+from kb_dr.installation.places import Places
+from kb_dr.operations import catalog as catalogs
+from kb_dr.operations.catalog import CatalogEntry, Unreadable
+from kb_dr.ports import Repository
+
+if TYPE_CHECKING:
+    from kb_dr.domain.drill import Drill
+    from kb_dr.domain.status import Status
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupOverview:
+    """One line of `kb-dr list`."""
+
+    id: str
+    digest: str | None
+    finished: datetime | None
+    postgres: int | None
+    """``server_version_num``."""
+    plain_bytes: int | None
+    stored_bytes: int | None
+    standings: dict[str, Standing]
+    """Copy to standing; a copy that is not there is not named."""
+    unreadable: str | None
+    """Why the manifest cannot be read; None when it can."""
+
+
+class Evidence(Places):
+    """Reads what the repositories hold, wherever it is kept."""
+
+    def catalog(self, copy: str) -> tuple[CatalogEntry, ...]:
+        """Every backup of one copy, oldest first."""
+        return catalogs.load_catalog(self.checked(copy))
+
+    def find_backup(self, backup: BackupId) -> StoredManifest:
+        """One backup's manifest, from the first copy that has it."""
+        missing: NoUsableBackup | None = None
+        for copy in self.copies:
+            try:
+                return catalogs.read_manifest(self.checked(copy), backup)
+            except NoUsableBackup as error:
+                missing = error
+        assert missing is not None
+        raise missing
+
+    def is_offsite(self, stored: StoredManifest) -> bool:
+        """Whether the offsite repository holds this very manifest."""
+        try:
+            there = catalogs.read_manifest(self.checked("offsite"), stored.manifest.backup_id)
+        except NoUsableBackup:
+            return False
+        return there.digest == stored.digest
+
+    def proofs(self, backup: BackupId) -> tuple[Proof, ...]:
+        """Every proof of one backup, wherever it is kept, oldest first.
+
+        A repository that does not answer is passed over only when the other does: proofs made of
+        the offsite copy are kept in both.
+        """
+        from kb_dr.operations.proofs import load_proofs
+
+        found: dict[str, Proof] = {}
+        failure: KbDrError | None = None
+        asked = 0
+        for copy in self.copies:
+            try:
+                found |= {proof.id: proof for proof in load_proofs(self.checked(copy), backup)}
+                asked += 1
+            except RepositoryUnavailable as error:
+                failure = error
+        if failure is not None and not asked:
+            raise failure
+        return tuple(sorted(found.values(), key=lambda proof: (proof.finished, proof.id)))
+
+    def drills(self) -> "tuple[Drill, ...]":
+        """Every drill, wherever its record is kept, oldest first; raises when none can be read."""
+        from kb_dr.operations.drill_records import load_drills
+
+        found: dict[str, Drill] = {}
+        failure: KbDrError | None = None
+        asked = 0
+        for copy in self.copies:
+            try:
+                found |= {drill.id: drill for drill in load_drills(self.checked(copy))}
+                asked += 1
+            except RepositoryUnavailable as error:
+                failure = error
+        if failure is not None and not asked:
+            raise failure
+        return tuple(sorted(found.values(), key=lambda drill: (drill.started, drill.id)))
+
+    def controls(self) -> tuple[ControlRun, ...]:
+        """Every round of negative controls, wherever it is kept, oldest first.
+
+        A repository that does not answer is passed over only when the other does. Raises
+        UnreadableRecord for one that can be read nowhere: it may be that of a blind verifier.
+        """
+        from kb_dr.operations.controls import gather_control_runs
+
+        places: list[Repository] = []
+        problems: list[RepositoryError] = []
+        for copy in self.copies:
+            try:
+                places.append(self.checked(copy))
+            except RepositoryUnavailable as error:
+                problems.append(error)
+        gathered = gather_control_runs(places)
+        problems += gathered.problems
+        telling = [each for each in problems if not isinstance(each, RepositoryUnavailable)]
+        if telling or len(problems) == len(self.copies):
+            raise (telling or problems)[0]
+        return tuple(in_order(gathered.runs))
+
+    def controls_held(self) -> Finding:
+        """Whether the negative controls of late allow anybody to believe a proof."""
+        from kb_dr.operations.status import hold_controls
+
+        return hold_controls(
+            [self.repository(copy) for copy in self.copies],
+            self.clock,
+            self.settings.objectives,
+            service=self.settings.service,
+            org=self.settings.org,
+        )
+
+    def void_through(self) -> datetime | None:
+        """Up to when proofs are void. What nobody can tell is not proven: all of them then."""
+        try:
+            return void_through(self.controls())
+        except RepositoryError as error:
+            logger.warning("all proofs are taken for void: %s", error)
+            return ALL
+
+    def standings(self, stored: StoredManifest, copies: Sequence[str]) -> dict[str, Standing]:
+        """Where each of these copies of one backup stands."""
+        return self._standings(stored, copies, self.void_through())
+
+    def _standings(
+        self, stored: StoredManifest, copies: Sequence[str], void: datetime | None
+    ) -> dict[str, Standing]:
+        proofs = self.proofs(stored.manifest.backup_id)
+        return {
+            copy: standing(
+                proofs,
+                digest=stored.digest,
+                copy=copy,
+                url=self.repository(copy).url,
+                void_through=void,
+            )[0]
+            for copy in copies
+        }
+
+    def overview(self, copy: str) -> tuple[BackupOverview, ...]:
+        """The backups of one copy, with the standing of every copy."""
+        void = self.void_through()
+        return tuple(self._line(entry, copy, void) for entry in self.catalog(copy))
+
+    def _line(self, entry: CatalogEntry, copy: str, void: datetime | None) -> BackupOverview:
+        if isinstance(entry, Unreadable):
+            name = f"{self.settings.service}-{entry.kind}-{entry.stamp}"
+            return BackupOverview(name, None, None, None, None, None, {}, entry.why)
+        manifest = entry.manifest
+        copies = [copy]
+        if copy == "primary" and "offsite" in self.copies and self.is_offsite(entry):
+            copies.append("offsite")
+        return BackupOverview(
+            id=manifest.id,
+            digest=entry.digest,
+            finished=manifest.finished,
+            postgres=manifest.source.server_version,
+            plain_bytes=manifest.plain_bytes,
+            stored_bytes=manifest.stored_bytes,
+            standings=self._standings(entry, copies, void),
+            unreadable=None,
+        )
+
+    def _take_status(
+        self, repositories: Sequence[Repository], also: Sequence[Finding] = ()
+    ) -> "Status":
+        from kb_dr.operations.status import take_status
+
+        return take_status(
+            repositories,
+            self.codec,
+            self.clock,
+            self.settings.objectives,
+            service=self.settings.service,
+            org=self.settings.org,
+            source=self.source,
+            heartbeat=self.settings.heartbeat,
+            also=also,
+        )

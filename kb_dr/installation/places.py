@@ -1,0 +1,104 @@
+"""Where an installation keeps things, and what it reaches them with."""
+
+import logging
+from contextlib import AbstractContextManager
+from functools import cached_property
+
+from kb_dr import wiring
+from kb_dr.errors import RepositoryError
+from kb_dr.operations.initialise import check_marker
+from kb_dr.ports import (
+    Clock,
+    Codec,
+    HeartbeatTable,
+    PostgresHost,
+    Repository,
+    ScratchSpace,
+    SourceServer,
+)
+from kb_dr.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class Places:
+    """The repositories, the source and this machine, as the settings name them."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or wiring.clock()
+
+    @property
+    def copies(self) -> tuple[str, ...]:
+        """The repositories configured."""
+        return ("primary",) if self.settings.offsite is None else ("primary", "offsite")
+
+    @cached_property
+    def primary(self) -> Repository:
+        """Where backups and WAL go first."""
+        return wiring.repository(self.settings, "primary")
+
+    @cached_property
+    def offsite(self) -> Repository:
+        """The copy in another region; ConfigurationError when none is configured."""
+        return wiring.repository(self.settings, "offsite")
+
+    def repository(self, copy: str) -> Repository:
+        """The repository of that name, known to be this service's."""
+        return self.primary if copy == "primary" else self.offsite
+
+    def checked(self, copy: str) -> Repository:
+        """The repository of that name, its marker read: never another service's, never empty."""
+        found = self.repository(copy)
+        check_marker(found, service=self.settings.service, org=self.settings.org)
+        return found
+
+    def _check(self, repository: Repository) -> None:
+        check_marker(repository, service=self.settings.service, org=self.settings.org)
+
+    @cached_property
+    def codec(self) -> Codec:
+        """Compression and encryption."""
+        return wiring.codec(self.settings)
+
+    @cached_property
+    def source(self) -> SourceServer:
+        """The PostgreSQL under protection."""
+        return wiring.source(self.settings)
+
+    @cached_property
+    def host(self) -> PostgresHost:
+        """PostgreSQL's programs on this machine."""
+        return wiring.host(self.settings)
+
+    @cached_property
+    def scratch(self) -> ScratchSpace:
+        """Where proofs restore to."""
+        return wiring.scratch(self.settings)
+
+    @cached_property
+    def heartbeat(self) -> HeartbeatTable:
+        """The heartbeat's table in the source."""
+        return wiring.heartbeat(self.settings)
+
+    def _other_than(self, copy: str) -> Repository | None:
+        """The other repository, to keep a proof of this one in as well: a red one above all.
+
+        None while it is down: that is when a proof of this copy is wanted most.
+        """
+        other = next((each for each in self.copies if each != copy), None)
+        if other is None:
+            return None
+        try:
+            return self.checked(other)
+        except RepositoryError as error:
+            logger.warning("proofs of %s are not kept in %s: %s", copy, other, error)
+            return None
+
+    def _patient(self, repository: Repository) -> AbstractContextManager[Repository]:
+        """A repository that may go away for a while once work on it has begun."""
+        from kb_dr.operations.patient_reads import patient_reads
+
+        return patient_reads(
+            repository, self.clock, patience_seconds=self.settings.restore_patience_seconds
+        )

@@ -1,0 +1,132 @@
+"""What proves that a service can be brought back: verification, controls, drills."""
+
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kb_dr import wiring
+from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.control import ALL, ControlRun, Damage
+from kb_dr.domain.finding import Finding
+from kb_dr.domain.proof import Proof
+from kb_dr.errors import KbDrError
+from kb_dr.installation.evidence import Evidence
+from kb_dr.installation.recovery import Recovery
+from kb_dr.ports import Progress, Repository
+
+if TYPE_CHECKING:
+    from kb_dr.domain.drill import Drill
+    from kb_dr.domain.recovery import RecoveryPlan
+    from kb_dr.domain.recovery_target import PointTarget
+
+
+class Proving(Recovery, Evidence):
+    """Restores into scratch, looks, and keeps what was seen."""
+
+    def verify(self, wanted: BackupId | None, copy: str, progress: Progress) -> Proof:
+        """Restore a backup (None: the newest) from one copy into scratch, and leave a proof."""
+        return self._prove(self.checked(copy), self._other_than(copy), progress, wanted)
+
+    def _prove(
+        self,
+        repository: Repository,
+        other: Repository | None,
+        progress: Progress,
+        backup: BackupId | None,
+        target: "PointTarget | None" = None,
+        timeline: int | None = None,
+    ) -> Proof:
+        from kb_dr.operations.verify import verify_backup
+
+        with self._patient(repository) as patient:
+            return verify_backup(
+                patient,
+                self.codec,
+                self.host,
+                self.scratch,
+                wiring.inspector(),
+                self.clock,
+                progress,
+                backup=backup,
+                also_store_in=other,
+                target=target,
+                timeline=timeline,
+            )
+
+    def run_controls(
+        self,
+        wanted: BackupId | None,
+        copy: str,
+        progress: Progress,
+        *,
+        damages: Sequence[Damage] = tuple(Damage),
+    ) -> ControlRun:
+        """Hand the verifier damaged copies of a backup (None: the newest proven) of one copy."""
+        from kb_dr.operations.run_controls import ControlTools, run_controls
+
+        other = self._other_than(copy)
+        tools = ControlTools(
+            codec=self.codec,
+            stranger=wiring.stranger(),
+            host=self.host,
+            scratch=self.scratch,
+            inspector=wiring.inspector(),
+            damager=wiring.damager(),
+            overlay=wiring.overlay,
+            clock=self.clock,
+        )
+        with self._patient(self.checked(copy)) as repository:
+            return run_controls(
+                repository,
+                tools,
+                progress,
+                backup=wanted,
+                damages=damages,
+                also_store_in=() if other is None else (other,),
+            )
+
+    def drill(
+        self, copy: str | None, progress: Progress, *, seed: int | None, to_the_end: bool = False
+    ) -> "Drill":
+        """Recover one copy (None: the one drilled the longest ago) into scratch, keep the record.
+
+        ``seed`` None: one is drawn, and stands in the record.
+        """
+        from kb_dr.domain.drill import copy_to_drill
+        from kb_dr.operations.check_secrets import check_secrets
+        from kb_dr.operations.drill import run_drill
+        from kb_dr.operations.drill_records import store_drill
+
+        name = copy or copy_to_drill(self.copies, self.drills())
+        repository, other = self.checked(name), self._other_than(name)
+
+        def prove(plan: "RecoveryPlan", target: "PointTarget | None") -> Proof:
+            timeline = None if target is None else plan.timeline
+            backup = plan.stored.manifest.backup_id
+            return self._prove(repository, other, progress, backup, target, timeline)
+
+        drill = run_drill(
+            repository,
+            self.codec,
+            self.clock,
+            prove,
+            self.settings.objectives,
+            seed=secrets.randbelow(1 << 32) if seed is None else seed,
+            to_the_end=to_the_end,
+            checklist=(*check_secrets(self, name), *self._void_by_now()),
+            live_rpo_seconds=self._live_rpo(repository),
+        )
+        store_drill((repository,) if other is None else (repository, other), drill)
+        return drill
+
+    def _live_rpo(self, repository: Repository) -> float | None:
+        """The RPO of one copy as a source that answers tells it; None when it does not."""
+        try:
+            self.source.facts()
+        except KbDrError:
+            return None
+        return self._take_status([repository]).rpo[0].seconds
+
+    def _void_by_now(self) -> tuple[Finding, ...]:
+        """What a drill has to say for as long as no proof can be believed, its own least of all."""
+        return (self.controls_held(),) if self.void_through() == ALL else ()

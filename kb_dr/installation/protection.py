@@ -1,0 +1,173 @@
+"""What keeps a service recoverable: backups, WAL, copies."""
+
+import logging
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+from kb_dr import wiring
+from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.manifest import StoredManifest
+from kb_dr.errors import KbDrError
+from kb_dr.installation.places import Places
+from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
+from kb_dr.operations.base_backup import BackupTools, take_base_backup
+from kb_dr.operations.copy_offsite import BackupCopy, copy_backup
+from kb_dr.operations.copy_partials import copy_partials
+from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
+from kb_dr.operations.initialise import Marker, init_repository
+from kb_dr.operations.name_backup import next_backup_id
+from kb_dr.operations.validate_backup import Validation, validate_backup
+from kb_dr.ports import Progress
+
+logger = logging.getLogger(__name__)
+
+
+class Protection(Places):
+    """Takes backups and WAL, and brings them offsite."""
+
+    def initialise(self, copy: str) -> Marker:
+        """Make one repository ready; its directory is made, a bucket must be there."""
+        wiring.make_place(self.settings, copy)
+        return init_repository(
+            self.repository(copy), self.clock, service=self.settings.service, org=self.settings.org
+        )
+
+    def new_backup_id(self) -> BackupId:
+        """The id a full backup that starts now will have; later than every one there is."""
+        return next_backup_id(self.checked("primary"), self.settings.service, self.clock.now())
+
+    def back_up(self, backup: BackupId | None, progress: Progress) -> StoredManifest:
+        """Take one full backup into the primary repository."""
+        stored = take_base_backup(
+            self.checked("primary"),
+            self.codec,
+            self.source,
+            wiring.base_backup_program(self.settings),
+            self.clock,
+            progress,
+            BackupTools(
+                service=self.settings.service,
+                org=self.settings.org,
+                host=socket.gethostname(),
+                critical_tables=self.settings.critical_tables,
+                chunk_bytes=self.settings.chunk_bytes,
+                transfers=self.settings.transfers,
+                wal_deadline_seconds=self.settings.wal_deadline_seconds,
+            ),
+            backup=backup,
+        )
+        self._sweep_after(stored)
+        return stored
+
+    def _sweep_after(self, stored: StoredManifest) -> None:
+        """Remove what earlier tries left; trouble with it never spoils a good backup."""
+        try:
+            for prefix in self.sweep(dry_run=False):
+                logger.info("removed %s, left by an unfinished backup", prefix)
+        except KbDrError as error:
+            logger.warning("sweep after %s: %s", stored.manifest.id, error)
+
+    def copy_offsite(self, backup: BackupId, progress: Progress) -> BackupCopy:
+        """Bring one backup and the WAL it needs to the offsite repository."""
+        return copy_backup(
+            self.checked("primary"),
+            self.checked("offsite"),
+            self.codec,
+            backup,
+            progress,
+            parallel=self.settings.transfers,
+        )
+
+    def copy_wal(self, progress: Progress, *, everything: bool = False) -> tuple[WalCopy, ...]:
+        """Bring over all WAL the offsite repository lacks, of each cluster.
+
+        ``everything`` compares both archives from end to end; otherwise what is older than the
+        newest copied backup is taken as brought already. Look at each ``problems``.
+        """
+        primary, offsite = self.checked("primary"), self.checked("offsite")
+        done = []
+        for cluster in clusters_present(primary):
+            since = "" if everything else recent_wal(offsite, cluster)
+            done.append(
+                follow_wal(
+                    primary,
+                    offsite,
+                    self.codec,
+                    cluster,
+                    progress,
+                    since=since,
+                    parallel=self.settings.transfers,
+                )
+            )
+            # After the full segments: what was streamed is of use only behind them.
+            copy_partials(primary, offsite, self.codec, cluster, since=since)
+        return tuple(done)
+
+    def stream_wal(
+        self, *, slot: str | None = None, every_seconds: float = 2.0, accept_gap: bool = False
+    ) -> NoReturn:
+        """Receive WAL from the source and ship it to every copy, until interrupted."""
+        from kb_dr.operations.stream_wal import StreamSettings, stream_wal
+
+        name = slot or self.settings.stream_slot
+        stream_wal(
+            wiring.source(replace(self.settings, stream_slot=name)),
+            wiring.wal_receiver(self.settings),
+            [self.repository(copy) for copy in self.copies],
+            self.codec,
+            self.clock,
+            StreamSettings(
+                directory=self.settings.state_dir / "wal-stream" / name,
+                slot=name,
+                every_seconds=every_seconds,
+                accept_gap=accept_gap,
+            ),
+            check=self._check,
+        )
+
+    def validate(
+        self, backup: BackupId, copy: str, *, deep: bool, progress: Progress
+    ) -> Validation:
+        """Look at every object of one backup in one copy."""
+        return validate_backup(
+            self.checked(copy),
+            self.codec,
+            backup,
+            progress,
+            deep=deep,
+            parallel=self.settings.transfers,
+        )
+
+    def audit_wal(
+        self, copy: str, *, deep: bool = False, progress: Progress | None = None
+    ) -> tuple[WalAudit, ...]:
+        """Walk the WAL archive of each cluster in one copy."""
+        repository = self.checked(copy)
+        return tuple(
+            audit_wal(
+                repository,
+                system_identifier=cluster,
+                segment_bytes=stored_segment_bytes(repository, self.codec, cluster),
+                codec=self.codec,
+                deep=deep,
+                progress=progress,
+                transfers=self.settings.transfers,
+            )
+            for cluster in clusters_present(repository)
+        )
+
+    def sweep(self, *, dry_run: bool) -> Sequence[str]:
+        """Remove what unfinished backups left in the primary repository more than a day ago, and
+        in every copy what was streamed of segments and is needed no more.
+        """
+        from kb_dr.operations.sweep import sweep
+        from kb_dr.operations.sweep_partials import sweep_partials
+
+        swept = list(sweep(self.checked("primary"), self.clock, dry_run=dry_run))
+        for copy in self.copies:
+            repository = self.checked(copy)
+            for cluster in clusters_present(repository):
+                swept += sweep_partials(repository, self.clock, cluster, dry_run=dry_run)
+        return swept
