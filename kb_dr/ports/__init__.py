@@ -1,0 +1,54 @@
+"""The whole outside world, a page a subject.
+
+Each protocol is implemented in kb_dr/adapters (and by a fake in kb_dr_tests/fakes.py); the
+contracts in kb_dr_tests/contracts hold every implementation to the words written here.
+"""
+
+from kb_dr.ports.basics import Clock, Progress, Readable, Writable
+from kb_dr.ports.restored import (
+    Inspection,
+    PostgresHost,
+    RestoreDamager,
+    RestoredServer,
+    ScratchSpace,
+    ServerInspector,
+)
+from kb_dr.ports.service import ReplaceJournal, ServiceControl, ServiceDatabase, StandingClusters
+from kb_dr.ports.source import (
+    BaseBackupProgram,
+    BaseBackupStream,
+    Heart,
+    HeartbeatTable,
+    RunningWalReceiver,
+    SourceLock,
+    SourceServer,
+    WalReceiver,
+)
+from kb_dr.ports.storage import Codec, Repository
+
+__all__ = [
+    "BaseBackupProgram",
+    "BaseBackupStream",
+    "Clock",
+    "Codec",
+    "Heart",
+    "HeartbeatTable",
+    "Inspection",
+    "PostgresHost",
+    "Progress",
+    "Readable",
+    "ReplaceJournal",
+    "Repository",
+    "RestoreDamager",
+    "RestoredServer",
+    "RunningWalReceiver",
+    "ScratchSpace",
+    "ServerInspector",
+    "ServiceControl",
+    "ServiceDatabase",
+    "SourceLock",
+    "SourceServer",
+    "StandingClusters",
+    "WalReceiver",
+    "Writable",
+]

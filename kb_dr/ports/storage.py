@@ -1,0 +1,97 @@
+"""Where backups live, and how what lies there is sealed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kb_dr.domain.stored import Listed, StoredObject
+    from kb_dr.ports.basics import Readable, Writable
+
+
+class Repository(Protocol):
+    """A place backups live: a bucket and prefix, or a directory.
+
+    Keys are relative to that place. Every write is atomic and nothing is ever overwritten.
+    Each call has a deadline, and retries by itself what a retry can help; what is left over is
+    raised as RepositoryUnavailable, RepositoryRefused, BucketMissing or RepositoryError.
+    """
+
+    @property
+    def name(self) -> str:
+        """What people call this copy: ``primary`` or ``offsite``."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """Where it is, for people; never with a secret."""
+        ...
+
+    def check(self) -> None:
+        """Raise what is wrong with this place (unreachable, refused, missing); else return."""
+        ...
+
+    def put(self, key: str, body: bytes) -> StoredObject:
+        """Store ``body`` and look at what was stored before returning.
+
+        The same bytes again are a success (a lost answer is retried); other bytes under the same
+        key raise ObjectConflict and change nothing. A stored size or digest that differs from
+        what was sent raises ChecksumMismatch. Two writers that race on a store without
+        conditional writes are told apart by what is read back.
+        """
+        ...
+
+    def get(self, stored: StoredObject) -> bytes:
+        """The bytes recorded; ChecksumMismatch when size or SHA-256 differ, ObjectMissing."""
+        ...
+
+    def read(self, key: str) -> bytes:
+        """The bytes under a key whose digest nobody recorded; ObjectMissing only when the store
+        answered, the bucket is there and the key is not.
+        """
+        ...
+
+    def find(self, key: str) -> Listed | None:
+        """What stands under exactly this key; None only when certainly absent, as in read()."""
+        ...
+
+    def list(self, prefix: str, *, start_after: str = "") -> Iterator[Listed]:
+        """Every object whose key starts with ``prefix``, in order of key, in bounded memory.
+
+        A prefix is text, not a folder. A listing that breaks off raises; it never just ends.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove one object; already absent is a success."""
+        ...
+
+
+class Codec(Protocol):
+    """Compression and encryption, in formats that restore without us: ``age -d | zstd -d``."""
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The public keys anything encoded is encrypted to."""
+        ...
+
+    def encode(self, plain: bytes) -> bytes:
+        """Compress and encrypt a small thing. The result differs at each call."""
+        ...
+
+    def decode(self, coded: bytes) -> bytes:
+        """Undo encode(); KeyMissing when no identity fits, ChecksumMismatch when damaged."""
+        ...
+
+    def encode_stream(self, plain: Readable, sink: Writable) -> int:
+        """Compress and encrypt until ``plain`` ends, in bounded memory; return its length."""
+        ...
+
+    def decode_stream(self, coded: Readable, sink: Writable) -> int:
+        """Undo encode_stream(); return the plain length. Raises as decode() does.
+
+        A stream cut short raises ChecksumMismatch: it is never taken for a short one.
+        """
+        ...
