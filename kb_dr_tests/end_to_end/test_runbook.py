@@ -76,9 +76,10 @@ def test_what_a_bad_delete_took_is_copied_back_from_just_before_it(site: Site) -
         assert f"{ENTRIES}" in printed.out
         assert _ledger(names["RESTORED"]) == ["before the delete"]
         assert site.cluster.value("select count(*) from knowledge_entries") == 100
-        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), psycopg.connect(
-            names["RESTORED"]
-        ) as connection:
+        with (
+            pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
+            psycopg.connect(names["RESTORED"]) as connection,
+        ):
             connection.execute("delete from ledger")
 
     def planned(printed: Printed) -> None:
@@ -130,9 +131,9 @@ def test_a_lost_disk_comes_back_to_the_newest_archived_commit_and_into_service(
             statuses={"status": (63,)},
         )
         _validate(shell)
-        _into_service(shell)
+        _into_service(shell, names["PRODUCTION"])
 
-        assert entries(site.cluster) == ["archived"]
+        assert entries(site.cluster) == ["archived", "in service again"]
         assert site.cluster.value("select timeline_id from pg_control_checkpoint()") == 2
 
 
@@ -145,7 +146,7 @@ def _validate(shell: Shell) -> None:
         shell,
         "validate",
         look={
-            "data": _says("f |", "20260101_first", "vector", f"{ENTRIES}"),
+            "data": _says(" f  ", "20260101_first", "vector", f"{ENTRIES}"),
             "fingerprint": _says("Fingerprint", "knowledge_entries", f"{ENTRIES}"),
             "verify": _says("PROVEN"),
         },
@@ -153,13 +154,19 @@ def _validate(shell: Shell) -> None:
     )
 
 
-def _into_service(shell: Shell) -> None:
+def _into_service(shell: Shell, production: str) -> None:
+    def applications_write(printed: Printed) -> None:
+        _says("recoverable: yes")(printed)
+        with psycopg.connect(production, autocommit=True) as connection:
+            connection.execute("insert into ledger (entry) values ('in service again')")
+            connection.execute("select pg_switch_wal()")
+
     _type(
         shell,
         "service",
         look={
             "backup": _says("on\n", "is complete", "PROVEN"),
-            "green": _says("recoverable: yes"),
+            "green": applications_write,
             "drill": _says("PASSED"),
         },
     )
@@ -185,16 +192,16 @@ def test_a_new_machine_with_settings_identity_and_the_other_region_is_enough(
             shell,
             "total",
             look={
+                "settings": _says(names["NEW_PRIMARY"], "s3://"),
                 "list": _says("kb-full-"),
                 "restore": _says("as planned"),
                 "look": lambda _: _has(names["RESTORED"], ["copied offsite"]),
-                "primary": _says(names["NEW_PRIMARY"]),
             },
         )
         _validate(shell)
-        _into_service(shell)
+        _into_service(shell, names["PRODUCTION"])
 
-        assert _ledger(names["PRODUCTION"]) == ["copied offsite"]
+        assert _ledger(names["PRODUCTION"]) == ["copied offsite", "in service again"]
         stored = list(Path(names["NEW_PRIMARY"]).glob("wal/*/00000002/*"))
         assert stored, "it archives on its own timeline, into the new repository"
 
