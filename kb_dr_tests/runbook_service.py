@@ -51,8 +51,7 @@ class Site(Service):
             "SOCKETS": host,
             "PRODUCTION": self.cluster.conninfo(),
             "RESTORED": f"host={host} port=5499 dbname=postgres user=postgres",
-            "MOMENT": f"{moment or datetime.min:%Y-%m-%dT%H:%M:%S.%fZ}",
-        }
+        } | ({} if moment is None else {"MOMENT": f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}"})
 
     @contextmanager
     def shell(self, placeholders: dict[str, str]) -> Iterator[Shell]:

@@ -13,12 +13,26 @@ import pyrage
 import pytest
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
+from kb_dr.operations.catalog import readable
 from kb_dr_tests.protected_service import Service
 from kb_dr_tests.recoverable import entries, write
 from kb_dr_tests.runbook_service import ENTRIES, Site, just_after, running_site
 from kb_dr_tests.typed_documents import ROOT, Printed, Shell, steps
 
 RUNBOOK = ROOT / "docs" / "DISASTER-RECOVERY-RUNBOOK.md"
+
+PROCEDURES = ROOT / "docs" / "recovery-procedures.md"
+
+TYPED = {
+    (RUNBOOK.name, "corruption"),
+    (RUNBOOK.name, "storage"),
+    (RUNBOOK.name, "total"),
+    (RUNBOOK.name, "breach"),
+    (RUNBOOK.name, "validate"),
+    (RUNBOOK.name, "service"),
+    (PROCEDURES.name, "procedures"),
+}
+"""What the tests here type; another test holds it equal to what the documents have."""
 
 Look = Callable[[Printed], None]
 
@@ -38,6 +52,7 @@ def _type(
     statuses: Mapping[str, Collection[int]] | None = None,
 ) -> dict[str, Printed]:
     """Type all steps of a scenario; ``look`` runs behind a step, before the next one is typed."""
+    assert (document.name, scenario) in TYPED
     blocks = steps(document, scenario)
     assert blocks, f"{document.name} has no scenario {scenario}"
     unknown = {*(look or {}), *(statuses or {})} - blocks.keys()
@@ -256,7 +271,7 @@ def test_after_a_breach_the_state_before_it_stands_apart_with_new_keys(site: Sit
 
     assert {copy: site.keys(copy) for copy in site.regions} == before, "the old ones are evidence"
     opened = Service(place / "looking", _settings_in(Path(names["NEW_ENV_FILE"]))).opened()
-    [stored] = opened.catalog("offsite")
+    [stored] = readable(opened.catalog("offsite"))
     new = pyrage.x25519.Identity.from_str(
         next(
             line
@@ -264,7 +279,7 @@ def test_after_a_breach_the_state_before_it_stands_apart_with_new_keys(site: Sit
             if line.startswith("AGE-SECRET-KEY-")
         )
     )
-    assert getattr(stored, "manifest").recipients == (str(new.to_public()),)
+    assert stored.manifest.recipients == (str(new.to_public()),)
 
 
 def _is_clean(conninfo: str, printed: Printed) -> None:
@@ -284,3 +299,59 @@ def _ends_with(printed: Printed, word: str) -> None:
 def _settings_in(file: Path) -> dict[str, str]:
     lines = (line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
     return {name: text.strip("'") for name, text in lines}
+
+
+# --- each procedure on its own ------------------------------------------------------------
+
+
+def test_every_procedure_does_what_its_page_says(site: Site) -> None:
+    write(site.cluster, "first")
+    moment = just_after(write(site.cluster, "second"))
+    lsn = site.cluster.value("select pg_current_wal_lsn()::text")
+    write(site.cluster, "third")
+    site.archive()
+    names = site.placeholders(moment) | {"LSN": lsn}
+
+    def named(printed: Printed) -> None:
+        write(site.cluster, "behind the migration")
+        site.archive()
+
+    def refused(printed: Printed) -> None:
+        assert not Path(names["TARGET"]).exists()
+        assert "hint: " in printed.out
+
+    def early(printed: Printed) -> None:
+        _says("before every backup", "Recoverable windows", "nearest after: ")(printed)
+        refused(printed)
+
+    with site.shell(names) as shell:
+        printed = _type(
+            shell,
+            "procedures",
+            document=PROCEDURES,
+            look={
+                "plan": _says("dry run: nothing was changed", '"reachable": true'),
+                "windows": _says("Recoverable windows", "asked for"),
+                "latest": _says("asked for latest", "as planned"),
+                "time": _says("as planned", "just before time"),
+                "lsn": _says(f"LSN {lsn}", "yes"),
+                "name": named,
+                "named": _says("restore point before migration 42", "as planned"),
+                "timeline": _says("on timeline 1"),
+                "backup": _says("asked for", "latest", "kb-full-"),
+                "copy": _says("the nearest copy that holds it", "read from offsite: asked for"),
+                "nozone": refused,
+                "unknown": refused,
+                "early": early,
+                "verify": _says("PROVEN"),
+                "drill": _says("PASSED", "drawn by seed"),
+                "seed": _says("drawn by seed 4711", "latest"),
+                "controls": _says("Negative controls"),
+                "beat": _says("made table", "(1 row)", "dropped table"),
+            },
+            statuses={"nozone": (2,), "unknown": (49,), "early": (41,)},
+        )
+
+    assert "a time without a zone" in printed["nozone"].out
+    assert "no such restore point" in printed["unknown"].out
+    assert entries(site.cluster) == ["first", "second", "third", "behind the migration"]
