@@ -11,7 +11,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -148,6 +148,12 @@ def end_server(data: Path) -> None:
         os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)
     except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
         return
+    wait_until(lambda: not pid_file.exists())
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Return once it holds."""
     deadline = time.monotonic() + SECONDS
-    while pid_file.exists() and time.monotonic() < deadline:
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
         time.sleep(0.05)

@@ -17,7 +17,7 @@ from kb_dr.operations.catalog import readable
 from kb_dr_tests.protected_service import Service
 from kb_dr_tests.recoverable import entries, write
 from kb_dr_tests.runbook_service import ENTRIES, Site, just_after, running_site
-from kb_dr_tests.typed_documents import ROOT, Printed, Shell, steps
+from kb_dr_tests.typed_documents import ROOT, Printed, Shell, steps, wait_until
 
 RUNBOOK = ROOT / "docs" / "DISASTER-RECOVERY-RUNBOOK.md"
 
@@ -324,6 +324,19 @@ def test_every_procedure_does_what_its_page_says(site: Site) -> None:
         _says("before every backup", "Recoverable windows", "nearest after: ")(printed)
         refused(printed)
 
+    def beating(printed: Printed) -> None:
+        _says("made table")(printed)
+        site.cluster.wait_for(
+            "select exists (select from kb_dr.heartbeat where beat > %s)", [moment]
+        )
+
+    def streamed(_: Printed) -> None:
+        write(site.cluster, "in the open segment")
+        wait_until(lambda: all(_has_partial(site.keys(copy)) for copy in site.regions))
+
+    def no_slot() -> None:
+        assert site.cluster.value("select count(*) from pg_replication_slots") == 0
+
     with site.shell(names) as shell:
         printed = _type(
             shell,
@@ -347,11 +360,18 @@ def test_every_procedure_does_what_its_page_says(site: Site) -> None:
                 "drill": _says("PASSED", "drawn by seed"),
                 "seed": _says("drawn by seed 4711", "latest"),
                 "controls": _says("Negative controls"),
-                "beat": _says("made table", "(1 row)", "dropped table"),
+                "beat": beating,
+                "unbeat": _says("(1 row)", "dropped table"),
+                "stream": streamed,
+                "unstream": lambda _: no_slot(),
             },
             statuses={"nozone": (2,), "unknown": (49,), "early": (41,)},
         )
+        assert entries(site.cluster)[:4] == ["first", "second", "third", "behind the migration"]
 
     assert "a time without a zone" in printed["nozone"].out
     assert "no such restore point" in printed["unknown"].out
-    assert entries(site.cluster) == ["first", "second", "third", "behind the migration"]
+
+
+def _has_partial(keys: set[str]) -> bool:
+    return any(".partial/" in key for key in keys)
