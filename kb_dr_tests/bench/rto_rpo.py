@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,11 @@ class Site:
         try:
             yield
         finally:
-            for each in (*psutil.Process(process.pid).children(recursive=True), process):
-                each.kill()
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            for child in children:
+                with suppress(psutil.NoSuchProcess):  # it may be tied to its parent's life
+                    child.kill()
             process.wait()
 
 
@@ -130,7 +133,8 @@ def measure(directory: Path, *, entries: int, repeats: int, load_seconds: float)
     site.run("verify", "latest")
     drills, tools = _drills(site, repeats)
     backup = json.loads(site.run("list", "--json"))[-1]
-    losses, restores = [], []
+    losses: list[LossFigures] = []
+    restores: list[RestoreFigures] = []
     with site.copied_offsite(), running_load(state_of(directory)) as load:
         _let_run(load, max(load_seconds, 2.5 * ROUND_SECONDS))
         lose_production(directory)
