@@ -25,6 +25,7 @@ PROCEDURES = ROOT / "docs" / "recovery-procedures.md"
 
 TYPED = {
     (RUNBOOK.name, "corruption"),
+    (RUNBOOK.name, "inplace"),
     (RUNBOOK.name, "storage"),
     (RUNBOOK.name, "total"),
     (RUNBOOK.name, "breach"),
@@ -120,6 +121,34 @@ def test_what_a_bad_delete_took_is_copied_back_from_just_before_it(site: Site) -
         assert entries(site.cluster) == ["before the delete", "behind the delete"]
         assert site.cluster.value("select count(*) from knowledge_entries") == ENTRIES
         assert not Path(names["TARGET"]).exists()
+
+
+def test_production_is_replaced_in_place_when_all_that_came_since_is_worthless(
+    site: Site,
+) -> None:
+    good = just_after(write(site.cluster, "before the migration"))
+    site.cluster.query("drop table organizations")
+    write(site.cluster, "behind the migration")
+    site.archive()
+    names = site.placeholders(good)
+    kept: list[Path] = []
+
+    def planned(printed: Printed) -> None:
+        _says("dry run: nothing was changed", ".before-")(printed)
+        assert not list(site.cluster.data.parent.glob("data.before-*"))
+
+    def replaced(_: Printed) -> None:
+        kept.extend(site.cluster.data.parent.glob("data.before-*"))
+
+    with site.shell(names) as shell:
+        _type(shell, "inplace", look={"stop": planned, "replace": replaced})
+        shell.type(steps(RUNBOOK, "storage")["look"])
+        _has(names["RESTORED"], ["before the migration"])
+        _into_service(shell, names["PRODUCTION"])
+
+        assert entries(site.cluster) == ["before the migration", "in service again"]
+        assert site.cluster.value("select count(*) from organizations") == 20
+        assert [each.is_dir() for each in kept] == [True], "the old one is kept for a rollback"
 
 
 # --- B: the storage -----------------------------------------------------------------------
@@ -360,6 +389,7 @@ def test_every_procedure_does_what_its_page_says(site: Site) -> None:
                 "drill": _says("PASSED", "drawn by seed"),
                 "seed": _says("drawn by seed 4711", "latest"),
                 "controls": _says("Negative controls"),
+                "replace": _says("dry run: nothing was changed", ".before-"),
                 "beat": beating,
                 "unbeat": _says("(1 row)", "dropped table"),
                 "stream": streamed,
