@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 
-from kb_dr.cli.app import _VERBS
+from kb_dr.cli.app import _VERBS, app
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.lsn import Lsn
@@ -37,6 +38,27 @@ def test_every_verb_is_one_of_ours(document: Path) -> None:
     text = document.read_text()
     verbs = set(re.findall(r"(?:`|^|')kb-dr(?: --env-file \S+)? ([a-z]+)\b", text, re.MULTILINE))
     assert verbs <= set(_VERBS), verbs - set(_VERBS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_option_is_one_of_ours(document: Path) -> None:
+    for line in re.findall(r"(?:`|^|')kb-dr ([^`'\n|;]+)", document.read_text(), re.MULTILINE):
+        words = line.split()
+        command: click.Command = app
+        known = {option for each in app.params for option in each.opts}
+        for word in words:
+            if word == "#":
+                break
+            if word.startswith("--"):
+                assert word.strip("…,.()") in known | {"--help"}, f"kb-dr {line}"
+            elif isinstance(command, click.Group) and word in command.list_commands(_CONTEXT):
+                command = command.get_command(_CONTEXT, word) or command
+                known |= {option for each in command.params for option in each.opts}
+                if command.name in ("push", "fetch"):
+                    break  # their words are read by another parser
+
+
+_CONTEXT = click.Context(app)
 
 
 def test_every_verb_is_in_the_readme() -> None:
