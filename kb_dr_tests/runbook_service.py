@@ -20,6 +20,7 @@ from kb_dr_tests.typed_documents import Shell, end_server
 
 BUCKETS = {"primary": "kb-backups", "offsite": "kb-backups-elsewhere"}
 ENTRIES = 300
+_OF_A_MACHINE = ("scratch", "state")
 
 
 class Site(Service):
@@ -81,6 +82,24 @@ class Site(Service):
         """A region burns: nothing answers, nothing is left."""
         self.regions[copy].stop()
         shutil.rmtree(self.regions[copy].buckets)
+
+    def moved_to(self, machine: Path) -> dict[str, str]:
+        """A new machine with the settings file and the identity; all else of the old one is gone.
+
+        What a person exports there.
+        """
+        machine.mkdir()
+        shutil.copyfile(self.env_file, machine / "kb-dr.env")
+        shutil.copyfile(self.identity, machine / "paper.agekey")
+        self.identity.unlink()
+        for left in (self.directory, *(self.directory.parent / each for each in _OF_A_MACHINE)):
+            shutil.rmtree(left, ignore_errors=True)
+        return self.placeholders() | {
+            "KB_DR_ENV_FILE": str(machine / "kb-dr.env"),
+            "IDENTITY": str(machine / "paper.agekey"),
+            "DATA": str(machine / "main"),
+            "TARGET": str(machine / "restored"),
+        }
 
     def keys(self, copy: str) -> set[str]:
         """Every object of one region."""

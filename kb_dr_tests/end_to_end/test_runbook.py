@@ -4,7 +4,6 @@ Each scenario begins with the disaster it is written for and ends by reading row
 moment asked for are there, those that came later are not.
 """
 
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -220,7 +219,7 @@ def _into_service(shell: Shell, production: str) -> None:
 
 
 def test_a_new_machine_with_settings_identity_and_the_other_region_is_enough(
-    site: Site, tmp_path: Path
+    site: Site,
 ) -> None:
     write(site.cluster, "copied offsite")
     site.archive()
@@ -228,7 +227,7 @@ def test_a_new_machine_with_settings_identity_and_the_other_region_is_enough(
     site.cluster.archive_everything()
     site.lose_region("primary")
     site.cluster.lose()
-    machine = _new_machine(site, site.person / "machine")
+    machine = site.moved_to(site.person / "machine")
     names = machine | {"NEW_PRIMARY": str(site.person / "machine" / "repository")}
 
     with site.shell(names) as shell:
@@ -248,23 +247,6 @@ def test_a_new_machine_with_settings_identity_and_the_other_region_is_enough(
         assert _ledger(names["PRODUCTION"]) == ["copied offsite", "in service again"]
         stored = list(Path(names["NEW_PRIMARY"]).glob("wal/*/00000002/*"))
         assert stored, "it archives on its own timeline, into the new repository"
-
-
-def _new_machine(site: Site, place: Path) -> dict[str, str]:
-    """Nothing of the old one but a copy of its settings and its identity, which are moved."""
-    place.mkdir()
-    shutil.copyfile(site.env_file, place / "kb-dr.env")
-    shutil.copyfile(site.identity, place / "paper.agekey")
-    shutil.rmtree(site.directory)
-    site.identity.unlink()
-    for left in ("scratch", "state"):
-        shutil.rmtree(site.directory.parent / left, ignore_errors=True)
-    return site.placeholders() | {
-        "KB_DR_ENV_FILE": str(place / "kb-dr.env"),
-        "IDENTITY": str(place / "paper.agekey"),
-        "DATA": str(place / "main"),
-        "TARGET": str(place / "restored"),
-    }
 
 
 # --- D: breach ----------------------------------------------------------------------------
