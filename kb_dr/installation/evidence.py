@@ -11,8 +11,8 @@ from kb_dr.domain.control import ALL, ControlRun, in_order, void_through
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, standing
-from kb_dr.errors import KbDrError, NoUsableBackup, RepositoryError, RepositoryUnavailable
-from kb_dr.installation.places import Places
+from kb_dr.errors import NoUsableBackup, RepositoryError
+from kb_dr.installation.places import CLOSED, Places
 from kb_dr.operations import catalog as catalogs
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
 from kb_dr.ports import Repository
@@ -70,45 +70,25 @@ class Evidence(Places):
     def proofs(self, backup: BackupId) -> tuple[Proof, ...]:
         """Every proof of one backup, wherever it is kept, oldest first.
 
-        A repository that does not answer is passed over only when the other does: proofs made of
+        A repository that cannot be opened is passed over only when the other can: proofs made of
         the offsite copy are kept in both.
         """
         from kb_dr.operations.proofs import load_proofs
 
-        found: dict[str, Proof] = {}
-        failure: KbDrError | None = None
-        asked = 0
-        for copy in self.copies:
-            try:
-                found |= {proof.id: proof for proof in load_proofs(self.checked(copy), backup)}
-                asked += 1
-            except RepositoryUnavailable as error:
-                failure = error
-        if failure is not None and not asked:
-            raise failure
+        found = {proof.id: proof for proof in self._from_each(lambda at: load_proofs(at, backup))}
         return tuple(sorted(found.values(), key=lambda proof: (proof.finished, proof.id)))
 
     def drills(self) -> "tuple[Drill, ...]":
         """Every drill, wherever its record is kept, oldest first; raises when none can be read."""
         from kb_dr.operations.drill_records import load_drills
 
-        found: dict[str, Drill] = {}
-        failure: KbDrError | None = None
-        asked = 0
-        for copy in self.copies:
-            try:
-                found |= {drill.id: drill for drill in load_drills(self.checked(copy))}
-                asked += 1
-            except RepositoryUnavailable as error:
-                failure = error
-        if failure is not None and not asked:
-            raise failure
+        found = {drill.id: drill for drill in self._from_each(load_drills)}
         return tuple(sorted(found.values(), key=lambda drill: (drill.started, drill.id)))
 
     def controls(self) -> tuple[ControlRun, ...]:
         """Every round of negative controls, wherever it is kept, oldest first.
 
-        A repository that does not answer is passed over only when the other does. Raises
+        A repository that cannot be opened is passed over only when the other can. Raises
         UnreadableRecord for one that can be read nowhere: it may be that of a blind verifier.
         """
         from kb_dr.operations.controls import gather_control_runs
@@ -117,12 +97,12 @@ class Evidence(Places):
         problems: list[RepositoryError] = []
         for copy in self.copies:
             try:
-                places.append(self.checked(copy))
-            except RepositoryUnavailable as error:
+                places.append(self._opened(copy))
+            except CLOSED as error:
                 problems.append(error)
         gathered = gather_control_runs(places)
         problems += gathered.problems
-        telling = [each for each in problems if not isinstance(each, RepositoryUnavailable)]
+        telling = [each for each in problems if not isinstance(each, CLOSED)]
         if telling or len(problems) == len(self.copies):
             raise (telling or problems)[0]
         return tuple(in_order(gathered.runs))

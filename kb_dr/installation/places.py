@@ -1,11 +1,19 @@
 """Where an installation keeps things, and what it reaches them with."""
 
 import logging
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import cached_property
+from typing import TypeVar
 
 from kb_dr import wiring
-from kb_dr.errors import RepositoryError
+from kb_dr.errors import (
+    BucketMissing,
+    RepositoryError,
+    RepositoryRefused,
+    RepositoryUnavailable,
+    WrongRepository,
+)
 from kb_dr.operations.initialise import check_marker
 from kb_dr.ports import (
     Clock,
@@ -20,6 +28,11 @@ from kb_dr.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+CLOSED = (RepositoryUnavailable, RepositoryRefused, BucketMissing, WrongRepository)
+"""Nothing can be learned there. Records are kept in each copy, so that the other one knows."""
+
 
 class Places:
     """The repositories, the source and this machine, as the settings name them."""
@@ -27,6 +40,7 @@ class Places:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock = clock or wiring.clock()
+        self._closed: dict[str, RepositoryError] = {}
 
     @property
     def copies(self) -> tuple[str, ...]:
@@ -51,6 +65,38 @@ class Places:
         """The repository of that name, its marker read: never another service's, never empty."""
         found = self.repository(copy)
         check_marker(found, service=self.settings.service, org=self.settings.org)
+        return found
+
+    def _opened(self, copy: str) -> Repository:
+        """As checked(), for records that are kept in each copy.
+
+        A copy that could not be opened is not asked again: each try may take minutes, and there
+        would be one for every backup, on the day when time is short.
+        """
+        if copy in self._closed:
+            raise self._closed[copy]
+        try:
+            return self.checked(copy)
+        except CLOSED as error:
+            self._closed[copy] = error
+            raise
+
+    def _from_each(self, look: Callable[[Repository], Iterable[T]]) -> list[T]:
+        """What every copy that can be opened holds; the error of the last one when none can.
+
+        What is read in one and cannot be read (UnreadableRecord) is raised.
+        """
+        found: list[T] = []
+        failure: RepositoryError | None = None
+        answered = False
+        for copy in self.copies:
+            try:
+                found += look(self._opened(copy))
+                answered = True
+            except CLOSED as error:
+                self._closed[copy] = failure = error
+        if failure is not None and not answered:
+            raise failure
         return found
 
     def _check(self, repository: Repository) -> None:
@@ -90,7 +136,7 @@ class Places:
         if other is None:
             return None
         try:
-            return self.checked(other)
+            return self._opened(other)
         except RepositoryError as error:
             logger.warning("proofs of %s are not kept in %s: %s", copy, other, error)
             return None
