@@ -9,6 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from kb_dr.domain.wording import age as age  # part of what verbs print with
+from kb_dr.domain.wording import moment as moment
+from kb_dr.domain.wording import size as size
 from kb_dr.records import as_builtins
 
 
@@ -39,35 +42,9 @@ def print_table(
     console.print(table)
 
 
-def age(seconds: float | None) -> str:
-    """A duration as people say it: 12 s, 3.5 min, 2.1 h, 4.0 d."""
-    if seconds is None:
-        return "not known"
-    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
-        if abs(seconds) < limit:
-            return f"{seconds / unit:.1f} {name}"
-    return f"{seconds / 86400:.1f} d"
-
-
-def size(count: float | None) -> str:
-    """A size in binary units."""
-    if count is None:
-        return "-"
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
-
-
 def server_version(number: int | None) -> str:
     """A ``server_version_num`` as people write it: 160015 is 16.15."""
     return "-" if number is None else f"{number // 10000}.{number % 10000}"
-
-
-def moment(value: datetime | None) -> str:
-    """A time in UTC, to the second."""
-    return value.strftime("%Y-%m-%d %H:%M:%SZ") if value else "-"
 
 
 def _cell(value: Any) -> str:

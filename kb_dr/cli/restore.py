@@ -6,18 +6,16 @@ from typing import Any
 import click
 
 from kb_dr.cli.opened import installation, json_option, progress
-from kb_dr.cli.output import moment, print_json, print_table, say, size
-from kb_dr.cli.recovery_plan import plan_rows, plan_values, print_nearest, print_windows
+from kb_dr.cli.output import print_json, print_table, say, size
+from kb_dr.cli.recovery_plan import plan_values, print_nearest, print_windows
 from kb_dr.cli.recovery_words import copy_of, target_options, wanted_of
 from kb_dr.cli.replace import Consent, replace_in_place, replace_options, require_none
 from kb_dr.domain.recoverable_window import nearest
-from kb_dr.errors import NoUsableBackup, RecoveryError, TargetUnreachable, TimelineForked, WalGap
+from kb_dr.errors import RecoveryError, WalGap
 from kb_dr.installation import Installation
+from kb_dr.operations.describe_recovery import TARGET_REFUSALS, plan_rows, reached
 from kb_dr.operations.plan_target import Wanted
 from kb_dr.operations.restore_postgres import Restored
-
-_REFUSALS = (NoUsableBackup, TargetUnreachable, TimelineForked, WalGap)
-"""What is wrong with a target, and not with the place it is to be restored to."""
 
 
 @click.command("restore")
@@ -55,7 +53,7 @@ def command(
     require_none(opened, target, consent)
     try:
         plan = opened.plan_restore(wanted, copy_of(copy), target)
-    except _REFUSALS as error:
+    except TARGET_REFUSALS as error:
         if dry_run:
             _show_what_can_be_reached(opened, wanted, copy_of(copy), error, as_json=as_json)
         raise
@@ -103,13 +101,11 @@ def _show_what_can_be_reached(
 
 
 def _print_restored(restored: Restored) -> None:
-    reach = restored.reach
     print_table(
         f"Restored into {restored.plan.target}",
         ("phase", "seconds", "bytes"),
         ((p.name, f"{p.seconds:.2f}", size(p.size_bytes)) for p in restored.phases),
-        caption=f"asked for {reach.asked}; reached {reach.reached_lsn} on timeline "
-        f"{reach.reached_timeline}, as planned; newest commit {moment(reach.newest_commit)}",
+        caption=reached(restored),
     )
     say("What to do now:")
     for number, step in enumerate(restored.next_steps, 1):
