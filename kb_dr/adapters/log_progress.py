@@ -72,6 +72,9 @@ class LogProgress:
         with self._lock:
             phase, total, done = self._phase, self._total, self._done
             seconds = max(time.monotonic() - self._began, 1e-9)
+        if not total and not done:  # nothing of it is counted in bytes
+            ending = "done in" if ended else "at work for"
+            return f"{phase}: {ending} {_duration(seconds)}"
         rate = done / seconds
         text = f"{phase}: {_size(done)}"
         if total:

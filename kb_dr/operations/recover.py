@@ -11,7 +11,7 @@ from kb_dr.domain.scratch_configuration import recovery_settings, scratch_settin
 from kb_dr.errors import RecoveryError, TargetNotReached, WrongCluster
 from kb_dr.operations.phases import Phases
 from kb_dr.operations.serve_wal import WalServer, serving_wal
-from kb_dr.ports import Codec, PostgresHost, Repository, RestoredServer
+from kb_dr.ports import Codec, PostgresHost, Progress, Repository, RestoredServer
 
 DEADLINE_SECONDS = 24 * 3600.0
 """Nothing waits for ever; a recovery that takes longer broke every objective long before."""
@@ -39,14 +39,16 @@ def recovered(
     *,
     at_restore_point: AtRestorePoint | None = None,
     durable: bool = False,
+    progress: Progress | None = None,
     deadline_seconds: float = DEADLINE_SECONDS,
 ) -> Iterator[Recovered]:
     """Recover the files in ``area.data``; the server is gone when the block is left.
 
     With ``at_restore_point`` replay first pauses at the backup's restore point, and goes on when
-    that returns. Raises what kept WAL from being served (WalDamaged, WalGap,
-    RepositoryUnavailable, KeyMissing ...), RecoveryAborted, TargetNotReached, NotEnoughSpace, or
-    WrongCluster when the files are not those of the plan's cluster.
+    that returns. ``progress``, begun by the caller, is told how far the last replay has come.
+    Raises what kept WAL from being served (WalDamaged, WalGap, RepositoryUnavailable, KeyMissing
+    ...), RecoveryAborted, TargetNotReached, NotEnoughSpace, or WrongCluster when the files are
+    not those of the plan's cluster.
     """
     source = plan.stored.manifest.source
     check_files(plan, host, area)
@@ -70,7 +72,7 @@ def recovered(
             with phases.measured("checks at the restore point", source.size_bytes):
                 at_restore_point(server, replay)
             server.stop()
-    with serving_wal(plan, repository, codec, area.spool) as wal:
+    with serving_wal(plan, repository, codec, area.spool, progress) as wal:
         configuration = _configuration(plan, pause_at=None, durable=durable)
         with host.start(area, configuration(wal), source) as server:
             with phases.measured("replay") as measured:

@@ -28,5 +28,9 @@ def restore_files(
         host.unpack(area.data) as tar,
     ):
         fetch_backup(repository, codec, manifest, tar, progress=progress, ahead=ahead)
-    with phases.measured("verify files", manifest.plain_bytes):
-        host.verify_files(area.data, manifest.source)
+    progress.begin("verify files")
+    try:
+        with phases.measured("verify files", manifest.plain_bytes):
+            host.verify_files(area.data, manifest.source)
+    finally:
+        progress.end()

@@ -136,12 +136,19 @@ def restored_beside(
     """
     recovery = plan.recovery
     with scratch.beside(plan.target) as area:
-        restore_files(repository, codec, host, recovery.stored.manifest, area, phases, progress)
-        with recovered(recovery, repository, codec, host, area, phases, durable=True) as opened:
-            require_complete(recovery, opened.reach)
-            with phases.measured("shut down"):
-                opened.server.stop()
-            reach = opened.reach
+        manifest = recovery.stored.manifest
+        restore_files(repository, codec, host, manifest, area, phases, progress)
+        progress.begin("replay", len(recovery.segments) * manifest.source.segment_bytes)
+        try:
+            with recovered(
+                recovery, repository, codec, host, area, phases, durable=True, progress=progress
+            ) as opened:
+                require_complete(recovery, opened.reach)
+                with phases.measured("shut down"):
+                    opened.server.stop()
+                reach = opened.reach
+        finally:
+            progress.end()
         require_clean_shutdown(recovery, host, area)
         yield area, reach
 

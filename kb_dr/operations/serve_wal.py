@@ -25,7 +25,7 @@ from kb_dr.domain.wal_names import Segment, is_segment, is_wal_file
 from kb_dr.domain.wal_tablespaces import CreatedTablespace, TablespaceWatch
 from kb_dr.errors import KbDrError, NotEnoughSpace, RecoveryError, TargetNotReached, WalGap
 from kb_dr.operations.read_plan_wal import read_plan_wal
-from kb_dr.ports import Codec, Repository
+from kb_dr.ports import Codec, Progress, Repository
 
 _LOOK_SECONDS = 0.02
 _TRANSFERS = 3
@@ -52,7 +52,12 @@ class WalServer:
     """The serving end: what it was asked for, and why it gave up, if it did."""
 
     def __init__(
-        self, plan: RecoveryPlan, repository: Repository, codec: Codec, spool: Path
+        self,
+        plan: RecoveryPlan,
+        repository: Repository,
+        codec: Codec,
+        spool: Path,
+        progress: Progress | None = None,
     ) -> None:
         self.served_bytes = 0
         """Plain bytes laid ready."""
@@ -71,6 +76,8 @@ class WalServer:
         self._watch = TablespaceWatch()
         self._refused: tuple[int, TargetNotReached] | None = None
         """The segment that is not laid ready, nor any after it, and why."""
+        self._progress = progress
+        self._farthest = 0
         self.failure: KbDrError | None = None
         """Why it stopped early, if it did."""
 
@@ -132,6 +139,7 @@ class WalServer:
         if number is not None:
             self._asked = number
             self._raise_refused()
+            self._tell(number)
             self._seek(number)
         elif name in self._histories:
             # In the pool, as segments are: this thread has to hear stop() at any time.
@@ -143,6 +151,13 @@ class WalServer:
                 f"serve WAL file {name} from {self._plan.url}: not in the plan, but recovery has "
                 f"to come to {self._plan.expected_end} on timeline {self._plan.expected_timeline}"
             )
+
+    def _tell(self, number: int) -> None:
+        """Replay has done with what lies before this segment."""
+        ahead = number - self._farthest
+        if ahead > 0 and self._progress is not None:
+            self._progress.advance(ahead * self._plan.stored.manifest.source.segment_bytes)
+        self._farthest = max(self._farthest, number)
 
     def _needed(self, name: str) -> bool:
         """Whether recovery cannot be complete without a file that the plan does not have."""
@@ -236,10 +251,17 @@ class WalServer:
 
 @contextmanager
 def serving_wal(
-    plan: RecoveryPlan, repository: Repository, codec: Codec, spool: Path
+    plan: RecoveryPlan,
+    repository: Repository,
+    codec: Codec,
+    spool: Path,
+    progress: Progress | None = None,
 ) -> Iterator[WalServer]:
-    """Serve the WAL of ``plan`` while the block runs; the spool is gone afterwards."""
-    server = WalServer(plan, repository, codec, spool)
+    """Serve the WAL of ``plan`` while the block runs; the spool is gone afterwards.
+
+    ``progress`` is told of each segment that replay has done with.
+    """
+    server = WalServer(plan, repository, codec, spool, progress)
     server.prepare()
     thread = threading.Thread(target=server.run, name="serve-wal", daemon=True)
     thread.start()

@@ -53,6 +53,18 @@ def test_bytes_of_many_threads_add_up() -> None:
     assert lines.said[0].startswith("fetch: 7.8 MiB, ")
 
 
+def test_work_that_is_not_counted_in_bytes_says_how_long_it_has_taken() -> None:
+    lines = Lines()
+    progress = LogProgress(lines, interval_seconds=0.01)
+    progress.begin("verify files")
+
+    assert lines.more.acquire(timeout=60)
+    progress.end()
+
+    assert lines.said[0].startswith("verify files: at work for ")
+    assert lines.said[-1].startswith("verify files: done in ")
+
+
 def test_a_new_phase_ends_the_one_before() -> None:
     lines = Lines()
     progress = LogProgress(lines, interval_seconds=3600)
@@ -71,10 +83,12 @@ def test_without_a_total_no_time_is_promised(caplog: pytest.LogCaptureFixture) -
     lines = Lines()
     progress = LogProgress(lines, interval_seconds=0.01)
     progress.begin("stream")
+    progress.advance(1024)
+    assert lines.more.acquire(timeout=60)
     assert lines.more.acquire(timeout=60)
     progress.end()
 
-    assert "time left not known" in lines.said[0]
+    assert "time left not known" in lines.said[1]
 
 
 def test_lines_go_to_the_log_unless_told_otherwise(caplog: pytest.LogCaptureFixture) -> None:
@@ -84,4 +98,4 @@ def test_lines_go_to_the_log_unless_told_otherwise(caplog: pytest.LogCaptureFixt
     progress.begin("upload")
     progress.end()
 
-    assert "upload: 0.0 KiB" in caplog.text
+    assert "upload: done in" in caplog.text

@@ -1,6 +1,7 @@
 """The exit contract of a restored server's restore_command: only "certainly absent" is 1."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from kb_dr.domain.recovery_target import Latest
 from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import RepositoryUnavailable, TargetNotReached, WalDamaged, WalGap
 from kb_dr.operations.serve_wal import WalServer, serving_wal
-from kb_dr_tests.fakes import MemoryRepository, PlainCodec
+from kb_dr_tests.fakes import MemoryRepository, PlainCodec, RecordingProgress
 from kb_dr_tests.made_wal import WalWriter
 from kb_dr_tests.stored_backups import (
     SEGMENT_BYTES,
@@ -86,6 +87,23 @@ def test_every_segment_comes_in_turn(server: WalServer, tmp_path: Path) -> None:
         to = tmp_path / "RECOVERYXLOG"
         assert _asked(server, segment(number).name, to) == 0
         assert to.read_bytes() == segment_content(segment(number))
+
+
+def test_progress_is_told_of_what_replay_has_done_with(
+    plan: RecoveryPlan, repository: MemoryRepository, spool: Path, tmp_path: Path
+) -> None:
+    progress = RecordingProgress()
+    progress.begin("replay")
+
+    with serving_wal(plan, repository, CODEC, spool, progress) as server:
+        assert _asked(server, segment(2).name, tmp_path / "RECOVERYXLOG") == 0
+        assert _asked(server, segment(LAST).name, tmp_path / "RECOVERYXLOG") == 0
+        expected = (LAST - 2) * plan.stored.manifest.source.segment_bytes
+        deadline = time.monotonic() + 60
+        while progress.done != [expected] and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    assert progress.done == [expected], "its window lies ahead, and does not count"
 
 
 def test_replay_may_begin_again_further_back(
