@@ -10,8 +10,9 @@ from kb_dr.defs import reaper
 from kb_dr.defs.postgres import assets, checks, jobs, schedules, sensors
 from kb_dr.defs.recovery import assets as recovery_assets
 from kb_dr.defs.recovery import checks as recovery_checks
+from kb_dr.defs.recovery import drill, recovery_schedules, restore
 from kb_dr.defs.recovery import jobs as recovery_jobs
-from kb_dr.defs.recovery import schedules as recovery_schedules
+from kb_dr.defs.recovery import schedules as controls_schedules
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes, schedule_times
 
 
@@ -25,12 +26,16 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             assets.wal_archive,
             assets.offsite_wal,
             recovery_assets.controls,
+            restore.restore_asset,
+            drill.drill,
+            drill.readiness,
         ],
         asset_checks=[
             checks.restore_proven,
             checks.every_chunk_is_stored,
             checks.wal_archive_has_no_gap,
             recovery_checks.verifier_sees_damage,
+            drill.a_passed_drill_is_recent,
         ],
         jobs=[
             jobs.back_up_now,
@@ -41,10 +46,15 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             jobs.wal_audit_job,
             recovery_jobs.negative_controls_job,
             recovery_jobs.controls_watch_job,
+            restore.restore_database,
+            drill.disaster_recovery_drill,
+            drill.monthly_restore_test,
+            drill.readiness_job,
         ],
         schedules=[
             *schedules.make_schedules(times),
-            *recovery_schedules.make_schedules(times),
+            *controls_schedules.make_schedules(times),
+            *recovery_schedules.make_recovery_schedules(times),
         ],
         sensors=[
             sensors.backups_asked_for,

@@ -89,6 +89,7 @@ class Objectives:
     backup_age_seconds: float
     proof_age_seconds: float
     control_age_seconds: float = 35 * 86400.0
+    drill_age_seconds: float = 100 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,8 @@ class Settings:
     backup_schedule: str
     verify_schedule: str
     controls_schedule: str
+    drill_schedule: str
+    restore_test_schedule: str
     retention_days: int
     service_commands: ServiceCommands
     """How the service is stopped, started and checked when its cluster is replaced."""
@@ -170,11 +173,14 @@ def load_settings(
             backup_age_seconds=reader.number("KB_DR_BACKUP_AGE_HOURS", 26, 0.01) * 3600,
             proof_age_seconds=reader.number("KB_DR_PROOF_AGE_HOURS", 8 * 24, 0.01) * 3600,
             control_age_seconds=reader.number("KB_DR_CONTROL_AGE_HOURS", 35 * 24, 0.01) * 3600,
+            drill_age_seconds=reader.number("KB_DR_DRILL_AGE_DAYS", 100, 0.01) * 86400,
         ),
         heartbeat=reader.switch("KB_DR_HEARTBEAT", default=False),
         backup_schedule=reader.cron("KB_BACKUP_SCHEDULE", "0 2 * * *"),
         verify_schedule=reader.cron("KB_DR_VERIFY_SCHEDULE", "0 6 * * 0"),
         controls_schedule=reader.cron("KB_DR_CONTROLS_SCHEDULE", "0 5 2 * *"),
+        drill_schedule=reader.cron("KB_DR_DRILL_SCHEDULE", "0 7 1 1,4,7,10 *"),
+        restore_test_schedule=reader.cron("KB_DR_RESTORE_TEST_SCHEDULE", "0 7 15 * *"),
         retention_days=reader.whole("KB_BACKUP_RETENTION_DAYS", 30, 1, 36500),
         service_commands=_service_commands(reader),
         env_file=chosen.absolute() if chosen else None,

@@ -63,8 +63,8 @@ def proof_metadata(proof: Proof) -> Metadata:
         "copy_read": dg.MetadataValue.text(f"{proof.copy} ({proof.url})"),
         **_reach(proof.reach),
         "rto_seconds": dg.MetadataValue.float(proof.rto_seconds),
-        "phases": _phases(proof.phases),
-        "checks": _checks(proof.checks),
+        "phases": phases_table(proof.phases),
+        "checks": checks_table(proof.checks),
         "proof_id": dg.MetadataValue.text(proof.id),
         "started": dg.MetadataValue.timestamp(proof.started),
         "finished": dg.MetadataValue.timestamp(proof.finished),
@@ -147,7 +147,8 @@ def standing_metadata(standings: dict[str, tuple[Standing, Proof | None]]) -> dg
     )
 
 
-def _phases(phases: Sequence[Phase]) -> dg.MetadataValue:
+def phases_table(phases: Sequence[Phase]) -> dg.MetadataValue:
+    """How long each part took, and all of them."""
     total = sum(phase.seconds for phase in phases)
     rows = [
         (p.name, f"{p.seconds:.1f}", "" if p.size_bytes is None else f"{p.size_bytes:,}")
@@ -156,7 +157,8 @@ def _phases(phases: Sequence[Phase]) -> dg.MetadataValue:
     return table(("phase", "seconds", "bytes"), [*rows, ("all phases", f"{total:.1f}", "")])
 
 
-def _checks(checks: Sequence[Check]) -> dg.MetadataValue:
+def checks_table(checks: Sequence[Check]) -> dg.MetadataValue:
+    """Every check, with what it saw."""
     return table(
         ("check", "outcome", "needed", "seen"),
         ((c.name, c.outcome, "yes" if c.needed else "no", c.seen) for c in checks),

@@ -33,6 +33,8 @@ class ScheduleTimes:
     backup: str = "0 2 * * *"
     verify: str = "0 6 * * 0"
     controls: str = "0 5 2 * *"
+    drill: str = "0 7 1 1,4,7,10 *"
+    restore_test: str = "0 7 15 * *"
 
 
 def schedule_times(read: Callable[[], Settings] = load_settings) -> ScheduleTimes:
@@ -49,6 +51,8 @@ def schedule_times(read: Callable[[], Settings] = load_settings) -> ScheduleTime
         _cron_or(settings.backup_schedule, default.backup),
         _cron_or(settings.verify_schedule, default.verify),
         _cron_or(settings.controls_schedule, default.controls),
+        drill=_cron_or(settings.drill_schedule, default.drill),
+        restore_test=_cron_or(settings.restore_test_schedule, default.restore_test),
     )
 
 

@@ -85,6 +85,17 @@ class Evidence(Places):
         found = {drill.id: drill for drill in self._from_each(load_drills)}
         return tuple(sorted(found.values(), key=lambda drill: (drill.started, drill.id)))
 
+    def drills_held(self) -> Finding:
+        """Whether the drills of late allow anybody to believe that recovery works."""
+        from kb_dr.domain.drill_age import judge_drills
+
+        return judge_drills(
+            self.drills(),
+            {copy: self.repository(copy).url for copy in self.copies},
+            self.clock.now(),
+            self.settings.objectives.drill_age_seconds,
+        )
+
     def controls(self) -> tuple[ControlRun, ...]:
         """Every round of negative controls, wherever it is kept, oldest first.
 

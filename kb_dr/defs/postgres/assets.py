@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+from pydantic import Field
 
 from kb_dr.adapters.log_progress import LogProgress
+from kb_dr.defs.copies import CopyRead, copy_named
 from kb_dr.defs.failures import reported_failures
 from kb_dr.defs.heartbeat import signs_of_life
 from kb_dr.defs.metadata import backup_metadata, copy_metadata, proof_metadata, table
@@ -16,7 +18,7 @@ from kb_dr.defs.postgres.report import report_standing
 from kb_dr.defs.resources import InstallationDoor
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.proof import Verdict
-from kb_dr.errors import ConfigurationError, KbDrError, WalGap
+from kb_dr.errors import KbDrError, WalGap
 
 GROUP = "postgres"
 
@@ -29,12 +31,15 @@ RETRIES = dg.RetryPolicy(
 class ProofConfig(dg.Config):
     """Which copy a proof reads."""
 
-    copy_read: str = ""
-    """`primary` or `offsite`; empty means offsite wherever there is one."""
+    copy_read: CopyRead = Field(
+        default=CopyRead.auto,
+        description="The copy to read: `auto` is the offsite one wherever there is one, which "
+        "the light of the backup goes by.",
+    )
 
 
 @contextmanager
-def at_work(context: dg.AssetExecutionContext) -> Iterator[LogProgress]:
+def at_work(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[LogProgress]:
     """A step that shows progress and signs of life, and fails with what our errors know."""
     say = context.log.info
     progress = LogProgress(say)
@@ -112,9 +117,7 @@ def restore_proof(
     """
     with at_work(context) as progress:
         installation = door.open()
-        copy = config.copy_read or copy_that_counts(installation)
-        if copy not in installation.copies:
-            raise ConfigurationError(f"read copy {copy!r}: expected {installation.copies}")
+        copy = copy_named(installation, config.copy_read) or copy_that_counts(installation)
         proof = installation.verify(BackupId.parse(context.partition_key), copy, progress)
     if proof.verdict is not Verdict.PROVEN:
         # The check of this run will be skipped; the page must not wait for the next sync.
