@@ -79,7 +79,7 @@ def _report_light(
     if done.backup_id is None or done.proof_id is None:
         return
     try:
-        report_standing(context.instance, installation, done.backup_id, context.run_id)
+        report_standing(context.instance, installation, done.backup_id, context.run.run_id)
     except KbDrError as error:
         context.log.warning(f"restore_proven is left to the next sync: {error}")
 

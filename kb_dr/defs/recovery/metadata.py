@@ -79,7 +79,10 @@ def restored_metadata(restored: Restored) -> Metadata:
 
 
 def drill_metadata(drill: Drill) -> Metadata:
-    """A drill: whether it was passed, its figures as plots, and the report."""
+    """A drill: whether it was passed, its figures as plots, and the report.
+
+    A setting may be a whole number, which Dagster does not take for a float.
+    """
     found: Metadata = {
         "passed": dg.MetadataValue.bool(drill.passed),
         "verdict": dg.MetadataValue.text(str(drill.verdict)),
@@ -91,12 +94,12 @@ def drill_metadata(drill: Drill) -> Metadata:
         "proof_id": dg.MetadataValue.text(drill.proof_id or "none"),
         "drill_id": dg.MetadataValue.text(drill.id),
         "rto_seconds": dg.MetadataValue.float(drill.rto_seconds),
-        "rto_objective_seconds": dg.MetadataValue.float(drill.rto_objective_seconds),
-        "rpo_objective_seconds": dg.MetadataValue.float(drill.rpo_objective_seconds),
+        "rto_objective_seconds": dg.MetadataValue.float(float(drill.rto_objective_seconds)),
+        "rpo_objective_seconds": dg.MetadataValue.float(float(drill.rpo_objective_seconds)),
         "phases": phases_table(drill.phases),
         "checks": checks_table(drill.checks),
         "report": dg.MetadataValue.md(drill_report(drill)),
     }
     if drill.rpo_seconds is not None:  # what nobody knows is no zero on a plot
-        found["rpo_seconds"] = dg.MetadataValue.float(drill.rpo_seconds)
+        found["rpo_seconds"] = dg.MetadataValue.float(float(drill.rpo_seconds))
     return found
