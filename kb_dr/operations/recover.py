@@ -83,6 +83,7 @@ def recovered(
                 if replayed is not None and at_restore_point is not None:
                     replayed -= point.lsn - plan.stored.manifest.wal.start
                 measured.size_bytes = replayed
+                wal.all_replayed()
             commits = [each for each in (newest, replay.newest_commit) if each is not None]
             final = Replay(
                 lsn=replay.lsn,

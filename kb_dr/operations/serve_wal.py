@@ -116,6 +116,10 @@ class WalServer:
                 # The spool goes with its restore, when that was cut off.
                 (self._spool / "closed").touch()
 
+    def all_replayed(self) -> None:
+        """Replay has come to its end: nothing of the plan is left to do."""
+        self._tell(len(self._plan.segments))
+
     def stop(self) -> None:
         """Serve no more."""
         self._stop.set()

@@ -47,10 +47,13 @@ class _Restorable(MadeInstallation):
         self.backup = archive.stored[0].manifest.id
         self.asked: list[RestorePlan] = []
         self.down = False
+        self.terminated = False
 
     def restore(self, plan: RestorePlan, progress: Progress) -> Restored:
         """What a restore says that reached what it should."""
         self.asked.append(plan)
+        if self.terminated:
+            raise KeyboardInterrupt
         if self.down:
             raise RepositoryUnavailable("get x: no answer")
         progress.begin("fetch and unpack", 10)
@@ -212,6 +215,15 @@ def test_a_relative_directory_is_refused() -> None:
     assert "absolute" in said
 
 
+def test_no_field_is_taken_from_the_environment(into: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KB_DR_TEST_SECRET", "never to be shown")
+
+    said, _ = refused(form(into, target={"name": {"name": {"env": "KB_DR_TEST_SECRET"}}}))
+
+    assert "environment" in said
+    assert "never" not in said
+
+
 # the plan
 
 
@@ -320,3 +332,17 @@ def test_a_restore_that_fails_leaves_no_materialisation(
     assert "no answer" in failure(result)[0]
     assert not [each for each in result.all_events if each.is_step_materialization]
     assert len(installation.asked) == 1
+
+
+def test_a_restore_that_is_terminated_says_that_nothing_is_left_of_it(
+    installation: _Restorable, instance: dg.DagsterInstance, into: str
+) -> None:
+    installation.terminated = True
+
+    with pytest.raises(KeyboardInterrupt):
+        run(installation, instance, form(into, action={"execute": {"confirm_target": into}}))
+
+    (ended,) = instance.get_runs()
+    assert ended.status is dg.DagsterRunStatus.CANCELED
+    messages = [each.user_message for each in instance.all_logs(ended.run_id)]
+    assert f"terminated: nothing was put into {into}" in messages

@@ -25,6 +25,7 @@ from kb_dr.defs.recovery.restore_form import (
     RestoreForm,
     check_confirmation,
     directory_of,
+    refuse_environment,
     wanted_of,
 )
 from kb_dr.defs.resources import InstallationDoor
@@ -58,6 +59,7 @@ def restore(
     cluster into its directory.
     """
     with at_work(context) as progress:
+        refuse_environment(context.run.run_config)
         check_confirmation(config)
         execute = isinstance(config.action, Execute)
         if execute and BACKFILL_TAG in context.run.tags:
@@ -77,7 +79,8 @@ def restore(
         if not execute:
             context.log.info("dry run: nothing was changed")
             return
-        restored = installation.restore(plan, progress)
+        with _said_when_ended(context, plan):
+            restored = installation.restore(plan, progress)
     context.log.info(reached(restored))
     context.log_event(
         dg.AssetMaterialization(
@@ -86,6 +89,17 @@ def restore(
             metadata=restored_metadata(restored),
         )
     )
+
+
+@contextmanager
+def _said_when_ended(context: dg.OpExecutionContext, plan: RestorePlan) -> Iterator[None]:
+    """Let a restore that somebody terminates say what is left of it."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and not plan.target.exists():
+            context.log.warning(f"terminated: nothing was put into {plan.target}")
+        raise
 
 
 def _show(

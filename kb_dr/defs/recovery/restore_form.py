@@ -4,6 +4,7 @@ What Dagster can refuse before the launch is in the types: a word that is none o
 time that is missing, a confirmation that is missing.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -106,6 +107,21 @@ PREFILLED = {
     "copy_read": CopyRead.auto.value,
 }
 """What stands in the Launchpad: to launch it as it is shows a plan, and changes nothing."""
+
+
+def refuse_environment(given: object) -> None:
+    """Return unless a field, as it was filled in, names a variable of the environment.
+
+    Dagster puts its value in the place of ``env: NAME``, and what is asked for is shown on the
+    pages: a secret would be, too.
+    """
+    for value in given.values() if isinstance(given, Mapping) else ():
+        if isinstance(value, Mapping) and set(value) == {"env"}:
+            raise ConfigurationError(
+                "restore: a field is taken from the environment of the process",
+                hint="Type the value itself: all of the form is shown on the pages.",
+            )
+        refuse_environment(value)
 
 
 def check_confirmation(form: RestoreForm) -> None:
