@@ -1,5 +1,6 @@
 """Real PostgreSQL clusters for the tests: made in a second, gone at the end."""
 
+import shlex
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,18 @@ log_min_messages = warning
 def programs_of(major: int) -> PostgresPrograms:
     """The programs of one major version, installed on first use."""
     return PostgresPrograms(install_postgres(major), Unprivileged())
+
+
+def ask_single_user(programs: PostgresPrograms, data: Path, *statements: str) -> str:
+    """What a stopped cluster answers in single-user mode: no password, no configuration of ours."""
+    words = shlex.join([str(programs.path("postgres")), "--single", "-D", str(data), "kb"])
+    done = programs.unprivileged.run(
+        ["bash", "-c", f"printf '%s\\n' {shlex.join(statements)} | {words}"],
+        env=programs.environment(),
+        timeout_seconds=START_SECONDS,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+    return done.stdout.decode()
 
 
 class RunningCluster:

@@ -81,7 +81,8 @@ class LogProgress:
             text += f" of {_size(total)} ({min(done / total, 1):.0%})"
         text += f", {_size(int(rate))}/s"
         if ended:
-            return f"{text}, done in {_duration(seconds)}"
+            whole = not total or done >= total  # an estimate may have been too high
+            return f"{text}, {'done in' if whole else 'ended after'} {_duration(seconds)}"
         if total and rate > 0:
             return f"{text}, about {_duration(max(total - done, 0) / rate)} left"
         return f"{text}, time left not known"

@@ -3,6 +3,7 @@
 `KB_DR_SCREENSHOTS=docs/images pytest kb_dr_tests/end_to_end` renews the pictures of the docs.
 """
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,10 +13,26 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.proof import Proof, Verdict
-from kb_dr.sandbox.dagster_questions import back_up_now, launch_and_wait, wait_for_run_of
-from kb_dr_tests.end_to_end.pages import Pages, browser, eventually, picture, read
+from kb_dr.sandbox.dagster_questions import (
+    back_up_now,
+    launch_and_wait,
+    wait_for_run,
+    wait_for_run_of,
+)
+from kb_dr_tests.end_to_end import launchpad
+from kb_dr_tests.end_to_end.pages import (
+    ENTRIES,
+    WAIT_SECONDS,
+    Pages,
+    browser,
+    eventually,
+    picture,
+    read,
+)
+from kb_dr_tests.postgres_servers import ask_single_user
 
 CHECK_PAGE = "/assets/postgres/backup?view=checks&checkDetail=restore_proven"
 
@@ -124,6 +141,116 @@ def test_the_archive_of_a_healthy_source_has_no_gap(pages: Pages, backup: Proven
 
     assert audited["status"] == "SUCCESS"
     assert all(audit.passed for audit in pages.installation.audit_wal("primary"))
+
+
+@pytest.fixture(scope="module")
+def place(pages: Pages) -> Path:
+    """Where restores go to."""
+    made = pages.directory / "restored"
+    made.mkdir()
+    return made
+
+
+def test_the_launchpad_shows_a_plan_unless_told_otherwise(
+    pages: Pages, page: Page, backup: ProvenBackup, place: Path
+) -> None:
+    launchpad.open_launchpad(pages, page)
+    assert launchpad.DRY_RUN in page.inner_text("body")
+    into = place / "planned"
+    launchpad.fill_in(page, action=launchpad.DRY_RUN, into=into)
+
+    run_id = launchpad.launch(page)
+
+    assert wait_for_run(pages.url, run_id, timeout_seconds=WAIT_SECONDS)["status"] == "SUCCESS"
+    seen = read(page, f"{pages.url}/runs/{run_id}", "the plan:", "dry run: nothing was changed")
+    for text in ("asked for", "latest", backup.id, str(into), "will reach", "on timeline 1"):
+        assert text in seen
+    assert not into.exists()
+    read(page, f"{pages.url}/assets/recovery/restore", "reachable", backup.id, str(into))
+    picture(page, "restore-plan")
+
+
+def test_without_the_confirmation_nothing_can_be_launched(
+    pages: Pages, page: Page, place: Path
+) -> None:
+    launchpad.open_launchpad(pages, page)
+
+    launchpad.fill_in(page, action=launchpad.UNCONFIRMED, into=place / "unconfirmed")
+
+    eventually(
+        lambda: 'Missing required config entry "confirm_target"' in page.inner_text("body"),
+        what="the Launchpad says what is missing",
+    )
+    assert launchpad.launch_button(page).is_disabled()
+
+
+def test_a_restore_from_the_launchpad_brings_the_rows_back(
+    pages: Pages, page: Page, backup: ProvenBackup, place: Path, postgres_programs: PostgresPrograms
+) -> None:
+    into = place / "data"
+    launchpad.open_launchpad(pages, page)
+    launchpad.fill_in(page, action=launchpad.execute(into), into=into, copy="offsite")
+
+    run_id = launchpad.launch(page)
+
+    assert wait_for_run(pages.url, run_id, timeout_seconds=WAIT_SECONDS)["status"] == "SUCCESS"
+    read(page, f"{pages.url}/runs/{run_id}", "fetch and unpack", "replay", "reached", "next_steps")
+    picture(page, "restore-run")
+    said = ask_single_user(
+        postgres_programs, into, "select count(*) from knowledge_entries", "show archive_mode"
+    )
+    (entries,) = re.findall(r'count = "(\d+)"', said)
+    assert int(entries) >= ENTRIES
+    assert 'archive_mode = "off"' in said
+
+
+def test_a_restore_that_is_terminated_while_it_fetches_leaves_nothing(
+    pages: Pages, page: Page, backup: ProvenBackup, place: Path
+) -> None:
+    into = place / "terminated"
+    launchpad.open_launchpad(pages, page)
+    launchpad.fill_in(page, action=launchpad.execute(into), into=into, copy="primary")
+
+    with launchpad.store_that_hangs_once_a_restore_begins(pages.directory, into) as hangs:
+        run_id = launchpad.launch(page)
+        assert hangs.wait(WAIT_SECONDS)
+        read(page, f"{pages.url}/runs/{run_id}", "fetch and unpack: 0.0 KiB of")
+        launchpad.terminate(page)
+        ended = wait_for_run(pages.url, run_id, timeout_seconds=WAIT_SECONDS)
+        assert ended["status"] == "CANCELED"
+        eventually(lambda: not launchpad.work_areas(into), what="the work area is removed")
+
+    read(page, f"{pages.url}/runs/{run_id}", f"terminated: nothing was put into {into}")
+    launchpad.show_only(page, "terminat")
+    picture(page, "restore-cancel")
+    assert not into.exists()
+    assert sorted(each.name for each in place.iterdir() if "terminated" in each.name) == []
+
+
+def test_a_drill_leaves_its_report_on_the_page(
+    pages: Pages, page: Page, backup: ProvenBackup
+) -> None:
+    drilled = launch_and_wait(pages.url, "disaster_recovery_drill")
+    assert drilled["status"] == "SUCCESS"
+    watched = launch_and_wait(pages.url, "readiness_job")
+    assert watched["status"] == "SUCCESS"
+
+    (drill,) = pages.installation.drills()
+    assert drill.passed
+    read(page, f"{pages.url}/assets/recovery/drill", drill.id, "PROVEN", "rto_seconds")
+    page.get_by_text("[Show Markdown]").last.click()
+    shown = page.get_by_role("dialog").last
+    eventually(
+        lambda: f"Recovery drill {drill.id}: PASSED" in shown.inner_text(),
+        what="the report is shown",
+    )
+    assert "RTO by phase" in shown.inner_text()
+    picture(page, "drill-report")
+    read(
+        page,
+        f"{pages.url}/assets/recovery/readiness?view=checks&checkDetail=a_passed_drill_is_recent",
+        f"drill {drill.id} from {drill.copy} was passed",
+    )
 
 
 def test_ctrl_c_ends_everything_and_a_lost_database_is_filled_from_the_repositories(
