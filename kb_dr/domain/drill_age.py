@@ -40,9 +40,7 @@ def judge_drills(
             seen = f"drill {drill.id} from {drill.copy}: {'; '.join(drill.shortfalls)}"
             hint = f"drills/{drill.id}.md in each repository is its report. Mend it, drill again."
             return Finding(SUBJECT, Outcome.FAILED, seen, hint)
-    told = [
-        each for each in newest.values() if void_through is None or each.finished > void_through
-    ]
+    told = [each for each in newest.values() if void_through is None or each.started > void_through]
     if not newest:
         return Finding(SUBJECT, Outcome.COULD_NOT_RUN, "no drill has been run", _RUN)
     if not told:

@@ -94,6 +94,7 @@ class Evidence(Places):
             {copy: self.repository(copy).url for copy in self.copies},
             self.clock.now(),
             self.settings.objectives.drill_age_seconds,
+            void_through=self.void_through(),
         )
 
     def controls(self) -> tuple[ControlRun, ...]:

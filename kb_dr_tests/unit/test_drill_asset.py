@@ -9,12 +9,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.defs import ledger
 from kb_dr.defs.partitions import POSTGRES_BACKUPS
 from kb_dr.defs.postgres import keys as postgres
 from kb_dr.defs.recovery import keys
 from kb_dr.defs.recovery.recovery_schedules import make_recovery_schedules
 from kb_dr.defs.resources import ScheduleTimes
+from kb_dr.domain.control import ControlOutcome, Damage
 from kb_dr.domain.drill import Drill
 from kb_dr.domain.drill_report import drill_report
 from kb_dr.domain.manifest import StoredManifest
@@ -197,6 +199,19 @@ def test_readiness_is_red_after_a_drill_that_was_not_passed(
     drill(installation, instance)
 
     assert not readiness(installation, instance).passed
+
+
+def test_readiness_believes_no_drill_of_a_blind_verifier(
+    installation: _Drilled, instance: dg.DagsterInstance
+) -> None:
+    drill(installation, instance)
+    installation.outcomes = {Damage.ROWS_DROPPED: ControlOutcome.BLIND}
+    installation.run_controls(None, "offsite", SilentProgress())
+
+    red = readiness(installation, instance)
+
+    assert not red.passed
+    assert "void" in (red.description or "")
 
 
 # schedules

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
+from kb_dr.defs.copies import copy_named
 from kb_dr.defs.metadata import controls_metadata
 from kb_dr.defs.postgres.assets import ProofConfig, at_work
 from kb_dr.defs.postgres.judgement import copy_that_counts
 from kb_dr.defs.recovery import keys
 from kb_dr.defs.resources import InstallationDoor
-from kb_dr.errors import ConfigurationError
 
 
 @dg.asset(
@@ -28,9 +28,7 @@ def controls(
     """
     with at_work(context) as progress:
         installation = door.open()
-        copy = config.copy_read or copy_that_counts(installation)
-        if copy not in installation.copies:
-            raise ConfigurationError(f"read copy {copy!r}: expected {installation.copies}")
+        copy = copy_named(installation, config.copy_read) or copy_that_counts(installation)
         run = installation.run_controls(None, copy, progress)
     return dg.MaterializeResult(
         metadata=controls_metadata(run), data_version=dg.DataVersion(run.id)
