@@ -1,11 +1,13 @@
 """The restore somebody launches: refused early, planned in sight, carried out only when said."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 
 from kb_dr.definitions import build_definitions, defs
 from kb_dr.defs.postgres.keys import BACKUP_ID_TAG
@@ -152,6 +154,20 @@ def test_the_form_is_filled_in_with_a_dry_run() -> None:
     assert filled["action"] == {"dry_run": {}}
     assert filled["target"] == {"latest": {}}
     assert filled["copy_read"] == "auto"
+
+
+def test_the_form_shown_in_the_document_can_be_launched() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text()
+    job = defs.resolve_job_def(JOB)
+    (block,) = re.findall(r"```yaml\n(ops:.*?)```", text, re.DOTALL)
+    filled = yaml.safe_load(block)
+    others = re.findall(r"(time|lsn|name): \{(\w+): ([^}]+)\}", block)
+
+    assert filled == job.run_config
+    assert {kind for kind, _, _ in others} == {"time", "lsn", "name"}
+    for kind, field, value in others:
+        filled["ops"]["restore"]["config"]["target"] = {kind: {field: value}}
+        assert dg.validate_run_config(job, filled)
 
 
 def test_a_restore_is_never_tried_again_by_itself() -> None:
