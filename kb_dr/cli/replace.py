@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 import click
 
 from kb_dr.cli.opened import progress
-from kb_dr.cli.output import moment, print_json, print_table, say, size
-from kb_dr.cli.recovery_plan import plan_rows, plan_values
+from kb_dr.cli.output import print_json, print_table, say, size
+from kb_dr.cli.recovery_plan import plan_values
 from kb_dr.domain.replacement import Replacement
 from kb_dr.errors import ConfigurationError, RecoveryError
 from kb_dr.installation import Installation
+from kb_dr.operations.describe_recovery import plan_rows, reached
 from kb_dr.operations.plan_replacement import ReplacePlan, require_consent
 from kb_dr.operations.plan_target import Wanted
 from kb_dr.operations.replace_postgres import Replaced
@@ -209,13 +210,12 @@ def _print_plan(plan: ReplacePlan) -> None:
 
 
 def _print_replaced(replaced: Replaced) -> None:
-    reach, plan = replaced.reach, replaced.plan
+    plan = replaced.plan
     print_table(
         f"Replaced {plan.restore.target}",
         ("phase", "seconds", "bytes"),
         ((p.name, f"{p.seconds:.2f}", size(p.size_bytes)) for p in replaced.phases),
-        caption=f"asked for {reach.asked}; reached {reach.reached_lsn} on timeline "
-        f"{reach.reached_timeline}, as planned; newest commit {moment(reach.newest_commit)}",
+        caption=reached(replaced.reach),
     )
     for note in replaced.notes:
         say(f"note: {note}")

@@ -105,7 +105,7 @@ def _print_restored(restored: Restored) -> None:
         f"Restored into {restored.plan.target}",
         ("phase", "seconds", "bytes"),
         ((p.name, f"{p.seconds:.2f}", size(p.size_bytes)) for p in restored.phases),
-        caption=reached(restored),
+        caption=reached(restored.reach),
     )
     say("What to do now:")
     for number, step in enumerate(restored.next_steps, 1):

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.proof import Reach
 from kb_dr.domain.recoverable_window import Nearest, RecoverableWindow
 from kb_dr.domain.wording import age, moment, size
 from kb_dr.errors import NoUsableBackup, TargetUnreachable, TimelineForked, WalGap
-from kb_dr.operations.restore_postgres import Restored, RestorePlan
+from kb_dr.operations.restore_postgres import RestorePlan
 
 TARGET_REFUSALS = (NoUsableBackup, TargetUnreachable, TimelineForked, WalGap)
 """What is wrong with a target, and not with the place it is to be restored to."""
@@ -90,9 +91,8 @@ def nearest_points(near: Nearest) -> tuple[NearestPoint, ...]:
     return tuple(found)
 
 
-def reached(restored: Restored) -> str:
-    """What a restore came to, in one line."""
-    reach = restored.reach
+def reached(reach: Reach) -> str:
+    """What a recovery came to that came to the end of its plan, in one line."""
     return (
         f"asked for {reach.asked}; reached {reach.reached_lsn} on timeline "
         f"{reach.reached_timeline}, as planned; newest commit {moment(reach.newest_commit)}"

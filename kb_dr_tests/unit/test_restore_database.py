@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -50,6 +51,11 @@ class _Restorable(MadeInstallation):
         self.asked: list[RestorePlan] = []
         self.down = False
         self.terminated = False
+        self.cut_off = ""
+
+    def unfinished_replacement(self, target: Path) -> Any:
+        del target
+        return SimpleNamespace(step=self.cut_off) if self.cut_off else None
 
     def restore(self, plan: RestorePlan, progress: Progress) -> Restored:
         """What a restore says that reached what it should."""
@@ -294,6 +300,20 @@ def test_a_target_that_cannot_be_reached_comes_with_what_can(
     assert "2026-11-20 02:05:00Z" in beside["recoverable_windows"]
     assert beside["retryable"] is False
     assert beside["hint"]
+
+
+def test_a_directory_that_is_being_replaced_is_refused(
+    installation: _Restorable, instance: dg.DagsterInstance, into: str
+) -> None:
+    installation.cut_off = "put in place"
+
+    said, beside = failure(
+        run(installation, instance, form(into, action={"execute": {"confirm_target": into}}))
+    )
+
+    assert "was cut off at: put in place" in said
+    assert "--roll-back" in beside["hint"]
+    assert installation.asked == []
 
 
 def test_a_copy_that_is_not_configured_is_refused(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 
@@ -29,7 +30,7 @@ from kb_dr.defs.recovery.restore_form import (
     wanted_of,
 )
 from kb_dr.defs.resources import InstallationDoor
-from kb_dr.errors import ConfigurationError, KbDrError
+from kb_dr.errors import ConfigurationError, KbDrError, RecoveryError
 from kb_dr.installation import Installation
 from kb_dr.operations.describe_recovery import TARGET_REFUSALS, reached
 from kb_dr.operations.plan_target import Wanted
@@ -68,6 +69,7 @@ def restore(
             )
         wanted, target = wanted_of(config), directory_of(config)
         installation = door.open()
+        _refuse_unfinished(installation, target)
         copy = copy_named(installation, config.copy_read)
         with _what_can_be_reached(installation, wanted, copy):
             plan = installation.plan_restore(wanted, copy, target)
@@ -81,7 +83,7 @@ def restore(
             return
         with _said_when_ended(context, plan):
             restored = installation.restore(plan, progress)
-    context.log.info(reached(restored))
+    context.log.info(reached(restored.reach))
     context.log_event(
         dg.AssetMaterialization(
             keys.RESTORE,
@@ -89,6 +91,17 @@ def restore(
             metadata=restored_metadata(restored),
         )
     )
+
+
+def _refuse_unfinished(installation: Installation, target: Path) -> None:
+    """Refuse a directory that may be missing only because its replacement was cut off."""
+    found = installation.unfinished_replacement(target)
+    if found is not None:
+        raise RecoveryError(
+            f"restore into {target}: a replacement of it is at work, or was cut off at: "
+            f"{found.step}",
+            hint=f"If none is at work: kb-dr restore --into {target} --roll-back --yes",
+        )
 
 
 @contextmanager
@@ -139,7 +152,7 @@ def _what_can_be_reached(
     "the directory in `into`, launch the dry run, and read the plan on the run's page. Then put "
     "`execute: {confirm_target: THE SAME DIRECTORY}` in the place of `dry_run: {}`. Terminating "
     "the run leaves the directory as it was. A service is never replaced from here: that is done "
-    "in a shell, with `kb-dr restore`.",
+    "in a shell, with `kb-dr restore --replace`.",
 )
 def restore_database() -> None:
     """Restore PostgreSQL into a new directory."""
