@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 ENTRIES ?= 20000
 SANDBOX ?= sandbox
 PYTEST_ARGS ?=
+# Tests wait for servers more than they reckon; worksteal keeps what shares a fixture together.
+PYTEST_WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -19,7 +21,7 @@ ui: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	scripts/install-test-programs
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -19,12 +19,14 @@ def judge_drills(
     limit: float,
     *,
     void_through: datetime | None = None,
+    initialised: datetime | None = None,
 ) -> Finding:
     """The newest drill of every copy was passed, and one of them within ``limit`` seconds.
 
     ``places`` are the copies there are, with their addresses: a drill that was passed in another
     place says nothing of them. One that was not counts, until the copy is drilled again. What
-    was passed up to ``void_through`` rests on proofs that are void.
+    was passed up to ``void_through`` rests on proofs that are void. Until ``limit`` after
+    ``initialised``, when the oldest repository was made, none is due yet.
     """
     known = sorted(
         (
@@ -41,6 +43,8 @@ def judge_drills(
             hint = f"drills/{drill.id}.md in each repository is its report. Mend it, drill again."
             return Finding(SUBJECT, Outcome.FAILED, seen, hint)
     told = [each for each in newest.values() if void_through is None or each.started > void_through]
+    if not newest and initialised is not None and (now - initialised).total_seconds() <= limit:
+        return Finding(SUBJECT, Outcome.NOT_APPLICABLE, "none has been run, none is due yet", _RUN)
     if not newest:
         return Finding(SUBJECT, Outcome.COULD_NOT_RUN, "no drill has been run", _RUN)
     if not told:

@@ -7,6 +7,7 @@ can run by hand. Nothing is opened before it is used.
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.status import Status
+from kb_dr.errors import RepositoryError
 from kb_dr.installation.evidence import BackupOverview
 from kb_dr.installation.proof import Proving
 from kb_dr.installation.protection import Protection
@@ -20,9 +21,17 @@ class Installation(Protection, Proving):
 
     def status(self) -> Status:
         """Can we recover now: each copy, the objectives, what a disaster would cost."""
-        cut_off = self._replacement_cut_off()
-        also = () if cut_off is None else (cut_off,)
-        return self._take_status([self.repository(copy) for copy in self.copies], also)
+        also = [self._drills()]
+        if (cut_off := self._replacement_cut_off()) is not None:
+            also.append(cut_off)
+        return self._take_status(self._to_be_looked_at(), also)
+
+    def _drills(self) -> Finding:
+        try:
+            return self.drills_held(young=True)
+        except RepositoryError as error:
+            # It may be the record of one that was not passed.
+            return Finding("recovery drill", Outcome.COULD_NOT_RUN, str(error), error.hint)
 
     def diagnose(self) -> tuple[Finding, ...]:
         """Every setting and dependency, tested."""

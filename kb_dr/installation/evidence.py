@@ -85,16 +85,23 @@ class Evidence(Places):
         found = {drill.id: drill for drill in self._from_each(load_drills)}
         return tuple(sorted(found.values(), key=lambda drill: (drill.started, drill.id)))
 
-    def drills_held(self) -> Finding:
-        """Whether the drills of late allow anybody to believe that recovery works."""
-        from kb_dr.domain.drill_age import judge_drills
+    def drills_held(self, *, young: bool = False) -> Finding:
+        """Whether the drills of late allow anybody to believe that recovery works.
 
+        ``young``: a service whose repositories were made lately need not have been drilled yet.
+        """
+        from kb_dr.domain.drill_age import judge_drills
+        from kb_dr.operations.status import initialised_at
+
+        settings = self.settings
+        made = initialised_at(self._to_be_looked_at(), settings.service, settings.org)
         return judge_drills(
             self.drills(),
             {copy: self.repository(copy).url for copy in self.copies},
             self.clock.now(),
-            self.settings.objectives.drill_age_seconds,
+            settings.objectives.drill_age_seconds,
             void_through=self.void_through(),
+            initialised=made if young else None,
         )
 
     def controls(self) -> tuple[ControlRun, ...]:
@@ -124,7 +131,7 @@ class Evidence(Places):
         from kb_dr.operations.status import hold_controls
 
         return hold_controls(
-            [self.repository(copy) for copy in self.copies],
+            self._to_be_looked_at(),
             self.clock,
             self.settings.objectives,
             service=self.settings.service,

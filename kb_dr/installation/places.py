@@ -99,6 +99,20 @@ class Places:
             raise failure
         return found
 
+    def _to_be_looked_at(self) -> list[Repository]:
+        """Every repository; one that does not answer says so at once, however often it is asked."""
+        from kb_dr.operations.closed_repository import ClosedRepository
+
+        found: list[Repository] = []
+        for copy in self.copies:
+            try:
+                found.append(self._opened(copy))
+            except RepositoryUnavailable as error:
+                found.append(ClosedRepository(self.repository(copy), error))
+            except RepositoryError:
+                found.append(self.repository(copy))  # it answers: who looks says what is wrong
+        return found
+
     def _check(self, repository: Repository) -> None:
         check_marker(repository, service=self.settings.service, org=self.settings.org)
 

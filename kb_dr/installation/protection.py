@@ -170,4 +170,4 @@ class Protection(Places):
             repository = self.checked(copy)
             for cluster in clusters_present(repository):
                 swept += sweep_partials(repository, self.clock, cluster, dry_run=dry_run)
-        return swept
+        return tuple(swept)

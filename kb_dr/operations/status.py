@@ -103,11 +103,11 @@ def _hold(
         [str(problem) for problem in controls.problems],
         clock.now(),
         limits.control_age_seconds,
-        initialised=_initialised(repositories, service, org),
+        initialised=initialised_at(repositories, service, org),
     )
 
 
-def _initialised(repositories: Sequence[Repository], service: str, org: str) -> datetime | None:
+def initialised_at(repositories: Sequence[Repository], service: str, org: str) -> datetime | None:
     """When the oldest of them was made; None when none can tell."""
     known: list[datetime] = []
     for repository in repositories:

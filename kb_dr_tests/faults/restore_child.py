@@ -53,7 +53,12 @@ def main() -> None:
             repository.stalls_on = plan.recovery.segments[-1].key
         restore_postgres(plan, repository, codec, host, scratch, clock, SilentProgress())
     except KbDrError as error:
-        left = sorted(path.name for path in Path(target).parent.iterdir())
+        # The scratch directory holds a note of the restore, for as long as that goes on.
+        left = sorted(
+            path.name
+            for path in Path(target).parent.iterdir()
+            if path.name != "scratch" or any(path.iterdir())
+        )
         print(type(error).__name__, left, str(error), flush=True)
     else:
         print("restored", flush=True)

@@ -71,3 +71,18 @@ def test_when_no_copy_can_be_opened_that_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(RepositoryUnavailable):
         lost.drills()
+
+
+def test_the_whole_status_asks_a_lost_region_once(tmp_path: Path) -> None:
+    lost = Lost(tmp_path)
+    stored = lost.has_backup()
+    lost.has_offsite_copy(stored)
+    lost.memory["primary"].failures[""] = RepositoryUnavailable("list: no answer")
+
+    status = lost.status()
+
+    assert lost.tries == 1
+    assert not status.holds
+    [primary, offsite] = status.copies
+    assert "no answer" in primary.problem
+    assert [each.id for each in offsite.backups] == [stored.manifest.id]
