@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.proof import Proof, Verdict
+from kb_dr.domain.control import ControlOutcome, ControlRun, Damage
+from kb_dr.domain.proof import Check, Outcome, Proof, Verdict
+from kb_dr.operations import check_restored
 from kb_dr.sandbox.dagster_questions import (
     back_up_now,
     launch_and_wait,
@@ -132,6 +135,33 @@ def test_a_flipped_byte_turns_the_light_red_and_a_whole_copy_green_again(
     finally:
         chunk.write_bytes(whole)
 
+    again = launch_and_wait(pages.url, "verify_job", partition=backup.id)
+    assert again["status"] == "SUCCESS"
+    eventually(lambda: pages.light(backup.id) is True, what="the light is green again")
+
+
+def test_a_verifier_that_does_not_see_damage_voids_the_light_until_it_sees_again(
+    pages: Pages, page: Page, backup: ProvenBackup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eventually(lambda: pages.light(backup.id) is True, what="the light is green")
+    name = BackupId.parse(backup.id)
+
+    def controls() -> ControlRun:
+        return pages.installation.run_controls(
+            name, "primary", SilentProgress(), damages=[Damage.ROWS_DROPPED]
+        )
+
+    with monkeypatch.context() as blinded:
+        blinded.setattr(
+            check_restored, "_rows", lambda *_: Check("rows_as_recorded", Outcome.PASSED, "blind")
+        )
+        assert [each.outcome for each in controls().results] == [ControlOutcome.BLIND]
+    eventually(lambda: pages.light(backup.id) is False, what="the light is red")
+    read(page, pages.url + CHECK_PAGE, "void", "Failed")
+    picture(page, "void")
+
+    assert [each.outcome for each in controls().results] == [ControlOutcome.GOOD]
+    assert pages.light(backup.id) is False, "who knows when the verifier was mended"
     again = launch_and_wait(pages.url, "verify_job", partition=backup.id)
     assert again["status"] == "SUCCESS"
     eventually(lambda: pages.light(backup.id) is True, what="the light is green again")
