@@ -78,13 +78,18 @@ def parse_time(text: str, *, inclusive: bool = True) -> AtTime:
             f"a time without a zone: {text!r}, expected {at.isoformat()}Z for UTC, or an offset "
             f"as in {at.isoformat()}+01:00"
         )
-    return AtTime(at.astimezone(UTC), inclusive)
+    try:
+        return AtTime(at.astimezone(UTC), inclusive)
+    except OverflowError:
+        raise ValueError(f"not a time: {text!r}, expected a year between 1 and 9999 UTC") from None
 
 
 def parse_name(text: str) -> AtName:
     """Read the name of a restore point; ValueError where PostgreSQL could not have taken it."""
-    if not text or len(text.encode()) > LONGEST_NAME or "\0" in text:
-        raise ValueError(f"not the name of a restore point: {text!r}, expected 1 to 63 bytes")
+    if not text or len(text.encode()) > LONGEST_NAME or not text.isprintable():
+        raise ValueError(
+            f"not the name of a restore point: {text!r}, expected 1 to 63 printable bytes"
+        )
     return AtName(text)
 
 

@@ -17,7 +17,6 @@ from kb_dr.ports import Progress, Repository
 if TYPE_CHECKING:
     from kb_dr.domain.drill import Drill
     from kb_dr.domain.recovery import RecoveryPlan
-    from kb_dr.domain.recovery_target import PointTarget
 
 
 class Proving(Recovery, Evidence):
@@ -33,8 +32,7 @@ class Proving(Recovery, Evidence):
         other: Repository | None,
         progress: Progress,
         backup: BackupId | None,
-        target: "PointTarget | None" = None,
-        timeline: int | None = None,
+        plan: "RecoveryPlan | None" = None,
     ) -> Proof:
         from kb_dr.operations.verify import verify_backup
 
@@ -49,8 +47,7 @@ class Proving(Recovery, Evidence):
                 progress,
                 backup=backup,
                 also_store_in=other,
-                target=target,
-                timeline=timeline,
+                plan=plan,
             )
 
     def run_controls(
@@ -100,10 +97,8 @@ class Proving(Recovery, Evidence):
         name = copy or copy_to_drill(self.copies, self.drills())
         repository, other = self.checked(name), self._other_than(name)
 
-        def prove(plan: "RecoveryPlan", target: "PointTarget | None") -> Proof:
-            timeline = None if target is None else plan.timeline
-            backup = plan.stored.manifest.backup_id
-            return self._prove(repository, other, progress, backup, target, timeline)
+        def prove(plan: "RecoveryPlan") -> Proof:
+            return self._prove(repository, other, progress, plan.stored.manifest.backup_id, plan)
 
         drill = run_drill(
             repository,

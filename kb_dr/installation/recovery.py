@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kb_dr import wiring
-from kb_dr.errors import KbDrError, PostgresError, RecoveryError, RepositoryError
+from kb_dr.errors import (
+    KbDrError,
+    PostgresError,
+    RecoveryError,
+    RepositoryError,
+    TimelineForked,
+)
 from kb_dr.installation.places import Places
 from kb_dr.ports import Progress, Repository
 
@@ -35,6 +41,9 @@ class Recovery(Places):
             try:
                 planned = plan_target(self.checked(name), self.codec, self.clock, wanted)
             except (RepositoryError, RecoveryError, PostgresError) as error:
+                if isinstance(error, TimelineForked) and wanted.timeline is None:
+                    # Not ours to guess; and a copy that lags behind would, for want of the rest.
+                    raise
                 failures.append((name, error))
                 continue
             return _with_reason(planned, copy, failures)

@@ -17,14 +17,17 @@ from kb_dr.domain.finding import Finding
 from kb_dr.domain.proof import Check, Outcome, Phase, Proof, Verdict
 from kb_dr.domain.recoverable_window import RecoverableWindow, newest_window
 from kb_dr.domain.recovery import RecoveryPlan
-from kb_dr.domain.recovery_target import AtTime, Latest, PointTarget, RecoveryTarget
+from kb_dr.domain.recovery_target import AtTime, Latest, RecoveryTarget
 from kb_dr.domain.verdicts import verdict_of
-from kb_dr.errors import KbDrError
+from kb_dr.errors import KbDrError, NoUsableBackup, TargetUnreachable, TimelineForked
 from kb_dr.operations.catalog import load_catalog
 from kb_dr.operations.phases import Phases
 from kb_dr.operations.plan_target import Wanted, plan_target
 from kb_dr.operations.recovery_windows import list_recovery_windows
 from kb_dr.ports import Clock, Codec, Repository
+
+_NOT_TO_BE_DRAWN = (NoUsableBackup, TargetUnreachable, TimelineForked)
+"""A time between two timelines, or too near to a backup: no fault of the archive."""
 
 _DRAWS = 20
 """Tries to draw a time that lies behind its backup's restore point."""
@@ -40,9 +43,9 @@ class Limits(Protocol):
 
 
 class Prove(Protocol):
-    """Restores the backup of a plan into scratch, up to a point or to the end, and looks."""
+    """Carries out a plan in scratch, and looks."""
 
-    def __call__(self, plan: RecoveryPlan, target: PointTarget | None) -> Proof: ...
+    def __call__(self, plan: RecoveryPlan) -> Proof: ...
 
 
 @dataclass(slots=True)
@@ -103,7 +106,7 @@ def _walk(
         walked.window = newest_window(windows)
     with walked.phases.measured("plan"):
         walked.plan = plan = _plan(walked, repository, codec, clock, seed, to_the_end=to_the_end)
-    return prove(plan, None if isinstance(plan.target, Latest) else plan.target)
+    return prove(plan)
 
 
 def _plan(
@@ -121,7 +124,10 @@ def _plan(
             break
         timeline = walked.window.timeline if walked.window else None
         wanted = Wanted(target, timeline=timeline)
-        plan = plan_target(repository, codec, clock, wanted).recovery
+        try:
+            plan = plan_target(repository, codec, clock, wanted).recovery
+        except _NOT_TO_BE_DRAWN:
+            continue
         # Its rows are compared at the restore point, which has to lie on the way.
         if plan.stored.manifest.fingerprint.lsn <= plan.expected_end:
             return plan

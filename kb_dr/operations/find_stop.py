@@ -6,6 +6,7 @@ of reach is refused before anything is written, and that what was reached can be
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ from kb_dr.domain.recovery import WalFile
 from kb_dr.domain.recovery_target import AtLsn, AtName, AtTime, PointTarget, stop_rule
 from kb_dr.domain.wal_names import Segment
 from kb_dr.domain.wal_records import Stop, StopRule, WalPoint, WalReader
+from kb_dr.errors import WalDamaged
 from kb_dr.operations.listed_archive import ListedArchive
 from kb_dr.operations.read_plan_wal import read_plan_wal
 from kb_dr.ports import Codec, Repository
@@ -70,21 +72,32 @@ class WalSearch:
         match target:
             case AtTime():
                 # Not found after the bisection: nothing there ended later.
-                return self._scan(run[max(self._bisect(run, target.at, begin) - _LEAD, 0) :], rule)
+                return self.scan(run[max(self._bisect(run, target.at, begin) - _LEAD, 0) :], rule)
             case AtLsn():
                 at = max(target.lsn // run[0].segment_bytes - run[0].number, 0)
                 if at >= len(run):
                     return None
-                return self._scan(run[max(at - _LEAD, 0) :], rule)
+                return self.scan(run[max(at - _LEAD, 0) :], rule)
             case AtName():
-                return self._scan(run, rule)
+                return self.scan(run, rule)
+
+    def find_names(self, timeline: int, run: Sequence[Segment], target: AtName) -> list[Stop]:
+        """Every restore point of that name in one stretch."""
+        found: list[Stop] = []
+        begin, rest = self.archive.own_begin(timeline), run
+        while (stop := self.scan(rest, stop_rule(target, begin=begin))) is not None:
+            found.append(stop)
+            begin = stop.read_to
+            rest = [each for each in rest if each.end > stop.read_to]
+        return found
 
     def first_transaction(self, segment: Segment, begin: Lsn) -> datetime | None:
         """When the first transaction that ended in a segment did; None when none did."""
         if segment not in self._first_times:
-            rule = StopRule(begin, at=_EVER)
-            reader = WalReader(rule)
-            reader.feed(segment.name, self._read(self.archive.segments[segment]))
+            reader = WalReader(StopRule(begin, at=_EVER))
+            # Only looked at on the way: damage there is told when it is read for good.
+            with suppress(WalDamaged):
+                reader.feed(segment.name, self._read(self.archive.segments[segment]))
             self._first_times[segment] = reader.stop.at if reader.stop else None
         return self._first_times[segment]
 
@@ -133,7 +146,8 @@ class WalSearch:
                 low = probe
         return low
 
-    def _scan(self, run: Sequence[Segment], rule: StopRule) -> Stop | None:
+    def scan(self, run: Sequence[Segment], rule: StopRule) -> Stop | None:
+        """Where a reader stops that reads on and on from the first of these segments."""
         reader = WalReader(rule)
         for segment, content in self._ahead(run):
             reader.feed(segment.name, content, system_identifier=self.system_identifier)

@@ -3,18 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.recovery import RecoveryPlan, WalFile
-from kb_dr.domain.recovery_target import AtLsn, AtTime, PointTarget
+from kb_dr.domain.recovery_target import AtLsn, AtName, AtTime, PointTarget, stop_rule
 from kb_dr.domain.replay_line import follow
 from kb_dr.domain.timelines import Lineage
 from kb_dr.domain.wal_names import Segment
-from kb_dr.errors import NoUsableBackup, TimelineForked, WalGap
+from kb_dr.errors import (
+    NoUsableBackup,
+    RecoveryError,
+    TargetUnreachable,
+    TimelineForked,
+    WalGap,
+)
 from kb_dr.operations.find_stop import WalSearch
 from kb_dr.operations.listed_archive import ListedArchive
 from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.operations.plan_recovery import bytes_needed
-from kb_dr.operations.resolve_target import Place, before_every_backup, resolve_target
+from kb_dr.operations.refuse_target import CLOCK_SLACK, before_every_backup
+from kb_dr.operations.resolve_target import Place, resolve_target
 from kb_dr.ports import Clock, Codec, Repository
 
 
@@ -26,21 +34,30 @@ def plan_point_recovery(
     clock: Clock,
     *,
     timeline: int | None = None,
+    only: BackupId | None = None,
 ) -> RecoveryPlan:
-    """How to recover to ``target`` from the newest of ``backups`` that can serve it.
+    """How to recover to ``target`` from the newest of ``backups`` that can serve it, or ``only``.
 
     ``backups``, oldest first, are those of one copy that may be restored; those of the newest
-    cluster among them are asked first, and older clusters only when that one was not there yet.
+    cluster among them are asked first, and older clusters only when that one was not there yet,
+    or knows no such restore point or timeline.
     Reads WAL around the target; changes nothing. Raises NoUsableBackup when the target lies before
     every backup or inside the only one, WalGap when WAL between backup and target is missing, and
     what resolve_target() raises. Each message names what can be reached instead.
     """
-    refused: NoUsableBackup | None = None
+    refused: RecoveryError | None = None
+    elsewhere: tuple[type[RecoveryError], ...] = (NoUsableBackup,)
+    if isinstance(target, AtName):
+        elsewhere += (TargetUnreachable,)
+    if timeline is not None:
+        elsewhere += (TimelineForked,)
     for system in _clusters(backups):
         of_cluster = [each for each in backups if each.manifest.source.system_identifier == system]
+        if only is not None and only not in {each.manifest.backup_id for each in of_cluster}:
+            continue
         try:
-            return _plan_in_cluster(repository, codec, of_cluster, target, clock, timeline)
-        except NoUsableBackup as error:
+            return _plan_in_cluster(repository, codec, of_cluster, target, clock, timeline, only)
+        except elsewhere as error:
             refused = refused or error  # the target may lie before an upgrade
     raise refused or NoUsableBackup(
         f"recover to {target}: there is no backup in {repository.name} ({repository.url})"
@@ -60,6 +77,7 @@ def _plan_in_cluster(
     target: PointTarget,
     clock: Clock,
     timeline: int | None,
+    only: BackupId | None,
 ) -> RecoveryPlan:
     manifests = [each.manifest for each in backups]
     system = manifests[0].source.system_identifier
@@ -67,8 +85,8 @@ def _plan_in_cluster(
     archive = ListedArchive.read(repository, codec, system, first)
     search = WalSearch(repository, codec, system, archive)
     place = resolve_target(search, target, manifests, timeline=timeline, now=clock.now())
-    lineage = archive.lineages[place.timeline]
-    chosen = _choose(repository, archive, lineage, backups, target, place)
+    may_serve = [each for each in backups if only in (None, each.manifest.backup_id)]
+    chosen, place, lineage = _settle(repository, search, may_serve, target, place)
     stop = place.stop
     return RecoveryPlan(
         stored=chosen.stored,
@@ -87,9 +105,44 @@ def _plan_in_cluster(
     )
 
 
+FULL_SCAN = 256
+"""So many segments are read whole to see whether the server's clock was ever set back in them."""
+
+
+def _settle(
+    repository: Repository,
+    search: WalSearch,
+    backups: Sequence[StoredManifest],
+    target: PointTarget,
+    place: Place,
+) -> tuple["_Chosen", Place, Lineage]:
+    """The backup, and the place PostgreSQL comes to from it.
+
+    It looks at every record from the backup on, and stops at the first that is later. Where the
+    server's clock was set back that stands before the place a search by time finds; then the
+    choice is made once more, for that place.
+    """
+    while True:
+        lineage = search.archive.lineage(place.timeline)
+        if lineage is None:
+            raise WalGap(
+                f"recover to {target} from {repository.name}: the history file of timeline "
+                f"{place.timeline} is missing, without which PostgreSQL does not follow it",
+                hint="Another copy may have it: --from.",
+            )
+        chosen = _choose(repository, search.archive, lineage, backups, target, place)
+        if not isinstance(target, AtTime) or len(chosen.line) > FULL_SCAN:
+            return chosen, place, lineage
+        stop = search.scan(chosen.line, stop_rule(target, begin=chosen.stored.manifest.wal.start))
+        if stop is None or stop.lsn >= place.stop.lsn:
+            return chosen, place, lineage
+        place = Place(lineage.timeline_at(stop.lsn), stop, live=place.live)
+
+
 @dataclass(frozen=True, slots=True)
 class _Chosen:
     stored: StoredManifest
+    line: tuple[Segment, ...]
     segments: tuple[WalFile, ...]
     notes: tuple[str, ...]
 
@@ -108,8 +161,10 @@ def _choose(
     strangers: list[str] = []
     for stored in reversed(backups):
         manifest = stored.manifest
-        if not place.live and isinstance(target, AtTime) and target.at < manifest.started:
-            continue  # what was committed between the two is not known
+        if _cannot_tell(manifest, target, place):
+            if _began_before(manifest, target, place):
+                inside.append(manifest.id)
+            continue
         if manifest.wal.stop > place.stop.lsn:
             if manifest.wal.timeline == place.timeline and _began_before(manifest, target, place):
                 inside.append(manifest.id)
@@ -126,8 +181,18 @@ def _choose(
         wanted = [segment for segment in line.segments if segment.number <= last.number]
         notes = [f"{each} is passed over: {target} lies inside it" for each in inside]
         notes += [f"passed over: {each}" for each in gaps]
-        return _Chosen(stored, archive.usable(wanted), tuple(notes))
+        return _Chosen(stored, tuple(wanted), archive.usable(wanted), tuple(notes))
     raise _refusal(repository, backups, target, place, gaps=gaps, inside=inside, other=strangers)
+
+
+def _cannot_tell(manifest: Manifest, target: PointTarget, place: Place) -> bool:
+    """Whether nothing in the WAL says that the target is not older than the backup.
+
+    Then only the times in its manifest do, and those are of another host's clock.
+    """
+    if not isinstance(target, AtTime) or place.stop.last_transaction is not None:
+        return False
+    return target.at < manifest.finished + CLOCK_SLACK
 
 
 def _began_before(manifest: Manifest, target: PointTarget, place: Place) -> bool:
@@ -162,7 +227,8 @@ def _refusal(
     if inside:
         earliest = f"{oldest.finished:%Y-%m-%dT%H:%M:%SZ}"
         return NoUsableBackup(
-            f"{where}: it lies between start and end of {inside[-1]}, and there is no older backup",
+            f"{where}: it lies between start and end of {inside[-1]}, or nearer to it than clocks "
+            "can tell, and there is no older backup",
             hint=f"A backup can be recovered to its end at the earliest: {earliest}, LSN "
             f"{oldest.wal.stop}.",
         )
@@ -175,7 +241,7 @@ def _notes(archive: ListedArchive, place: Place, lineage: Lineage) -> tuple[str,
     notes = [
         f"on timeline {place.timeline}: at that point timeline {each} had not begun"
         for each in younger
-        if place.timeline in archive.lineages[each].timelines
+        if (line := archive.lineage(each)) is not None and place.timeline in line.timelines
     ]
     if not place.live:
         notes.append(f"timeline {lineage.timeline} had committed nothing of its own yet")

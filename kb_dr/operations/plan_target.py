@@ -42,10 +42,18 @@ def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Want
     if isinstance(target, Latest):
         return _plan_to_the_end(repository, codec, clock, wanted)
     if wanted.backup is not None:
-        backups = [read_manifest(repository, wanted.backup)]
-        return Planned(
-            plan_point_recovery(repository, codec, backups, target, clock, timeline=wanted.timeline)
+        asked = read_manifest(repository, wanted.backup)
+        others = [each for each in readable(load_catalog(repository)) if each != asked]
+        plan = plan_point_recovery(
+            repository,
+            codec,
+            sorted([*others, asked], key=lambda each: each.manifest.started),
+            target,
+            clock,
+            timeline=wanted.timeline,
+            only=wanted.backup,
         )
+        return Planned(plan)
     return _plan_to_a_point(repository, codec, clock, target, wanted.timeline)
 
 

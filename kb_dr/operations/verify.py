@@ -17,7 +17,6 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import Manifest, StoredManifest, manifest_digest
 from kb_dr.domain.proof import Check, Outcome, Proof, Reach, Verdict, judge
 from kb_dr.domain.recovery import RecoveryPlan, Replay, WorkArea
-from kb_dr.domain.recovery_target import PointTarget
 from kb_dr.domain.verdicts import verdict_of
 from kb_dr.errors import (
     KbDrError,
@@ -36,7 +35,6 @@ from kb_dr.operations.check_restored import (
 )
 from kb_dr.operations.newest_backup import newest_backup
 from kb_dr.operations.phases import Phases
-from kb_dr.operations.plan_point_recovery import plan_point_recovery
 from kb_dr.operations.plan_recovery import plan_recovery
 from kb_dr.operations.proofs import load_proofs, store_proof_in
 from kb_dr.operations.recover import recovered, require_clean_shutdown
@@ -90,12 +88,11 @@ def verify_backup(
     *,
     backup: BackupId | None,
     also_store_in: Repository | None = None,
-    target: PointTarget | None = None,
-    timeline: int | None = None,
+    plan: RecoveryPlan | None = None,
 ) -> Proof:
     """Restore a backup (None: the newest of this copy) from ``repository``, and judge the copy.
 
-    With a ``target`` replay goes no farther than there, on ``timeline`` where one is given. The
+    With a ``plan`` of that backup it is carried out as it is, to a target or to the end. The
     proof is kept in this copy and in ``also_store_in``. Raises NoUsableBackup when the copy
     holds no such backup, and what the repository raises when it cannot even be asked for one;
     everything later becomes a verdict: FAILED when the copy is bad, NOT_PROVEN when the proof
@@ -106,9 +103,9 @@ def verify_backup(
     evidence = _Evidence(Phases(clock))
 
     def planned(stored: StoredManifest) -> RecoveryPlan:
-        if target is None:
-            return plan_recovery(repository, codec, stored, clock, timeline=timeline)
-        return plan_point_recovery(repository, codec, [stored], target, clock, timeline=timeline)
+        if plan is not None and plan.stored.digest == stored.digest:
+            return plan
+        return plan_recovery(repository, codec, stored, clock)
 
     run = _Run(repository, codec, host, scratch, inspector, clock, progress, evidence, planned)
     try:

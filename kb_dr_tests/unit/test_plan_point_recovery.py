@@ -12,8 +12,9 @@ from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import StoredManifest, WalPosition
 from kb_dr.domain.recoverable_window import nearest
 from kb_dr.domain.recovery import RecoveryPlan
-from kb_dr.domain.recovery_target import AtLsn, AtName, AtTime, PointTarget
+from kb_dr.domain.recovery_target import AtLsn, AtName, AtTime, PointTarget, parse_name, parse_time
 from kb_dr.domain.wal_names import Segment
+from kb_dr.domain.wal_records import WalReader
 from kb_dr.errors import NoUsableBackup, TargetUnreachable, TimelineForked, WalDamaged, WalGap
 from kb_dr.operations.catalog import store_manifest
 from kb_dr.operations.plan_point_recovery import plan_point_recovery
@@ -85,12 +86,22 @@ class Archive:
     ) -> WalWriter:
         """A timeline that left the first one at the start of a segment, with these commits."""
         self.put(f"{timeline:08X}.history", (history or f"1\t{at}\tno reason\n").encode())
-        writer = WalWriter(Segment.holding(timeline, at, SEGMENT_BYTES))
+        writer = self.writer(timeline, at // SEGMENT_BYTES)
         writer.record()
         for moment in commits:
             writer.commit(moment)
             writer.switch()
         self.store(writer)
+        return writer
+
+    def writer(self, timeline: int, number: int) -> WalWriter:
+        """A writer of this segment that goes on from what timeline 1 holds before it."""
+        reader = WalReader()
+        for each in range(2, number):
+            name = Segment(1, each, SEGMENT_BYTES).name
+            reader.feed(name, CODEC.decode(self.repository.read(self.keys[name])))
+        writer = WalWriter(Segment(timeline, number, SEGMENT_BYTES))
+        writer.previous = reader.last_record or 0
         return writer
 
     def start_of(self, number: int) -> Lsn:
@@ -301,7 +312,7 @@ def test_times_a_little_out_of_order_do_not_lead_past_the_first_that_is_later() 
 
 def _fork_inside_a_segment(archive: Archive) -> Lsn:
     """Timeline 2 left timeline 1 behind the commit of minute 2, in the middle of segment 5."""
-    writer = WalWriter(Segment(2, 5, SEGMENT_BYTES))
+    writer = archive.writer(2, 5)
     writer.commit(minute(2))
     fork = Lsn(writer.restore_point("before the migration", minute(2.5)))
     archive.put("00000002.history", f"1\t{fork}\tno reason\n".encode())
@@ -363,3 +374,102 @@ def test_a_server_that_has_been_quiet_since_its_backup_knows_no_time_to_stop_at(
         archive.plan(AtTime(manifest.started - timedelta(seconds=1)))
     with pytest.raises(TargetUnreachable, match=r"newest archived commit .*there is none yet"):
         archive.plan(AtTime(manifest.finished + timedelta(seconds=1)))
+
+
+def test_a_clock_that_was_set_back_stops_replay_at_the_first_commit_that_is_later() -> None:
+    # After minute 5 the server's clock was set back by four minutes.
+    archive = Archive([0, 1, 2, 3, 4, 5, 1.5, 2.5, 3.5, 4.5, 5.5])
+
+    plan = archive.plan(AtTime(minute(3.2)))
+
+    assert plan.newest_commit == minute(3), "so PostgreSQL does, which looks at each in turn"
+    assert plan.last_segment == Segment(1, 7, SEGMENT_BYTES).name
+
+
+def test_no_time_within_two_clocks_of_a_backup_is_taken_for_behind_it() -> None:
+    archive = Archive([30, 31])
+    finished = archive.stored[0].manifest.finished
+
+    with pytest.raises(NoUsableBackup, match="nearer to it than clocks can tell"):
+        archive.plan(AtTime(finished + timedelta(seconds=60)))
+    assert archive.plan(AtTime(finished + timedelta(seconds=180))).newest_commit is None
+
+
+def test_two_restore_points_of_one_name_are_refused_with_where_they_stand() -> None:
+    archive = Archive([0, 1, 2, 3])
+    number, last = 7, Lsn(0)
+    writer = archive.writer(1, number)
+    last = Lsn(writer.restore_point("before the migration", minute(90)))
+    writer.switch()
+    archive.store(writer)
+
+    with pytest.raises(TargetUnreachable, match="2 restore points have that name") as refused:
+        archive.plan(AtName("before the migration"))
+
+    assert str(archive.point) in str(refused.value)
+    assert str(last) in str(refused.value)
+    assert archive.plan(AtLsn(archive.point, inclusive=False)).expected_end == archive.point
+
+
+def test_damage_where_the_search_only_looks_on_its_way_does_no_harm() -> None:
+    archive = Archive(range(12))
+    for number in (8, 9, 10):
+        archive.repository.bodies[archive.keys[Segment(1, number, SEGMENT_BYTES).name]] = b""
+
+    assert archive.plan(AtTime(minute(1.5))).newest_commit == minute(1)
+
+
+def test_damage_on_a_line_nobody_asked_for_does_no_harm(archive: Archive) -> None:
+    archive.fork(2, archive.start_of(5), [minute(30), minute(31)])
+    archive.fork(3, archive.start_of(4), [minute(60), minute(61)])
+    for number in (4, 5):
+        key = archive.keys.get(Segment(3, number, SEGMENT_BYTES).name)
+        if key is not None:
+            archive.repository.bodies[key] = b""
+
+    assert archive.plan(AtTime(minute(30.5)), timeline=2).newest_commit == minute(30)
+
+
+def test_a_backup_whose_history_is_lost_is_a_gap_and_no_crash(archive: Archive) -> None:
+    writer = archive.fork(2, archive.start_of(9), [minute(30), minute(31), minute(32)])
+    archive.stored.clear()
+    archive.back_up(writer, minute(33))
+    writer.commit(minute(40))
+    writer.commit(minute(41))
+    archive.store(writer)
+    archive.repository.delete(archive.keys["00000002.history"])
+
+    with pytest.raises((WalGap, TargetUnreachable), match="history file of timeline 2 is missing"):
+        archive.plan(AtTime(minute(40.5)))
+
+
+def test_an_ancestor_that_went_farther_than_was_taken_over_is_not_passed_over(
+    archive: Archive,
+) -> None:
+    # Timeline 2 left timeline 1 before its end and committed nothing; timeline 3 goes on from it.
+    fork = archive.start_of(5)
+    archive.fork(2, fork, [])
+    history = f"1\t{fork}\tno reason\n2\t{fork.plus(0x1000)}\tno reason\n"
+    archive.put("00000003.history", history.encode())
+    writer = archive.writer(3, 5)
+    writer.record(b"x" * 8000)
+    writer.commit(minute(60))
+    writer.commit(minute(61))
+    archive.store(writer)
+
+    with pytest.raises(TimelineForked, match="timeline 1 ended at"):
+        archive.plan(AtTime(minute(20)))
+
+
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00", "2026-11-20T25:00:00Z"]
+)
+def test_a_time_no_calendar_has_is_refused_as_words(text: str) -> None:
+    with pytest.raises(ValueError, match="not a time"):
+        parse_time(text)
+
+
+@pytest.mark.parametrize("text", ["", "two\nlines", "x" * 64, "nul\0"])
+def test_a_name_no_restore_point_can_be_asked_for_by_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not the name of a restore point"):
+        parse_name(text)

@@ -136,7 +136,12 @@ REFUSALS = (
 def test_every_way_to_refuse_a_target_is_in_the_table() -> None:
     section = TROUBLESHOOTING.read_text().split("## A restore was refused")[1].split("\n## ")[0]
     words = re.findall(r"^\| \d+ \| `([^`]+)` \|", section, re.MULTILINE)
-    for name in ("resolve_target", "plan_point_recovery", "check_target"):
+    for name in (
+        "resolve_target",
+        "refuse_target",
+        "plan_point_recovery",
+        "check_target",
+    ):
         source = ROOT / "kb_dr" / "operations" / f"{name}.py"
         for node in ast.walk(ast.parse(source.read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
