@@ -29,7 +29,7 @@ def copied(protected_service: ProtectedService, tmp_path: Path) -> CopiedService
         (["--target-time", TOMORROW], 49, "it lies in the future"),
         (["--target-time", "2001-01-01T00:00:00Z"], 41, "before every backup"),
         (["--target-lsn", "0/28"], 41, "before every backup"),
-        (["--target-lsn", "FFFF/0"], 49, "behind the newest archived commit"),
+        (["--target-lsn", "FFFF/0"], 49, "behind the newest archived record"),
         (["--target-name", "never made"], 49, "no such restore point"),
         (["--latest", "--target-timeline", "7"], 42, "there is no such timeline here"),
         (["--target-lsn", "0/28", "--target-timeline", "7"], 42, "there is no such timeline"),
