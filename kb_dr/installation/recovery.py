@@ -132,7 +132,9 @@ class Recovery(Places):
 
     def unfinished_replacement(self, target: Path) -> "Replacement | None":
         """The replacement of ``target`` that is at work or was killed, by its journal."""
-        return wiring.standing_clusters().unfinished(target.absolute())
+        target = target.absolute()
+        # Nothing stands beside the root of the file system.
+        return wiring.standing_clusters().unfinished(target) if target.name else None
 
     def repair_replacement(self, target: Path) -> tuple[str, ...] | None:
         """Bring the old service back after a killed replacement; None when there was none."""
