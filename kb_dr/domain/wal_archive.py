@@ -4,7 +4,8 @@ Fed name by name in order of key, in memory bounded by what is wrong with the ar
 there by a limit), not by its length.
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -19,7 +20,7 @@ from kb_dr.domain.wal_names import (
 )
 
 MOST_RUNS = 10_000
-"""Contiguous runs kept of one timeline; past it only the newest is extended."""
+"""Contiguous runs, and segments that cannot be replayed, kept of one timeline: the newest."""
 
 
 class WalProblemKind(StrEnum):
@@ -72,11 +73,14 @@ class ArchivedTimeline:
 
     timeline: int
     runs: tuple[Run, ...]
+    """What can be replayed: a run ends before a segment with zero bytes or two digests."""
     has_history: bool
+    newest_unusable: Segment | None = None
+    """The newest segment that stands there and cannot be replayed."""
 
     @property
     def segments(self) -> int:
-        """How many segments stand."""
+        """How many segments stand that can be replayed."""
         return sum(run.segments for run in self.runs)
 
 
@@ -91,11 +95,11 @@ class WalArchive:
 
     @property
     def segments(self) -> int:
-        """How many segments stand."""
+        """How many segments stand that can be replayed."""
         return sum(each.segments for each in self.timelines.values())
 
     def holds(self, segment: Segment) -> bool:
-        """Whether this very segment stands."""
+        """Whether this very segment stands and can be replayed."""
         found = self.timelines.get(segment.timeline)
         return found is not None and any(run.holds(segment) for run in found.runs)
 
@@ -156,6 +160,8 @@ class ArchiveListing:
     segment_bytes: int
     most_problems: int = 1000
     _runs: dict[int, list[Run]] = field(default_factory=dict)
+    """Whatever stands: a segment that cannot be replayed is no gap."""
+    _unusable: dict[int, deque[int]] = field(default_factory=dict)
     _histories: set[int] = field(default_factory=set)
     _problems: list[WalProblem] = field(default_factory=list)
     _more: int = 0
@@ -170,12 +176,24 @@ class ArchiveListing:
         if name == self._last_name:
             digests = f"stored with two digests, {self._last_digest[:12]} and {sha256[:12]}"
             self.report(WalProblemKind.TWO_DIGESTS, name, digests)
+            self._spoil(name)
             return
         self._last_name, self._last_digest = name, sha256
         if is_history(name):
             self._histories.add(timeline)
         elif is_segment(name):
             self._add_segment(name)
+        if size_bytes == 0:
+            self._spoil(name)
+
+    def _spoil(self, name: str) -> None:
+        """Keep in mind that the segment added last cannot be replayed."""
+        runs = self._runs.get(timeline_of(name))
+        if runs and runs[-1].last.name == name:
+            last = runs[-1].last
+            known = self._unusable.setdefault(last.timeline, deque(maxlen=MOST_RUNS))
+            if not known or known[-1] != last.number:
+                known.append(last.number)
 
     def _add_segment(self, name: str) -> None:
         try:
@@ -223,12 +241,16 @@ class ArchiveListing:
             elif timeline in known:
                 self._check_branch(known[timeline])
         timelines = {
-            timeline: ArchivedTimeline(
-                timeline, tuple(self._runs.get(timeline, ())), timeline in self._histories
-            )
+            timeline: self._finished(timeline)
             for timeline in sorted({*self._runs, *self._histories})
         }
         return WalArchive(timelines, tuple(self._problems), self._more)
+
+    def _finished(self, timeline: int) -> ArchivedTimeline:
+        runs = self._runs.get(timeline, [])
+        bad = self._unusable.get(timeline, ())
+        newest = Segment(timeline, bad[-1], self.segment_bytes) if bad else None
+        return ArchivedTimeline(timeline, _cut(runs, bad), timeline in self._histories, newest)
 
     def _check_branch(self, lineage: Lineage) -> None:
         """A timeline must begin in the segment where its parent was left, and the parent must
@@ -255,3 +277,26 @@ class ArchiveListing:
                 before.last.next().name,
                 f"timeline {parent} ends at {before.last.name}, before {lineage.timeline} left it",
             )
+
+
+def _cut(runs: Iterable[Run], unusable: Sequence[int]) -> tuple[Run, ...]:
+    """The runs without the segments of these numbers, which ascend as the runs do."""
+    # Once so many are known, older ones may have been forgotten: nothing is said of what they cut.
+    begin = unusable[0] + 1 if len(unusable) >= MOST_RUNS else 0
+    left = deque(unusable)
+    found: list[Run] = []
+    for run in runs:
+        first = max(run.first.number, begin)
+        while left and left[0] <= run.last.number:
+            bad = left.popleft()
+            found += _stretch(run, first, bad - 1)
+            first = max(first, bad + 1)
+        found += _stretch(run, first, run.last.number)
+    return tuple(found)
+
+
+def _stretch(run: Run, first: int, last: int) -> Collection[Run]:
+    if first > last:
+        return ()
+    timeline, size = run.first.timeline, run.first.segment_bytes
+    return (Run(Segment(timeline, first, size), Segment(timeline, last, size)),)

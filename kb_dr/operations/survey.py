@@ -139,7 +139,11 @@ class _Line:
 
     def lineage(self, manifest: Manifest) -> Lineage | None:
         """The line a recovery to the latest follows; None when it cannot be told."""
-        with_wal = {timeline for timeline, stands in self.archive.timelines.items() if stands.runs}
+        with_wal = {
+            timeline
+            for timeline, stands in self.archive.timelines.items()
+            if stands.runs or stands.newest_unusable
+        }
         with_wal |= self.shipped
         wal = manifest.wal
         return choose_lineage(self.lineages.values(), with_wal, wal.timeline, wal.stop)
@@ -152,6 +156,20 @@ class _Line:
         first, needed = needed_segments(manifest)
         last = self.archive.contiguous_end(first, lineage)
         return last if last is not None and last.number >= needed.number else None
+
+    def spoilt(self, manifest: Manifest) -> Segment | None:
+        """A segment that keeps a restore of this backup to the newest from beginning.
+
+        Such a restore refuses any that cannot be replayed from its begin on, of every timeline
+        it knows: it may be the sign of a second server.
+        """
+        first, _ = needed_segments(manifest)
+        bad = (
+            stands.newest_unusable
+            for timeline, stands in self.archive.timelines.items()
+            if timeline in self.lineages
+        )
+        return next((each for each in bad if each and each.number >= first.number), None)
 
 
 def _window(
@@ -166,10 +184,17 @@ def _window(
     oldest, newest = by_age[0], by_age[-1]
     end: Evidence | None = None
     problem = ""
-    try:
-        end = _evidence(repository, codec, system, newest, line)
-    except KbDrError as error:
-        problem = str(error)
+    spoilt = line.spoilt(newest)
+    if spoilt is not None:
+        problem = (
+            f"{spoilt.name} has zero bytes or two digests: a restore of {newest.id} to the newest "
+            "would be refused"
+        )
+    else:
+        try:
+            end = _evidence(repository, codec, system, newest, line)
+        except KbDrError as error:
+            problem = str(error)
     return Window(
         system_identifier=system,
         timeline=last.timeline,

@@ -10,9 +10,10 @@ from kb_dr.domain import layout
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Reach, Standing, Verdict
 from kb_dr.domain.status import CopyStatus
-from kb_dr.errors import KeyMissing, RepositoryUnavailable
+from kb_dr.errors import KeyMissing, ObjectConflict, RepositoryUnavailable, WalDamaged
 from kb_dr.operations.catalog import store_manifest
 from kb_dr.operations.initialise import init_repository
+from kb_dr.operations.plan_recovery import plan_recovery
 from kb_dr.operations.survey import survey
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
 from kb_dr_tests.made_wal import WalWriter
@@ -131,6 +132,63 @@ def test_wal_behind_a_gap_does_not_count(repository: MemoryRepository) -> None:
     assert window.last_segment == segment(4).name
     assert window.end is not None
     assert window.end.lsn == segment(4).end
+
+
+def spoil(repository: MemoryRepository, number: int, how: str) -> None:
+    """Leave the object of a segment empty, or store it with a second digest."""
+    name = segment(number).name
+    if how == "empty":
+        repository.bodies[next(key for key in repository.bodies if name in key)] = b""
+    else:
+        store_wal(repository, CODEC, name, b"of another server")
+
+
+@pytest.mark.parametrize("how", ["empty", "two digests"])
+@pytest.mark.parametrize("number", [5, 8], ids=["in the middle", "the newest"])
+def test_no_end_is_told_where_a_restore_to_the_newest_is_refused(
+    repository: MemoryRepository, how: str, number: int
+) -> None:
+    stored = backup(repository)
+    archive(repository, 2, 8)
+    spoil(repository, number, how)
+
+    (window,) = look(repository).windows
+
+    assert window.end is None
+    assert segment(number).name in window.problem
+    assert window.last_segment == segment(number - 1).name
+    with pytest.raises((WalDamaged, ObjectConflict)):
+        plan_recovery(repository, CODEC, stored, FakeClock())
+
+
+@pytest.mark.parametrize("how", ["empty", "two digests"])
+def test_a_backup_behind_a_bad_segment_has_a_window_of_its_own(
+    repository: MemoryRepository, how: str
+) -> None:
+    backup(repository)
+    second = backup(repository, day=1, start=6)
+    archive(repository, 2, 8)
+    spoil(repository, 5, how)
+
+    older, newer = look(repository).windows
+
+    assert (older.end, newer.problem) == (None, "")
+    assert newer.end is not None
+    assert newer.backups == (second.manifest.id,)
+
+
+@pytest.mark.parametrize("how", ["empty", "two digests"])
+def test_a_backup_whose_own_wal_is_bad_is_not_usable(
+    repository: MemoryRepository, how: str
+) -> None:
+    backup(repository)
+    archive(repository, 2, 8)
+    spoil(repository, 3, how)
+
+    seen = look(repository)
+
+    assert [each.usable for each in seen.backups] == [False]
+    assert seen.windows == ()
 
 
 def test_a_backup_that_lacks_its_own_wal_is_not_usable(repository: MemoryRepository) -> None:

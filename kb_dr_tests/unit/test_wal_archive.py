@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
+
+import pytest
 
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.timelines import Branch, Lineage
@@ -64,6 +67,49 @@ def test_two_digests_and_zero_bytes_are_problems() -> None:
         (WalProblemKind.TWO_DIGESTS, segment(1).name),
         (WalProblemKind.ZERO_BYTES, segment(2).name),
     ]
+
+
+@pytest.mark.parametrize("numbers", [range(1, 9), (5,)])
+def test_what_cannot_be_replayed_ends_what_can_and_is_no_gap(numbers: Sequence[int]) -> None:
+    empty, twice = ArchiveListing(DEFAULT_SEGMENT_BYTES), ArchiveListing(DEFAULT_SEGMENT_BYTES)
+    for number in numbers:
+        empty.add(segment(number).name, "a" * 64, 0 if number == 5 else 100)
+        for digest in "abc" if number == 5 else "a":
+            twice.add(segment(number).name, digest * 64, 100)
+    kinds = {WalProblemKind.ZERO_BYTES, WalProblemKind.TWO_DIGESTS}
+
+    for found in (empty.finish(), twice.finish()):
+        assert {each.kind for each in found.problems} <= kinds
+        assert not found.holds(segment(5))
+        assert found.timelines[1].newest_unusable == segment(5)
+        for number in numbers:
+            expected = segment(4) if number < 5 else None if number == 5 else segment(8)
+            assert found.contiguous_end(segment(number)) == expected
+
+
+def test_where_a_timeline_was_left_a_bad_segment_is_no_gap_either() -> None:
+    listing = ArchiveListing(DEFAULT_SEGMENT_BYTES)
+    for number in (3, 4):
+        listing.add(segment(number).name, "a" * 64, 100 * (number != 4))
+    listing.add("00000002.history", "b" * 64, 100)
+    for number in (5, 6):
+        listing.add(segment(number, 2).name, "a" * 64, 100 * (number != 5))
+    found = listing.finish([SECOND])
+
+    assert {each.kind for each in found.problems} == {WalProblemKind.ZERO_BYTES}
+    assert found.contiguous_end(segment(3), SECOND) == segment(3)
+
+
+def test_of_very_many_bad_segments_none_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kb_dr.domain.wal_archive.MOST_RUNS", 2)
+    listing = ArchiveListing(DEFAULT_SEGMENT_BYTES)
+    for number in range(20):
+        listing.add(segment(number).name, "a" * 64, 0 if number in (3, 6, 9) else 100)
+    found = listing.finish()
+
+    assert found.contiguous_end(segment(1)) is None, "what stands so far back is not told apart"
+    assert found.contiguous_end(segment(7)) == segment(8)
+    assert found.contiguous_end(segment(10)) == segment(19)
 
 
 def test_a_name_that_cannot_be_with_this_segment_size_is_stray() -> None:
