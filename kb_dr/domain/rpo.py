@@ -7,6 +7,7 @@ from datetime import datetime
 from kb_dr.domain.proven_base import newest_proven_window
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.status import CopyRpo, CopyStatus, Evidence, RpoSource, Window
+from kb_dr.domain.wal_page import PAGE_BYTES
 
 _CLOCK_SECONDS = 5.0
 """Synchronised clocks may differ so much: a commit that far ahead was made just now."""
@@ -28,6 +29,9 @@ def measure_rpo(
     ``archive_timeout`` would. With one, commits are known to flow, so that only an archive which
     also holds the source's own last beat has everything; an open segment is never excused, and
     the source's beat against the newest archived commit tells the loss without any other clock.
+
+    A source that stands behind its own archive is not the server that wrote it: nobody knows what
+    that one has written since.
     """
     found = newest_proven_window(copy, copies)
     if found is None:
@@ -69,9 +73,15 @@ def measure_rpo(
         # timeline behind this base would tell that from a failover.
         why = f"{seen}; but the source is on timeline {source.timeline}, not {end.timeline}"
         return replace(unknown, seen=why)
+    if _stands_behind(end, source):
+        why = (
+            f"{seen}; but the source, at {source.written_lsn}, stands behind its own archive, "
+            f"which reaches {end.lsn}: it was put back, or is another server"
+        )
+        return replace(unknown, seen=why)
     if heartbeat:
         return _against_the_beat(measured, end, source)
-    if source.written_lsn <= end.lsn:
+    if _has_everything(end, source):
         return replace(measured, seconds=0.0, seen=f"{seen}; the source has written nothing since")
     timeout = source.archive_timeout_seconds
     if timeout and timeout < age and _only_the_open_segment_is_missing(window, source):
@@ -90,13 +100,30 @@ def _against_the_beat(measured: CopyRpo, end: Evidence, source: SourceFacts) -> 
     if source.beat is None:
         return replace(measured, seen=f"{measured.seen}; the source has no heartbeat")
     live = max(0.0, (source.beat.at - end.at).total_seconds())
-    if source.written_lsn <= end.lsn and live == 0.0:
+    if _has_everything(end, source) and live == 0.0:
         seen = f"{measured.seen}; it holds the source's own last beat, and all it has written"
         return replace(measured, seconds=0.0, live_seconds=live, seen=seen)
     seen = f"{measured.seen}; the source's own last beat is {live:.1f} s newer"
     # The larger of two measurements: a heartbeat that has stopped says nothing of what came since.
     seconds = max(measured.seconds or 0.0, live)
     return replace(measured, seconds=seconds, live_seconds=live, seen=seen)
+
+
+def _stands_behind(end: Evidence, source: SourceFacts) -> bool:
+    """Whether the archive holds more than the source has written.
+
+    It was asked before the copy was listed: what was committed since may be archived by now, and
+    so may one segment in which nothing was.
+    """
+    grew = (source.now - end.at).total_seconds() < _CLOCK_SECONDS
+    return end.lsn - source.written_lsn > source.segment_bytes and not grew
+
+
+def _has_everything(end: Evidence, source: SourceFacts) -> bool:
+    """Whether the archive ends where the source does. By a page it may end behind it, with the
+    padding of a switch; by more, one of the two has moved, and nothing is said for the source.
+    """
+    return 0 <= end.lsn - source.written_lsn <= PAGE_BYTES
 
 
 def _words(window: Window) -> str:

@@ -259,6 +259,17 @@ IDLE = replace(PRIMARY, windows=(replace(WINDOW, end=replace(END, at=NOW - 5 * H
         pytest.param(None, 5 * 3600.0, id="no source: the archive alone decides"),
         pytest.param(replace(SOURCE, written_lsn=END.lsn), 0.0, id="nothing written since"),
         pytest.param(SOURCE, 300.0, id="only the open segment is missing"),
+        pytest.param(replace(SOURCE, written_lsn=Lsn(END.lsn - 8192)), 0.0, id="within one page"),
+        pytest.param(
+            replace(SOURCE, written_lsn=Lsn(END.lsn - SEGMENT_BYTES)),
+            5 * 3600.0,
+            id="a segment was switched since it was asked, or it stands behind: it has no say",
+        ),
+        pytest.param(
+            replace(SOURCE, written_lsn=Lsn(END.lsn - 3 * SEGMENT_BYTES)),
+            None,
+            id="it stands behind its own archive",
+        ),
         pytest.param(
             replace(SOURCE, archive_timeout_seconds=0), 5 * 3600.0, id="it may stay open for ever"
         ),
@@ -276,6 +287,32 @@ def test_the_source_can_only_speak_for_an_idle_hour(
     source: SourceFacts | None, seconds: float | None
 ) -> None:
     assert judge(IDLE, source=source).rpo_seconds == seconds
+
+
+def test_a_source_behind_its_own_archive_is_named_with_a_heartbeat_as_well() -> None:
+    put_back = Lsn(END.lsn - 3 * SEGMENT_BYTES)
+
+    for status in (
+        judge(IDLE, source=replace(SOURCE, written_lsn=put_back)),
+        judge_beating(IDLE, beating(6 * 3600.0, written_lsn=put_back)),
+        judge(IDLE, source=replace(SOURCE, written_lsn=put_back, archive_timeout_seconds=0)),
+    ):
+        assert status.rpo_seconds is None
+        assert "stands behind its own archive" in status.rpo[0].seen
+        assert not status.holds
+
+
+def test_with_a_heartbeat_less_than_a_segment_behind_is_not_all_it_has_written() -> None:
+    (rpo,) = judge_beating(IDLE, beating(6 * 3600.0, written_lsn=Lsn(END.lsn - 100_000))).rpo
+
+    assert (rpo.seconds, rpo.live_seconds) == (5 * 3600.0, 0.0)
+
+
+def test_an_archive_that_grew_while_it_was_looked_at_is_no_sign_of_another_source() -> None:
+    """The source is asked first: WAL of after that may be archived when the copy is listed."""
+    asked = replace(SOURCE, written_lsn=Lsn(END.lsn - 3 * SEGMENT_BYTES), now=END.at)
+
+    assert judge(PRIMARY, source=asked).rpo_seconds == 240.0
 
 
 def test_a_fresh_commit_is_never_made_older_by_the_source() -> None:
