@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.recovery_target import AtLsn, AtTime, RecoveryTarget
 
@@ -33,12 +34,24 @@ class RecoverableWindow:
     """What was committed by then is in it; a restore point tells that of a quiet server."""
     problem: str = ""
     """Why its end could not be told."""
+    line: int = 0
+    """The newest timeline whose line it lies on: younger than ``timeline`` where that one's first
+    segment is missing. 0 in records that are older than this field."""
 
 
 def newest_window(windows: Iterable[RecoverableWindow]) -> RecoverableWindow | None:
-    """The window that reaches farthest; None when there is none whose end is known."""
-    known = [each for each in windows if each.covered_until is not None]
-    return max(known, key=lambda each: (each.covered_until, each.timeline), default=None)
+    """The window a restore to the newest ends in: of the newest backup, on its newest line.
+
+    Another may reach farther, as where an old primary goes on; nobody is led there without asking
+    for it. None when there is none, or its end is not known.
+    """
+
+    def rank(window: RecoverableWindow) -> tuple[str, int, int]:
+        stamp = max(BackupId.parse(each).stamp for each in window.backups)
+        return stamp, window.line, window.timeline
+
+    found = max(windows, key=rank, default=None)
+    return found if found is not None and found.covered_until is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.status import CopyRpo, CopyStatus, Evidence, RpoSource, Window
 from kb_dr.domain.wal_page import PAGE_BYTES
 
-_CLOCK_SECONDS = 5.0
+CLOCK_SECONDS = 5.0
 """Synchronised clocks may differ so much: a commit that far ahead was made just now."""
 
 
@@ -55,7 +55,7 @@ def measure_rpo(
     if end is None:
         return unknown
     age = (now - end.at).total_seconds()
-    if not age >= -_CLOCK_SECONDS:
+    if not age >= -CLOCK_SECONDS:
         seen = f"its newest {end.what} is {-age:.0f} s ahead of the clock"
         return replace(unknown, seen=seen)
     seen = (
@@ -115,7 +115,7 @@ def _stands_behind(end: Evidence, source: SourceFacts) -> bool:
     It was asked before the copy was listed: what was committed since may be archived by now, and
     so may one segment in which nothing was.
     """
-    grew = (source.now - end.at).total_seconds() < _CLOCK_SECONDS
+    grew = (source.now - end.at).total_seconds() < CLOCK_SECONDS
     return end.lsn - source.written_lsn > source.segment_bytes and not grew
 
 

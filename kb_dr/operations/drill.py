@@ -18,6 +18,7 @@ from kb_dr.domain.proof import Check, Outcome, Phase, Proof, Verdict
 from kb_dr.domain.recoverable_window import RecoverableWindow, newest_window
 from kb_dr.domain.recovery import RecoveryPlan
 from kb_dr.domain.recovery_target import AtTime, Latest, RecoveryTarget
+from kb_dr.domain.rpo import CLOCK_SECONDS
 from kb_dr.domain.verdicts import verdict_of
 from kb_dr.errors import KbDrError, NoUsableBackup, TargetUnreachable, TimelineForked
 from kb_dr.operations.catalog import load_catalog
@@ -54,6 +55,8 @@ class _Walked:
 
     phases: Phases
     began: datetime
+    stopwatch: float
+    """What the clock that nobody sets showed then."""
     live_rpo_seconds: float | None = None
     backups_found: int = 0
     window: RecoverableWindow | None = None
@@ -79,7 +82,7 @@ def run_drill(
     nothing would be lost, however old the newest commit is. Raises nothing of ours: what went
     wrong is the verdict.
     """
-    walked = _Walked(Phases(clock), clock.now(), live_rpo_seconds)
+    walked = _Walked(Phases(clock), clock.now(), clock.monotonic(), live_rpo_seconds)
     proof: Proof | None = None
     failure: KbDrError | None = None
     try:
@@ -172,6 +175,7 @@ def _record(
         rpo_objective_seconds=limits.rpo_seconds,
         tools=proof.tools if proof else {"kb-dr": __version__},
         host=socket.gethostname(),
+        measured_seconds=clock.monotonic() - walked.stopwatch,
     )
 
 
@@ -199,7 +203,10 @@ def _rpo(walked: _Walked) -> float | None:
     window = walked.window
     known = [] if walked.live_rpo_seconds is None else [walked.live_rpo_seconds]
     if window is not None and window.covered_until is not None:
-        known.append(max((walked.began - window.covered_until).total_seconds(), 0.0))
+        age = (walked.began - window.covered_until).total_seconds()
+        if not age >= -CLOCK_SECONDS:
+            return None  # one of the clocks is wrong, and with it every age
+        known.append(max(age, 0.0))
     return min(known, default=None)
 
 
