@@ -1,14 +1,16 @@
 """List what one copy can be recovered to: every stretch without a gap, on every timeline."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from kb_dr.domain.manifest import Manifest
+from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.recoverable_window import RecoverableWindow
 from kb_dr.domain.replay_line import ReplayLine, follow
 from kb_dr.domain.timelines import Lineage
 from kb_dr.domain.wal_names import Segment
-from kb_dr.errors import KbDrError
+from kb_dr.errors import KbDrError, UnreadableRecord
 from kb_dr.operations.catalog import load_catalog, readable
+from kb_dr.operations.choose_backup import known_to_be_bad
 from kb_dr.operations.find_stop import WalSearch
 from kb_dr.operations.listed_archive import ListedArchive
 from kb_dr.operations.needed_wal import needed_segments
@@ -18,15 +20,24 @@ from kb_dr.ports import Codec, Repository
 def list_recovery_windows(repository: Repository, codec: Codec) -> tuple[RecoverableWindow, ...]:
     """The windows of a copy, oldest first.
 
+    A backup that a restore passes over, or whose proofs cannot be read, leads to none.
     Reads the last segments of each. Raises what listing raises; a window whose end cannot be read
     says so.
     """
-    manifests = [each.manifest for each in readable(load_catalog(repository))]
+    backups = readable(load_catalog(repository))
+    manifests = [each.manifest for each in backups if _may_be_restored(repository, each)]
     found: list[RecoverableWindow] = []
     for system in sorted({each.source.system_identifier for each in manifests}):
         of_cluster = [each for each in manifests if each.source.system_identifier == system]
         found += _of_cluster(repository, codec, system, of_cluster)
     return tuple(sorted(found, key=lambda each: (each.begins_at, each.timeline)))
+
+
+def _may_be_restored(repository: Repository, stored: StoredManifest) -> bool:
+    try:
+        return known_to_be_bad(repository, stored) is None
+    except UnreadableRecord:
+        return False  # it may be a red proof, and a restore refuses to guess
 
 
 def _of_cluster(
@@ -42,9 +53,12 @@ def _of_cluster(
             line = _line(archive, lineage, manifest) if lineage is not None else None
             if line is None:
                 continue
-            known = groups.setdefault(line.segments[-1], (line, []))
-            if manifest not in known[1]:
-                known[1].append(manifest)
+            known, backups = groups.get(line.segments[-1], (line, []))
+            # Of lines that end alike the newest is kept, which is followed, from the oldest begin.
+            longest = max(known.segments, line.segments, key=len)
+            groups[line.segments[-1]] = (replace(line, segments=longest), backups)
+            if manifest not in backups:
+                backups.append(manifest)
     found = [(line, _window(search, line, backups)) for line, backups in groups.values()]
     return [
         window
@@ -99,4 +113,5 @@ def _window(
         backups=tuple(each.id for each in by_age),
         covered_until=covered,
         problem=problem,
+        line=line.lineage.timeline,
     )
