@@ -1,13 +1,11 @@
 """`kb-dr show ID`: one backup, its copies and its proofs."""
 
-from datetime import datetime
-
 import click
 
 from kb_dr.cli.opened import installation, json_option, parse_backup_id
 from kb_dr.cli.output import moment, print_json, print_table, server_version, size
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Proof, is_void
+from kb_dr.domain.proof import Proof, Void, is_void
 
 
 @click.command("show")
@@ -69,7 +67,7 @@ def _print_manifest(stored: StoredManifest) -> None:
     )
 
 
-def _print_proofs(proofs: tuple[Proof, ...], void: datetime | None) -> None:
+def _print_proofs(proofs: tuple[Proof, ...], void: Void | None) -> None:
     print_table(
         "Proofs",
         ("finished", "copy", "verdict", "of manifest", "reached", "seconds", "why"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from kb_dr.domain.proof import Verdict
+from kb_dr.domain.proof import Verdict, Void
 
 
 class Damage(StrEnum):
@@ -174,20 +174,34 @@ def judge_control(
     return ControlOutcome.MISJUDGED, named
 
 
-ALL = datetime.max.replace(tzinfo=UTC)
+FOREVER = datetime.max.replace(tzinfo=UTC)
+
+ALL = Void(FOREVER)
 """While every proof is void, also those still to come."""
 
 
-def void_through(runs: Iterable[ControlRun]) -> datetime | None:
-    """Proofs that finished at this moment or before are void; None when none is.
+def void_through(runs: Iterable[ControlRun]) -> Void | None:
+    """Which greens are void; None when none is.
 
-    Once a damage was called PROVEN, all of them are (``ALL``) until the very same
-    damage is seen again. Nobody knows when in between the verifier was mended: what was proven
-    before the end of that round stays void.
+    Once a damage was called PROVEN, all of them are (``ALL``) until the very same damage is
+    seen again, on any host: for the host that was blind to it, until it sees it itself. Nobody
+    knows when in between a verifier was mended: what was begun before the end of that round
+    stays void.
     """
+    known = in_order(runs)
+    through = _blind_through(known)
+    if through is None:
+        return None
+    hosts = {run.host for run in known if run.blind}
+    ends = {host: _blind_through([run for run in known if run.host == host]) for host in hosts}
+    return Void(through, {host: end for host, end in ends.items() if end and end > through})
+
+
+def _blind_through(known: Iterable[ControlRun]) -> datetime | None:
+    """Until when these rounds, oldest first, leave somebody blind; None when nobody ever was."""
     latest: datetime | None = None
     blind: dict[Damage, bool] = {}
-    for run in in_order(runs):
+    for run in known:
         mended = False
         for each in run.results:
             if each.outcome is ControlOutcome.BLIND:
@@ -197,7 +211,13 @@ def void_through(runs: Iterable[ControlRun]) -> datetime | None:
                 mended = True
         if mended:
             latest = run.finished if latest is None else max(latest, run.finished)
-    return ALL if any(blind.values()) else latest
+    return FOREVER if any(blind.values()) else latest
+
+
+def blind_hosts(runs: Iterable[ControlRun]) -> tuple[str, ...]:
+    """Hosts whose greens are void although another host has seen the damage since."""
+    void = void_through(runs)
+    return tuple(sorted(host for host, end in void.hosts.items() if end == FOREVER) if void else ())
 
 
 def why_void(runs: Iterable[ControlRun]) -> str:

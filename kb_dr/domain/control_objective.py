@@ -11,6 +11,7 @@ from kb_dr.domain.control import (
     ControlResult,
     ControlRun,
     Damage,
+    blind_hosts,
     in_order,
     void_through,
     why_void,
@@ -75,6 +76,8 @@ def judge_controls(
         return Finding(SUBJECT, Outcome.FAILED, text, f"Run {_RUN}.")
     never = [each for each in Damage if each not in newest]
     beside = f"; could not run: {', '.join(never)}" if never else ""
+    if blind := blind_hosts(known):
+        beside += f"; proofs of {', '.join(blind)} stay void: it was blind, and saw nothing since"
     return Finding(SUBJECT, Outcome.PASSED, f"all were seen as damage in {known[-1].id}{beside}")
 
 

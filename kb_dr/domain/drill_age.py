@@ -6,7 +6,7 @@ from datetime import datetime
 from kb_dr.domain.drill import Drill
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
-from kb_dr.domain.proof import Outcome
+from kb_dr.domain.proof import Outcome, Void
 
 SUBJECT = "recovery drill"
 _RUN = "Launch disaster_recovery_drill, or run `kb-dr drill`."
@@ -18,14 +18,14 @@ def judge_drills(
     now: datetime,
     limit: float,
     *,
-    void_through: datetime | None = None,
+    void_through: Void | None = None,
     initialised: datetime | None = None,
 ) -> Finding:
     """The newest drill of every copy was passed, and one of them within ``limit`` seconds.
 
     ``places`` are the copies there are, with their addresses: a drill that was passed in another
     place says nothing of them. One that was not counts, until the copy is drilled again. What
-    was passed up to ``void_through`` rests on proofs that are void. Until ``limit`` after
+    ``void_through`` covers rests on proofs that are void. Until ``limit`` after
     ``initialised``, when the oldest repository was made, none is due yet.
     """
     known = sorted(
@@ -42,7 +42,11 @@ def judge_drills(
             seen = f"drill {drill.id} from {drill.copy}: {'; '.join(drill.shortfalls)}"
             hint = f"drills/{drill.id}.md in each repository is its report. Mend it, drill again."
             return Finding(SUBJECT, Outcome.FAILED, seen, hint)
-    told = [each for each in newest.values() if void_through is None or each.started > void_through]
+    told = [
+        each
+        for each in newest.values()
+        if void_through is None or not void_through.covers(each.host, each.started)
+    ]
     if not newest and initialised is not None and (now - initialised).total_seconds() <= limit:
         return Finding(SUBJECT, Outcome.NOT_APPLICABLE, "none has been run, none is due yet", _RUN)
     if not newest:

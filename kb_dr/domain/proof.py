@@ -4,8 +4,8 @@ The rule of the house: a copy is proven when its newest conclusive proof, of thi
 digest, is PROVEN. Missing evidence is never green; ``could not run`` is neither green nor red.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -156,12 +156,29 @@ class Standing(StrEnum):
     """Proven by a verifier that does not see damage: not proven, whatever its proof says."""
 
 
-def is_void(proof: Proof, void_through: datetime | None) -> bool:
+@dataclass(frozen=True, slots=True)
+class Void:
+    """Up to when greens say nothing, because a verifier was blind to damage."""
+
+    through: datetime
+    """What was begun by then, on whatever host, is void."""
+    hosts: Mapping[str, datetime] = field(default_factory=dict)
+    """Hosts whose greens are void for longer, and through when."""
+
+    def covers(self, host: str, started: datetime) -> bool:
+        """Whether what a host began at this moment is void.
+
+        The begin counts, not the end: what judged it may have been loaded before the mending.
+        """
+        return started <= max(self.through, self.hosts.get(host, self.through))
+
+
+def is_void(proof: Proof, void_through: Void | None) -> bool:
     """Whether a proof says nothing because of who made it; FAILED stays FAILED."""
     return (
         proof.verdict is Verdict.PROVEN
         and void_through is not None
-        and proof.finished <= void_through
+        and void_through.covers(proof.host, proof.started)
     )
 
 
@@ -171,7 +188,7 @@ def standing(
     digest: str,
     copy: str,
     url: str,
-    void_through: datetime | None,
+    void_through: Void | None,
 ) -> tuple[Standing, Proof | None]:
     """Where a copy stands, and the proof that says so.
 

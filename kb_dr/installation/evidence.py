@@ -10,7 +10,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import ALL, ControlRun, in_order, void_through
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Proof, Standing, standing
+from kb_dr.domain.proof import Proof, Standing, Void, standing
 from kb_dr.errors import NoUsableBackup, RepositoryError
 from kb_dr.installation.places import CLOSED, Places
 from kb_dr.operations import catalog as catalogs
@@ -138,8 +138,8 @@ class Evidence(Places):
             org=self.settings.org,
         )
 
-    def void_through(self) -> datetime | None:
-        """Up to when proofs are void. What nobody can tell is not proven: all of them then."""
+    def void_through(self) -> Void | None:
+        """Which proofs are void. What nobody can tell is not proven: all of them then."""
         try:
             return void_through(self.controls())
         except RepositoryError as error:
@@ -151,7 +151,7 @@ class Evidence(Places):
         return self._standings(stored, copies, self.void_through())
 
     def _standings(
-        self, stored: StoredManifest, copies: Sequence[str], void: datetime | None
+        self, stored: StoredManifest, copies: Sequence[str], void: Void | None
     ) -> dict[str, Standing]:
         proofs = self.proofs(stored.manifest.backup_id)
         return {
@@ -170,7 +170,7 @@ class Evidence(Places):
         void = self.void_through()
         return tuple(self._line(entry, copy, void) for entry in self.catalog(copy))
 
-    def _line(self, entry: CatalogEntry, copy: str, void: datetime | None) -> BackupOverview:
+    def _line(self, entry: CatalogEntry, copy: str, void: Void | None) -> BackupOverview:
         if isinstance(entry, Unreadable):
             name = f"{self.settings.service}-{entry.kind}-{entry.stamp}"
             return BackupOverview(name, None, None, None, None, None, {}, entry.why)

@@ -1,14 +1,15 @@
 """What proves that a service can be brought back: verification, controls, drills."""
 
 import secrets
+import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.control import ALL, ControlRun, Damage
+from kb_dr.domain.control import ControlRun, Damage
 from kb_dr.domain.finding import Finding
-from kb_dr.domain.proof import Proof
+from kb_dr.domain.proof import Outcome, Proof
 from kb_dr.errors import KbDrError
 from kb_dr.installation.evidence import Evidence
 from kb_dr.installation.recovery import Recovery
@@ -108,7 +109,7 @@ class Proving(Recovery, Evidence):
             self.settings.objectives,
             seed=secrets.randbelow(1 << 32) if seed is None else seed,
             to_the_end=to_the_end,
-            checklist=(*check_secrets(self, name), *self._void_by_now()),
+            checklist=(*check_secrets(self, name), *self.void_by_now()),
             live_rpo_seconds=self._live_rpo(repository),
         )
         store_drill((repository,) if other is None else (repository, other), drill)
@@ -122,6 +123,14 @@ class Proving(Recovery, Evidence):
             return None
         return self._take_status([repository]).rpo[0].seconds
 
-    def _void_by_now(self) -> tuple[Finding, ...]:
-        """What a drill has to say for as long as no proof can be believed, its own least of all."""
-        return (self.controls_held(),) if self.void_through() == ALL else ()
+    def void_by_now(self) -> tuple[Finding, ...]:
+        """What a drill has to say for as long as no proof of this host can be believed."""
+        void, host = self.void_through(), socket.gethostname()
+        if void is None or not void.covers(host, self.clock.now()):
+            return ()
+        held = self.controls_held()
+        if held.good:  # another host has seen the damage, this one has not
+            seen = f"proofs of {host} are void: it has not seen damage that it once called PROVEN"
+            hint = "Mend the verifier on this host, and run `kb-dr controls` on it."
+            held = Finding(held.subject, Outcome.FAILED, seen, hint)
+        return (held,)

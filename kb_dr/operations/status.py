@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.control import ALL, void_through, why_void
+from kb_dr.domain.control import ALL, blind_hosts, void_through, why_void
 from kb_dr.domain.control_objective import ControlLimits, judge_controls
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.objective import judge_status
@@ -55,9 +55,10 @@ def take_status(
     controls = gather_control_runs(repositories)
     void = void_through(controls.runs)
     if void is not None and void != ALL:
+        also_of = "".join(f", and all of {host}," for host in blind_hosts(controls.runs))
         notes.append(
-            f"proofs of {void.isoformat(timespec='seconds')} and before are void: "
-            f"{why_void(controls.runs)}"
+            f"proofs of {void.through.isoformat(timespec='seconds')} and before{also_of} are "
+            f"void: {why_void(controls.runs)}"
         )
     copies = tuple(
         survey(repository, codec, proofs, service=service, org=org, void_through=void)

@@ -5,11 +5,10 @@ Whatever cannot be looked at is said, and never taken for good.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from kb_dr.domain.forecast import RestoreWork
 from kb_dr.domain.manifest import Manifest, StoredManifest
-from kb_dr.domain.proof import Proof, Standing, standing
+from kb_dr.domain.proof import Proof, Standing, Void, standing
 from kb_dr.domain.replay_line import choose_lineage
 from kb_dr.domain.status import BackupStatus, CopyStatus, Evidence, ProvenBackup, Window
 from kb_dr.domain.timelines import Lineage
@@ -34,7 +33,7 @@ class _Known:
 
     proofs: Proofs
     url: str
-    void_through: datetime | None
+    void_through: Void | None
 
     def standing(self, stored: StoredManifest) -> tuple[Standing, Proof | None]:
         return standing(
@@ -53,7 +52,7 @@ def survey(
     *,
     service: str,
     org: str,
-    void_through: datetime | None,
+    void_through: Void | None,
 ) -> CopyStatus:
     """What this copy allows. Raises nothing of ours: what is wrong with it is in the answer."""
     known = _Known(proofs, repository.url, void_through)
@@ -139,11 +138,7 @@ class _Line:
 
     def lineage(self, manifest: Manifest) -> Lineage | None:
         """The line a recovery to the latest follows; None when it cannot be told."""
-        with_wal = {
-            timeline
-            for timeline, stands in self.archive.timelines.items()
-            if stands.runs or stands.newest_unusable
-        }
+        with_wal = {timeline for timeline, stands in self.archive.timelines.items() if stands.runs}
         with_wal |= self.shipped
         wal = manifest.wal
         return choose_lineage(self.lineages.values(), with_wal, wal.timeline, wal.stop)

@@ -1,5 +1,6 @@
 """Negative controls: what counts as seen, when proofs are void, and when that ends."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,7 +20,7 @@ from kb_dr.domain.control import (
 from kb_dr.domain.control_objective import judge_controls
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.lsn import Lsn
-from kb_dr.domain.proof import Outcome, Proof, Reach, Standing, Verdict, is_void, standing
+from kb_dr.domain.proof import Outcome, Proof, Reach, Standing, Verdict, Void, is_void, standing
 from kb_dr_tests.made_controls import BLIND, COULD_NOT_RUN, GOOD, MISJUDGED, made_run
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -113,8 +114,8 @@ def test_one_blind_control_voids_all_proofs_also_those_to_come(damage: Damage) -
 def test_a_good_round_ends_it_and_leaves_older_proofs_void() -> None:
     blind, good = made_run(NOON, {Damage.INDEX_STALE: BLIND}), made_run(NOON + DAY)
 
-    assert void_through([good, blind]) == NOON + DAY
-    assert void_through([good, blind, made_run(NOON + 2 * DAY)]) == NOON + DAY
+    assert void_through([good, blind]) == Void(NOON + DAY)
+    assert void_through([good, blind, made_run(NOON + 2 * DAY)]) == Void(NOON + DAY)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,55 @@ def test_blind_again_is_void_again() -> None:
     ]
 
     assert void_through(runs) == ALL
-    assert void_through([*runs, made_run(NOON + 3 * DAY)]) == NOON + 3 * DAY
+    assert void_through([*runs, made_run(NOON + 3 * DAY)]) == Void(NOON + 3 * DAY)
+
+
+def on(host: str, run: ControlRun) -> ControlRun:
+    return replace(run, host=host)
+
+
+BLINDED_THERE = on("there", made_run(NOON, {Damage.INDEX_STALE: BLIND}))
+
+
+def test_another_host_that_sees_the_damage_does_not_speak_for_the_blind_one() -> None:
+    runs = [BLINDED_THERE, on("here", made_run(NOON + DAY))]
+    void = void_through(runs)
+    assert void is not None
+
+    assert void.covers("here", NOON + DAY)
+    assert not void.covers("here", NOON + 2 * DAY)
+    assert void.covers("there", NOON + 300 * DAY), "it has not seen the damage to this day"
+    later = replace(proof(Verdict.PROVEN, NOON + 2 * DAY), host="there")
+    assert stands(void, later) is Standing.VOID
+    assert stands(void, replace(later, host="here")) is Standing.PROVEN
+    held = judge_controls(runs, [], NOON + DAY, LIMIT, initialised=None)
+    assert "proofs of there stay void" in held.seen
+
+
+def test_the_blind_host_itself_ends_it_for_all() -> None:
+    mended = on("there", made_run(NOON + 2 * DAY))
+
+    assert void_through([BLINDED_THERE, mended]) == Void(NOON + 2 * DAY)
+    void = void_through([BLINDED_THERE, on("here", made_run(NOON + DAY)), mended])
+    assert void == Void(NOON + DAY, {"there": NOON + 2 * DAY})
+    assert not void.covers("there", NOON + 3 * DAY)
+
+
+def test_a_host_is_blind_until_it_has_seen_the_same_damage() -> None:
+    other = on("there", made_run(NOON + 2 * DAY, {Damage.WAL_EMPTY: GOOD}, only=True))
+    void = void_through([BLINDED_THERE, on("here", made_run(NOON + DAY)), other])
+
+    assert void is not None
+    assert void.covers("there", NOON + 3 * DAY)
+
+
+def test_a_proof_begun_before_the_verifier_was_mended_is_void_whenever_it_ended() -> None:
+    begun = replace(proof(Verdict.PROVEN, NOON), finished=NOON + DAY)
+
+    assert is_void(begun, Void(NOON))
+    assert is_void(begun, Void(NOON + DAY / 2))
+    assert stands(Void(NOON + DAY / 2), begun) is Standing.VOID
+    assert not is_void(begun, Void(NOON - DAY))
 
 
 def proof(verdict: Verdict, at: datetime) -> Proof:
@@ -164,7 +213,7 @@ def proof(verdict: Verdict, at: datetime) -> Proof:
     )
 
 
-def stands(void: datetime | None, *proofs: Proof) -> Standing:
+def stands(void: Void | None, *proofs: Proof) -> Standing:
     return standing(proofs, digest="d", copy="primary", url="memory://", void_through=void)[0]
 
 
@@ -172,12 +221,12 @@ def test_a_void_green_is_not_proven_and_a_newer_one_is() -> None:
     old, new = proof(Verdict.PROVEN, NOON), proof(Verdict.PROVEN, NOON + DAY)
 
     assert stands(None, old) is Standing.PROVEN
-    assert stands(NOON, old) is Standing.VOID
-    assert stands(NOON - DAY, old) is Standing.PROVEN
+    assert stands(Void(NOON), old) is Standing.VOID
+    assert stands(Void(NOON - DAY), old) is Standing.PROVEN
     assert stands(ALL, old, new) is Standing.VOID
-    assert stands(NOON, old, new) is Standing.PROVEN
-    assert is_void(old, NOON)
-    assert not is_void(new, NOON)
+    assert stands(Void(NOON), old, new) is Standing.PROVEN
+    assert is_void(old, Void(NOON))
+    assert not is_void(new, Void(NOON))
 
 
 def test_failed_stays_failed_and_no_void_green_refutes_it() -> None:

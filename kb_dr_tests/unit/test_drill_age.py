@@ -1,13 +1,14 @@
 """Drills of late: one that is too old, was not passed, or was of another place, is believed by no
 one."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from kb_dr.domain.drill import Drill
 from kb_dr.domain.drill_age import judge_drills
-from kb_dr.domain.proof import Outcome, Verdict
+from kb_dr.domain.proof import Outcome, Verdict, Void
 from kb_dr_tests.made_drills import made_drill
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -21,8 +22,8 @@ def days_ago(days: float, copy: str = "offsite", verdict: Verdict = Verdict.PROV
     )
 
 
-def outcome(*drills: Drill, void_through: datetime | None = None) -> Outcome:
-    return judge_drills(drills, PLACES, NOW, 100 * DAY, void_through=void_through).outcome
+def outcome(*drills: Drill, void: Void | None = None) -> Outcome:
+    return judge_drills(drills, PLACES, NOW, 100 * DAY, void_through=void).outcome
 
 
 def test_one_passed_of_late_is_enough() -> None:
@@ -76,5 +77,12 @@ def test_a_copy_there_is_no_more_says_nothing() -> None:
 
 
 def test_what_rests_on_void_proofs_is_not_believed() -> None:
-    assert outcome(days_ago(5), void_through=NOW - timedelta(days=4)) is Outcome.FAILED
-    assert outcome(days_ago(3), void_through=NOW - timedelta(days=4)) is Outcome.PASSED
+    assert outcome(days_ago(5), void=Void(NOW - timedelta(days=4))) is Outcome.FAILED
+    assert outcome(days_ago(3), void=Void(NOW - timedelta(days=4))) is Outcome.PASSED
+
+
+def test_a_drill_on_a_host_that_is_blind_still_is_not_believed() -> None:
+    there = Void(NOW - timedelta(days=9), {"drill-host": NOW - timedelta(days=4)})
+
+    assert outcome(days_ago(5), void=there) is Outcome.FAILED
+    assert outcome(replace(days_ago(5), host="here"), void=there) is Outcome.PASSED

@@ -83,6 +83,19 @@ def test_that_line_counts_where_its_first_own_segment_is_missing_as_well() -> No
     assert made.rpo_seconds == 10 * 60.0
 
 
+def test_a_window_reaches_to_a_commit_older_than_its_newest_backup() -> None:
+    archive = Archive()
+    writer = archive.fork(2, archive.start_of(8), [minute(30)])
+    archive.back_up(writer, minute(40))
+    archive.store(writer)
+
+    window = newest_window(list_recovery_windows(archive.repository, CODEC))
+
+    assert window is not None
+    assert len(window.backups) == 2
+    assert window.ends_at == minute(30)
+
+
 def test_the_newest_backups_window_counts_and_not_one_that_reaches_farther() -> None:
     [window] = list_recovery_windows(Archive().repository, CODEC)
     newer = replace(window, backups=("kb-full-20261120-030000",), covered_until=minute(3))

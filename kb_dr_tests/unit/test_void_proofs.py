@@ -1,7 +1,9 @@
 """A blind verifier is seen wherever somebody looks: on the pages, in list, show and status."""
 
 import json
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -357,3 +359,23 @@ def test_single_controls_can_be_asked_for(
     results = json.loads(capsys.readouterr().out)["results"]
     assert [each["damage"] for each in results] == ["wal_empty", "wrong_key"]
     assert run(["controls", "--only", "no_such_damage"]) == 2
+
+
+def test_a_drill_on_a_host_that_is_blind_says_so_though_another_host_sees(
+    installation: MadeInstallation, stored: StoredManifest
+) -> None:
+    places = list(installation.memory.values())
+    finished = stored.manifest.finished
+    blind = replace(made_run(finished, BLINDED), host=socket.gethostname())
+    store_control_run(places, blind)
+    store_control_run(places, replace(made_run(finished + timedelta(hours=1)), host="elsewhere"))
+    installation.clock.sleep(7200)
+
+    (said,) = installation.void_by_now()
+
+    assert installation.controls_held().good
+    assert not said.good
+    assert socket.gethostname() in said.seen
+    mended = replace(made_run(finished + timedelta(hours=1.5)), host=socket.gethostname())
+    store_control_run(places, mended)
+    assert installation.void_by_now() == ()

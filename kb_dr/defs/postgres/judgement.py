@@ -1,12 +1,11 @@
 """What the repositories say of one backup: the only source of `restore_proven`."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import void_through, why_void
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Proof, Standing, standing
+from kb_dr.domain.proof import Proof, Standing, Void, standing
 from kb_dr.errors import UnreadableRecord
 from kb_dr.installation import Installation
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
@@ -35,7 +34,7 @@ class Holdings:
 
     entries: dict[str, dict[str, CatalogEntry]]
     """Backup id to copy to what stands there."""
-    void_through: datetime | None = None
+    void_through: Void | None = None
     """Up to when proofs are void, by the negative controls."""
     why_void: str = ""
     untold: str = ""
