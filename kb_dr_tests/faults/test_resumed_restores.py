@@ -86,9 +86,11 @@ def cut_in(service: ProtectedService, phase: str) -> None:
     if phase == "WAL":
         for _ in range(3):
             service.cluster.archive_everything()
-    part, after_bytes = {"base backup": ("base.tar", 2_500_000), "WAL": (service.segments[0], 0)}[
-        phase
-    ]
+    # Of the base backup, in the middle of its fourth chunk.
+    part, after_bytes = {
+        "base backup": (".age.00003", 500_000),
+        "WAL": (service.segments[0], 0),
+    }[phase]
     cut = lambda: service.proxy.cut(after_bytes=after_bytes)  # noqa: E731
     service.proxy.inject(Fault(Kind.PASS_THEN, "GET", in_path=part, then=cut))
 
