@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -31,6 +32,7 @@ the setting at a large file system), and those are never ours to remove."""
 _NOTE = "kb-dr-scratch-elsewhere-"
 """A small file in the scratch directory that names an area beside some restore's target."""
 _PARTIAL = ".kb-dr-partial-"
+_PARTIAL_NAME = re.compile(r"\..+\.kb-dr-partial-[0-9a-f]{12}")
 _BEING_MADE_SECONDS = 60.0
 """A directory without an owner's file may be one that is just being made."""
 
@@ -62,7 +64,8 @@ class LocalScratchSpace:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             for left in _directories(target.parent, stem):
-                _remove_if_dead(left)
+                if _is_partial(left):
+                    _remove_if_dead(left)
             root = target.parent / f"{stem}{secrets.token_hex(6)}"
             with self._owned(root, "restore") as area, self._noted(root):
                 yield area
@@ -114,7 +117,7 @@ class LocalScratchSpace:
                 root = Path(json.loads(note.read_text())["root"])
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # it is just being written, or has just been taken away
-            if _PARTIAL in root.name and root.is_dir() and not root.is_symlink():
+            if root.is_dir() and not root.is_symlink() and _is_partial(root):
                 if not _remove_if_dead(root):
                     continue
                 removed.append(root)
@@ -183,6 +186,15 @@ def _directories(parent: Path, stem: str) -> list[Path]:
         for path in sorted(parent.iterdir())
         if path.name.startswith(stem) and path.is_dir() and not path.is_symlink()
     ]
+
+
+def _is_partial(root: Path) -> bool:
+    """Whether a directory outside the scratch directory is an area of ours: a name alone, among
+    other people's files, is not enough, unless there is nothing in it.
+    """
+    if _PARTIAL_NAME.fullmatch(root.name) is None:
+        return False
+    return (root / _OWNER).is_file() or not any(root.iterdir())
 
 
 def _remove_if_dead(root: Path) -> bool:

@@ -128,7 +128,8 @@ class Unprivileged:
         """Hand a file or directory just made to the user programs run as."""
         if os.geteuid() == 0 and self.os_user:
             entry = _entry(self.os_user)
-            os.chown(path, entry.pw_uid, entry.pw_gid)
+            # Never what a link leads to: that user may have put it there.
+            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
 
 
 def end(process: "subprocess.Popen[bytes]", *, seconds: float = _TERM_SECONDS) -> None:

@@ -18,6 +18,7 @@ from kb_dr.operations.audit_wal import (
     clusters_present,
     stored_segment_bytes,
 )
+from kb_dr.operations.flush_stream import require_flushed
 from kb_dr.operations.listed_wal import require_marker
 from kb_dr.ports import Codec, Repository
 from kb_dr.settings import Settings, is_slot_name, load_settings
@@ -171,7 +172,11 @@ def _raise_worst(audits: Sequence[WalAudit], copy: str) -> None:
     "--accept-gap", is_flag=True,
     help="Begin anew at the server's present position, although WAL before it is lost.",
 )  # fmt: skip
-def stream(slot: str | None, every: float, accept_gap: bool) -> None:
+@click.option(
+    "--flush", is_flag=True,
+    help="Bring what was received to every copy, without the server, and end.",
+)  # fmt: skip
+def stream(slot: str | None, every: float, accept_gap: bool, flush: bool) -> None:
     """Receive WAL through a replication slot and ship it, until Ctrl-C.
 
     For hosts where archive_command cannot be set, and for an RPO of seconds; both may run side by
@@ -182,7 +187,25 @@ def stream(slot: str | None, every: float, accept_gap: bool) -> None:
         raise ConfigurationError(
             f"stream WAL through slot {slot!r}: expected lower-case letters, digits and _"
         )
+    if flush:
+        if accept_gap:
+            raise ConfigurationError("stream WAL: --flush and --accept-gap exclude each other")
+        _flush(slot)
+        return
     installation().stream_wal(slot=slot, every_seconds=every, accept_gap=accept_gap)
+
+
+def _flush(slot: str | None) -> None:
+    flushed = installation().flush_stream(slot=slot)
+    print_table(
+        "What was received through the slot",
+        ("copy", "reaches", "outcome"),
+        (
+            (each.copy, each.upto or "-", "all is there" if each.error is None else each.error)
+            for each in flushed
+        ),
+    )
+    require_flushed(flushed)
 
 
 @command.command("restore-command")

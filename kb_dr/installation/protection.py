@@ -4,7 +4,8 @@ import logging
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId
@@ -20,6 +21,9 @@ from kb_dr.operations.initialise import Marker, init_repository
 from kb_dr.operations.name_backup import next_backup_id
 from kb_dr.operations.validate_backup import Validation, validate_backup
 from kb_dr.ports import Progress
+
+if TYPE_CHECKING:
+    from kb_dr.operations.flush_stream import Flushed
 
 logger = logging.getLogger(__name__)
 
@@ -119,13 +123,28 @@ class Protection(Places):
             self.codec,
             self.clock,
             StreamSettings(
-                directory=self.settings.state_dir / "wal-stream" / name,
+                directory=self._spool_directory(name),
                 slot=name,
                 every_seconds=every_seconds,
                 accept_gap=accept_gap,
             ),
             check=self._check,
         )
+
+    def flush_stream(self, *, slot: str | None = None) -> "tuple[Flushed, ...]":
+        """Bring what a stream has received to every copy, without the source."""
+        from kb_dr.operations.flush_stream import flush_stream
+
+        return flush_stream(
+            [self.repository(copy) for copy in self.copies],
+            self.codec,
+            self.clock,
+            self._spool_directory(slot or self.settings.stream_slot),
+            check=self._check,
+        )
+
+    def _spool_directory(self, slot: str) -> Path:
+        return self.settings.state_dir / "wal-stream" / slot
 
     def validate(
         self, backup: BackupId, copy: str, *, deep: bool, progress: Progress

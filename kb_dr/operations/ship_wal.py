@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,9 +93,29 @@ class Shipper:
         self._thread = threading.Thread(target=self._run, name=f"ship-{self.name}", daemon=True)
 
     @property
+    def reached(self) -> tuple[int, Lsn] | None:
+        """All WAL that was received up to here, on this timeline, stands in the repository; None:
+        none yet."""
+        return self._at
+
+    @property
     def upto(self) -> Lsn | None:
-        """All WAL that was received up to here stands in the repository; None: none yet."""
+        """The position of it."""
         return self._at[1] if self._at else None
+
+    def ship_once(self, partials: Sequence[CodedPartial]) -> None:
+        """Bring everything, without a thread; ``partials`` is all that is unfinished.
+
+        Raises what the repository, or a file, made of it.
+        """
+        try:
+            self._require_checked()
+            self._push_all()
+            for partial in partials:
+                self._put(partial)
+        except KbDrError as error:
+            self._say(error)
+            raise
 
     def start(self) -> None:
         """Begin."""
@@ -163,21 +183,30 @@ class Shipper:
             self._busy_since = None
 
     def _round(self) -> None:
-        if not self._checked:
-            self._check(self._repository)
-            self._checked = True
+        self._require_checked()
         # Taken first: what is listed after it holds every segment before it.
         partial = self._partial
-        for path in (*self._spool.histories(), *self._spool.complete()):
-            if self._stop.is_set():
-                return
-            if path.name not in self._done and path.exists() and not self._push(path):
-                return
+        if not self._push_all():
+            return
         self._ship(partial)
         self._sweep()
         if self._trouble[0]:
             logger.info("stream: %s is up to date again", self.name)
             self._trouble = ("", 0.0)
+
+    def _require_checked(self) -> None:
+        if not self._checked:
+            self._check(self._repository)
+            self._checked = True
+
+    def _push_all(self) -> bool:
+        """Bring what is complete there; False when it was not all."""
+        for path in (*self._spool.histories(), *self._spool.complete()):
+            if self._stop.is_set():
+                return False
+            if path.name not in self._done and path.exists() and not self._push(path):
+                return False
+        return True
 
     def _push(self, path: Path) -> bool:
         """Bring one file there; False while it has to wait for the primary."""
@@ -245,6 +274,9 @@ class Shipper:
             self._at is not None and (partial.segment.timeline, partial.upto) <= self._at
         ):
             return
+        self._put(partial)
+
+    def _put(self, partial: CodedPartial) -> None:
         try:
             self._repository.put(partial.key, partial.body)
         except ObjectConflict:

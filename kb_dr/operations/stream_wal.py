@@ -11,21 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from kb_dr.domain.layout import partial_key
+from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.source_facts import SourceFacts
-from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import (
     ConfigurationError,
-    PostgresError,
     PostgresUnavailable,
     WalDamaged,
-    WalGap,
-    WrongCluster,
 )
-from kb_dr.operations.archive_wal import push_file
+from kb_dr.operations.flush_stream import code_partial, flush_spool
 from kb_dr.operations.shared_codec import SharedCodec
 from kb_dr.operations.ship_wal import CodedPartial, Shipper
 from kb_dr.operations.stream_spool import StreamSpool, open_spool
+from kb_dr.operations.streamed_server import StreamedServer
 from kb_dr.ports import Clock, Codec, Repository, SourceServer, WalReceiver
 
 logger = logging.getLogger(__name__)
@@ -41,9 +38,6 @@ _MOST_KEPT = 16
 
 _IDLE_SHARE = 3
 """So many times as long as it took, the next look at the unfinished segment waits at least."""
-
-_REMOVED = ("has already been removed", "not in this server's history", "is ahead of the WAL flush")
-"""How a server says that it cannot go on from where we are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +82,14 @@ def stream_wal(
 
 
 def _facts(source: SourceServer) -> SourceFacts:
-    facts = source.facts()
+    try:
+        facts = source.facts()
+    except PostgresUnavailable as error:
+        raise PostgresUnavailable(
+            str(error),
+            hint=f"{error.hint} If it is lost: `kb-dr wal stream --flush` brings what was received "
+            "to the copies without it.",
+        ) from error
     if facts.is_standby:
         raise ConfigurationError(
             "stream WAL: the source is a standby", hint="Point KB_DB_HOST at the primary."
@@ -116,8 +117,8 @@ class _Stream:
         facts: SourceFacts,
         check: Callable[[Repository], None],
     ) -> None:
-        self._source = source
         self._receiver = receiver
+        self._copies = copies
         self._primary = copies[0]
         self._codec = codec
         self._shared = SharedCodec(codec, settings.directory / "coded")
@@ -125,7 +126,7 @@ class _Stream:
         self._settings = settings
         self._spool = spool
         self._system_identifier = facts.system_identifier
-        self._facts = facts
+        self._server = StreamedServer(source, receiver, settings.slot, spool, facts)
         self._check = check
         self._shippers: list[Shipper] = []
         for copy in copies:
@@ -149,23 +150,26 @@ class _Stream:
         """Receive, again and again."""
         if self._settings.accept_gap:
             self._begin_anew()
-        self._prepare_slot()
+        self._server.prepare()
         for shipper in self._shippers:
             shipper.start()
         pause = _FIRST_PAUSE_SECONDS
         while True:
             self._spool.mend()
             began = self._clock.monotonic()
+            before = self._spool.state()
             words = self._receive()
-            self._require_continuation(words)
-            if self._clock.monotonic() - began > _LONGEST_PAUSE_SECONDS:
+            lasted = self._clock.monotonic() - began > _LONGEST_PAUSE_SECONDS
+            progress = lasted or bool(self._spool.state() - before)
+            if lasted:
                 pause = _FIRST_PAUSE_SECONDS
             logger.warning("stream: pg_receivewal ended, again in %.0f s: %s", pause, words)
             self._wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            while not self._is_back():
+            while not self._server.is_back(self._shipped()):
                 self._wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            self._server.received_in_vain(words, progress=progress)
 
     def end(self) -> None:
         """Let the threads end, and say what is left here."""
@@ -225,12 +229,11 @@ class _Stream:
             return None
         self._damage = ""
         self._received = f"{written.upto} on timeline {written.segment.timeline}"
-        key = partial_key(self._system_identifier, written.segment.name, written.upto)
-        body = self._codec.encode(written.content)
+        coded = code_partial(written, self._codec, self._system_identifier)
         now = self._clock.monotonic()
         # Where segments are large, this must not be all that the machine does.
         self._coded_again = now + _IDLE_SHARE * (now - began)
-        return CodedPartial(written.segment, written.upto, key, body)
+        return coded
 
     def _drop_shipped(self) -> None:
         """Remove complete segments that every copy has, or the primary at least, in order."""
@@ -248,90 +251,28 @@ class _Stream:
                 shipper.forget(path)
         self._spool.drop_left()
 
+    def _shipped(self) -> tuple[int, Lsn] | None:
+        return max((each.reached for each in self._shippers if each.reached), default=None)
+
     def _positions(self) -> str:
         copies = ", ".join(
             f"{each.name} has {each.upto or 'nothing of it'}" for each in self._shippers
         )
         return f"received {self._received or 'nothing yet'}; {copies}"
 
-    # --- the slot and the server behind it ----------------------------------------------
-
-    def _prepare_slot(self) -> None:
-        slot = self._settings.slot
-        if self._facts.slot is None:
-            if not self._spool.empty:
-                logger.warning(
-                    "stream: slot %s is gone: it is made anew, and the server is asked for what "
-                    "follows; WAL it has removed since is lost to the stream", slot,
-                )  # fmt: skip
-            self._receiver.create_slot(slot)
-            logger.info("stream: slot %s was made", slot)
-            self._facts = self._source.facts()
-        self._require_slot(self._facts)
-        found = self._facts.slot
-        if self._facts.major < 15 and self._spool.empty and found and found.restart_lsn:
-            # Before 15 pg_receivewal does not ask the slot where it stands.
-            size = self._facts.segment_bytes
-            at = Segment.holding(self._facts.timeline, found.restart_lsn, size)
-            self._spool.begin_at(at)
-
-    def _is_back(self) -> bool:
-        """Whether the server answers; raises when it is not what was streamed before."""
-        try:
-            facts = self._source.facts()
-        except PostgresUnavailable as error:
-            logger.warning("stream: %s", error)
-            return False
-        if facts.system_identifier != self._system_identifier:
-            raise WrongCluster(
-                f"stream WAL: the server is now cluster {facts.system_identifier}, expected "
-                f"{self._system_identifier}",
-                hint="Check KB_DB_HOST; a server that was replaced needs a full backup and a "
-                "stream of its own.",
-            )
-        if facts.slot is None:
-            raise PostgresError(
-                f"stream WAL: the replication slot {self._settings.slot} was dropped while it "
-                "was in use",
-                hint="Find out who dropped it. Start the stream again at once: it makes the slot "
-                "anew and goes on where it stopped, if the server still has that WAL.",
-            )
-        self._require_slot(facts)
-        return True
-
-    def _require_slot(self, facts: SourceFacts) -> None:
-        if facts.slot is None:
-            raise PostgresError(
-                f"stream WAL: {self._settings.slot} is no physical replication slot",
-                hint="Choose another name: --slot or KB_DR_STREAM_SLOT.",
-            )
-        if facts.slot.wal_status == "lost":
-            raise self._gap(f"the server has removed WAL that slot {facts.slot.name} was to keep")
-
-    def _require_continuation(self, words: str) -> None:
-        if any(each in words for each in _REMOVED):
-            raise self._gap(words)
-
-    def _gap(self, seen: str) -> WalGap:
-        return WalGap(
-            f"stream WAL: {seen}",
-            hint="If archive_command has brought that WAL, nothing is lost. Else there is a gap: "
-            "run `kb-dr wal stream --accept-gap` once to begin anew at the server's present "
-            "position, and take a full backup.",
-        )
-
     def _begin_anew(self) -> None:
-        """Push what is complete, and forget the rest and the slot."""
+        """Bring away what was received, and forget it and the slot; what is not in every copy
+        is kept aside.
+        """
         self._check(self._primary)
-        for path in (*self._spool.histories(), *self._spool.complete()):
-            push_file(
-                path,
-                repository=self._primary,
-                codec=self._shared,
-                system_identifier=self._system_identifier,
-            )
+        flushed = flush_spool(
+            self._copies, self._shared, self._clock, self._spool, check=self._check
+        )
         logger.warning("stream: beginning anew; WAL between the last segment and now is not sought")
-        self._receiver.drop_slot(self._settings.slot)
-        self._spool.forget()
+        self._server.forget_slot()
+        if all(each.error is None for each in flushed):
+            self._spool.forget()
+        else:
+            aside = self._spool.set_aside(f"{self._clock.now():%Y%m%dT%H%M%SZ}")
+            logger.warning("stream: not every copy has what was received: it is kept in %s", aside)
         self._shared.forget_all()
-        self._facts = self._source.facts()
