@@ -156,7 +156,8 @@ class Shipper:
         """End, and wait so long for a call that is under way."""
         self._stop.set()
         self._wake.set()
-        self._thread.join(seconds)
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         pause = 0.0

@@ -429,6 +429,58 @@ def test_wal_the_server_has_removed_is_a_gap_until_it_is_accepted(
     assert any("gap" in problem for problem in audit(service, "primary"))
 
 
+@pytest.mark.parametrize("running", [True, False], ids=["while it runs", "before it starts"])
+def test_a_source_that_was_set_back_is_an_error(
+    service: StreamedService, tmp_path: Path, running: bool
+) -> None:
+    """As by a reverted snapshot of its storage, within one segment."""
+    cluster = service.cluster
+    position(cluster)
+    cluster.stop()
+    shutil.copytree(cluster.data, tmp_path / "snapshot", symlinks=True)
+    cluster.start()
+    with service.streaming() as stream:
+        cluster.query("select pg_logical_emit_message(false, '', repeat('x', 1000000))")
+        wait_for_copies(service, position(cluster))
+        if not running:
+            stream.end()
+        cluster.kill()
+        shutil.rmtree(cluster.data)
+        shutil.copytree(tmp_path / "snapshot", cluster.data, symlinks=True)
+        # The slot is younger than the snapshot.
+        cluster.start()
+        cluster.query("select pg_create_physical_replication_slot('kb_dr', true)")
+        if running:
+            stream.wait().require(24, "stands behind what was received", "full backup")
+    with service.streaming() as again:
+        again.wait().require(24, "stands behind what was received", "full backup")
+
+
+def test_what_was_received_comes_away_without_the_server(service: StreamedService) -> None:
+    cluster = service.cluster
+    with service.streaming() as stream:
+        wait_for_copies(service, position(cluster))
+        stream.end(signal.SIGKILL)
+    cluster.wait_for("select not active from pg_replication_slots")
+    with service.streaming("--every", "3600") as slow:
+        slow.wait_to_say("receiving")
+        cluster.switch_wal()
+        upto = position(cluster)
+        received = "select flush_lsn >= %s::pg_lsn from pg_stat_replication"
+        cluster.wait_for(received % f"'{upto}'")
+        slow.end(signal.SIGKILL)
+    cluster.kill()
+    assert service.upto("offsite") < upto
+    with service.streaming() as refused:
+        refused.wait().require(21, "--flush")
+
+    said = service.run("wal", "stream", "--flush").require(0)
+
+    assert "all is there" in said.out
+    assert service.upto("primary") == service.upto("offsite") >= upto
+    assert audit(service, "primary") == audit(service, "offsite") == ()
+
+
 def test_another_cluster_behind_the_same_address_is_refused(
     service: StreamedService, postgres_programs: PostgresPrograms, tmp_path: Path
 ) -> None:

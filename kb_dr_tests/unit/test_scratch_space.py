@@ -77,7 +77,35 @@ def test_a_note_that_names_something_else_removes_nothing(tmp_path: Path) -> Non
     assert precious.is_dir()
 
 
+def test_a_directory_without_an_owner_is_not_removed_because_its_name_is_like_ours(
+    tmp_path: Path,
+) -> None:
+    scratch = LocalScratchSpace(tmp_path / "scratch")
+    with scratch.beside(tmp_path / "data") as area:
+        [note] = (tmp_path / "scratch").glob("*.json")
+        said, killed = note.read_text(), area.root
+    copied = tmp_path / f"copy-of-{killed.name}"
+    _aged_after_making(copied)
+    killed.mkdir()
+    (killed / "rows").write_bytes(b"of somebody")
+    _aged(killed)
+    for number, root in enumerate((killed, copied)):
+        note.with_name(note.name.replace(".json", f"{number}.json")).write_text(
+            said.replace(str(killed), str(root))
+        )
+
+    assert scratch.reap() == ()
+    with scratch.beside(tmp_path / "data"):
+        assert (killed / "rows").exists()
+    assert (copied / "data").is_dir()
+    (killed / "rows").unlink()
+    note.write_text(said)
+    _aged(killed)
+    assert scratch.reap() == (str(killed),), "nothing is lost with an empty one"
+
+
 def _aged_after_making(directory: Path) -> None:
     directory.mkdir()
     (directory / "data").mkdir()
+    (directory / "owner.json").write_text('{"sockets": "/nowhere"}')
     _aged(directory)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kb_dr.adapters.unprivileged import Unprivileged
 from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import ConfigurationError, WalDamaged, WrongCluster
 from kb_dr.operations.shared_codec import SharedCodec
@@ -126,6 +127,42 @@ def test_a_file_that_is_being_made_is_passed_over_and_one_cut_short_is_mended(
     spool.mend()
     assert path.stat().st_size == 0
     assert not spool.empty, "the next start receives this segment from its start"
+
+
+@pytest.mark.parametrize("how", ["symbolic link", "hard link", "pipe"])
+def test_nothing_but_files_of_its_own_is_read_or_cut(
+    spool: StreamSpool, tmp_path: Path, how: str
+) -> None:
+    """Who runs PostgreSQL's programs may write there, and the stream may be root's."""
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"of root")
+    planted = spool.wal / f"{segment(3).name}.partial"
+    match how:
+        case "symbolic link":
+            planted.symlink_to(precious)
+        case "hard link":
+            planted.hardlink_to(precious)
+        case _:
+            os.mkfifo(planted)
+
+    for act in (spool.mend, spool.complete, spool.grown, spool.received, spool.state):
+        with pytest.raises(ConfigurationError, match="a link or no file"):
+            act()
+    with pytest.raises(ConfigurationError, match="a link or no file"):
+        spool.written(planted)
+    assert precious.read_bytes() == b"of root"
+
+
+def test_what_a_link_leads_to_is_never_given_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bool] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda *_, follow_symlinks=True: given.append(follow_symlinks))
+
+    Unprivileged("nobody").give(tmp_path)
+
+    assert given == [False]
 
 
 def test_a_spool_is_of_one_cluster_and_one_process(tmp_path: Path) -> None:
