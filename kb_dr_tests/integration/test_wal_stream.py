@@ -11,6 +11,7 @@ import pytest
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.domain.lsn import Lsn
 from kb_dr.operations.audit_wal import audit_wal
+from kb_dr.operations.stream_spool import StreamSpool
 from kb_dr_tests.faults.s3_proxy import Fault, Kind, S3Proxy
 from kb_dr_tests.object_stores import RcloneStore
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
@@ -466,8 +467,8 @@ def test_what_was_received_comes_away_without_the_server(service: StreamedServic
         slow.wait_to_say("receiving")
         cluster.switch_wal()
         upto = position(cluster)
-        received = "select flush_lsn >= %s::pg_lsn from pg_stat_replication"
-        cluster.wait_for(received % f"'{upto}'")
+        spool = StreamSpool(service.spool.parent, service.system_identifier, SEGMENT_BYTES)
+        wait_until(lambda: (spool.received() or (0, 0)) >= (1, upto), lambda: "not received")
         slow.end(signal.SIGKILL)
     cluster.kill()
     assert service.upto("offsite") < upto
