@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.errors import KbDrError
+from kb_dr.errors import KbDrError, PostgresUnavailable
 from kb_dr.installation.places import Places
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
@@ -116,20 +116,27 @@ class Protection(Places):
         from kb_dr.operations.stream_wal import StreamSettings, stream_wal
 
         name = slot or self.settings.stream_slot
-        stream_wal(
-            wiring.source(replace(self.settings, stream_slot=name)),
-            wiring.wal_receiver(self.settings),
-            [self.repository(copy) for copy in self.copies],
-            self.codec,
-            self.clock,
-            StreamSettings(
-                directory=self._spool_directory(name),
-                slot=name,
-                every_seconds=every_seconds,
-                accept_gap=accept_gap,
-            ),
-            check=self._check,
-        )
+        try:
+            stream_wal(
+                wiring.source(replace(self.settings, stream_slot=name)),
+                wiring.wal_receiver(self.settings),
+                [self.repository(copy) for copy in self.copies],
+                self.codec,
+                self.clock,
+                StreamSettings(
+                    directory=self._spool_directory(name),
+                    slot=name,
+                    every_seconds=every_seconds,
+                    accept_gap=accept_gap,
+                ),
+                check=self._check,
+            )
+        except PostgresUnavailable as error:
+            raise PostgresUnavailable(
+                str(error),
+                hint=f"{error.hint} If it is lost: `kb-dr wal stream --flush` brings what was "
+                "received to the copies without it.",
+            ) from error
 
     def flush_stream(self, *, slot: str | None = None) -> "tuple[Flushed, ...]":
         """Bring what a stream has received to every copy, without the source."""

@@ -15,7 +15,6 @@ from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.errors import (
     ConfigurationError,
-    PostgresUnavailable,
     WalDamaged,
 )
 from kb_dr.operations.flush_stream import code_partial, flush_spool
@@ -82,14 +81,7 @@ def stream_wal(
 
 
 def _facts(source: SourceServer) -> SourceFacts:
-    try:
-        facts = source.facts()
-    except PostgresUnavailable as error:
-        raise PostgresUnavailable(
-            str(error),
-            hint=f"{error.hint} If it is lost: `kb-dr wal stream --flush` brings what was received "
-            "to the copies without it.",
-        ) from error
+    facts = source.facts()
     if facts.is_standby:
         raise ConfigurationError(
             "stream WAL: the source is a standby", hint="Point KB_DB_HOST at the primary."

@@ -10,7 +10,6 @@ from kb_dr.domain.wal_page import written_length
 from kb_dr.errors import (
     ConfigurationError,
     ObjectConflict,
-    PostgresUnavailable,
     RepositoryUnavailable,
     WalDamaged,
 )
@@ -165,22 +164,3 @@ def test_an_accepted_gap_keeps_aside_what_could_not_be_shipped(
     assert (aside / partial(directory).name).read_bytes() == content
     assert (aside / FIRST.name).exists()
     assert list((directory / "wal").iterdir()) == []
-
-
-def test_a_server_that_is_lost_is_answered_by_a_flush(
-    directory: Path, copies: list[MemoryRepository]
-) -> None:
-    source = FakeSource()
-    source.failure = PostgresUnavailable("ask the source: no answer")
-
-    with pytest.raises(PostgresUnavailable) as raised:
-        stream_wal(
-            source.as_server(),
-            FakeReceiver(),
-            copies,
-            PlainCodec(),
-            FakeClock(),
-            StreamSettings(directory, "kb_dr", every_seconds=1, accept_gap=False),
-            check=check,
-        )
-    assert "kb-dr wal stream --flush" in raised.value.hint
