@@ -171,7 +171,7 @@ def test_a_lost_disk_comes_back_to_the_newest_archived_commit_and_into_service(
                 "restore": _says("as planned"),
                 "look": lambda _: _has(names["RESTORED"], ["archived"]),
             },
-            statuses={"status": (63,)},
+            statuses={"flush": (2,), "status": (63,)},
         )
         _validate(shell)
         _into_service(shell, names["PRODUCTION"])
