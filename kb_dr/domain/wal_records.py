@@ -13,14 +13,17 @@ import google_crc32c
 
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.wal_page import (
-    FIRST_IS_OVERWRITE,
-    LONG_HEADER_BYTES,
     PAGE_BYTES,
     SHORT_HEADER_BYTES,
-    PageHeader,
     SegmentHeader,
     check_segment,
-    read_page_header,
+)
+from kb_dr.domain.wal_stretches import (
+    FIRST_PAGE_CONTENT,
+    PAGE_CONTENT,
+    Positions,
+    Stretch,
+    stretches,
 )
 from kb_dr.errors import WalDamaged
 
@@ -36,8 +39,6 @@ _COMMITS, _ABORTS = (0x00, 0x30), (0x20, 0x40)
 _DATA_SHORT, _DATA_LONG, _ORIGIN, _TOPLEVEL_XID = 255, 254, 253, 252
 
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_FIRST_PAGE_CONTENT = PAGE_BYTES - LONG_HEADER_BYTES
-_PAGE_CONTENT = PAGE_BYTES - SHORT_HEADER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +155,14 @@ class WalReader:
                 f"read WAL: segment {name} starts at {header.address}, expected {self._expected}"
             )
         self._expected = header.address.plus(header.segment_bytes)
-        for stretch in _stretches(content):
+        for stretch in stretches(content):
             if not self.ended and self.stop is None:
                 self._read_stretch(header, stretch)
         if self._previous is not None:
             page = max(self._previous - header.address, 0) // PAGE_BYTES * PAGE_BYTES
             self._timeline = struct.unpack_from("<I", content, page + 4)[0]
 
-    def _read_stretch(self, header: SegmentHeader, pages: "_Stretch") -> None:
+    def _read_stretch(self, header: SegmentHeader, pages: Stretch) -> None:
         lead = len(self._pending)
         position = 0
         if pages.overwrites:
@@ -176,7 +177,7 @@ class WalReader:
             if position >= len(pages.content):
                 self.ended = pages.broken
                 return
-        where = _Positions(header, pages.first_page, lead)
+        where = Positions(header, pages.first_page, lead)
         data = self._pending + pages.content if lead else pages.content
         self._pending = b""
         unfinished = self._read_records(data, position, where)
@@ -189,7 +190,7 @@ class WalReader:
         if self._pending and unfinished >= lead:
             self._pending_start = where.start_of(unfinished)
 
-    def _read_records(self, data: bytes, position: int, where: "_Positions") -> int | None:
+    def _read_records(self, data: bytes, position: int, where: Positions) -> int | None:
         """Read complete records; return where an unfinished one starts.
 
         None when nothing follows in this segment: after a switch, or because WAL ended.
@@ -197,7 +198,7 @@ class WalReader:
         # This loop is most of what a plan takes: no call in it that can be done without.
         size, lead, address = len(data), where.lead, int(where.header.address)
         begin, first_page = (
-            (_FIRST_PAGE_CONTENT, 1) if where.first_page == 0 else (0, where.first_page)
+            (FIRST_PAGE_CONTENT, 1) if where.first_page == 0 else (0, where.first_page)
         )
         rule = self._rule
         stop_lsn = rule.lsn if rule is not None else None
@@ -210,7 +211,7 @@ class WalReader:
                 total, _xid, previous, info, rmid, _pad, crc = unpack(data, position)
                 behind = position - lead - begin
                 if behind >= 0:
-                    page, rest = divmod(behind, _PAGE_CONTENT)
+                    page, rest = divmod(behind, PAGE_CONTENT)
                     start = address + (first_page + page) * PAGE_BYTES + SHORT_HEADER_BYTES + rest
                 else:
                     start = where.start_of(position) if position >= lead else self._pending_start
@@ -291,88 +292,6 @@ class WalReader:
         behind = rule.name is not None or (rule.lsn is not None and rule.inclusive)
         before = self._end if self._end is not None else start
         self.stop = Stop(end if behind else before, end, at, self._commit, self._transaction)
-
-
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """Pages of one segment whose content reads on without a break."""
-
-    first_page: int
-    content: bytes
-    remaining: int
-    overwrites: bool
-    """A record begun before this stretch was abandoned in a crash."""
-    broken: bool
-    """The next page, if there is one, is none of this WAL."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Positions:
-    """Where in the WAL each byte of the data being read stands."""
-
-    header: SegmentHeader
-    first_page: int
-    lead: int
-    """Bytes at the front of the data that came from earlier segments."""
-
-    def start_of(self, position: int) -> Lsn:
-        """The LSN of the byte at ``position``."""
-        return self.header.address.plus(_offset(position - self.lead, self.first_page))
-
-    @property
-    def segment_end(self) -> Lsn:
-        """Where the next segment begins."""
-        return self.header.address.plus(self.header.segment_bytes)
-
-    def end_of(self, position: int) -> Lsn:
-        """The LSN after the byte before ``position``: a page boundary stays one."""
-        return self.start_of(position - 1).plus(1)
-
-
-def _offset(position: int, first_page: int) -> int:
-    """Where in its segment a byte of a stretch stands, page headers counted."""
-    if first_page == 0:
-        if position < _FIRST_PAGE_CONTENT:
-            return LONG_HEADER_BYTES + position
-        position -= _FIRST_PAGE_CONTENT
-        first_page = 1
-    page, rest = divmod(position, _PAGE_CONTENT)
-    return (first_page + page) * PAGE_BYTES + SHORT_HEADER_BYTES + rest
-
-
-def _stretches(content: bytes) -> list[_Stretch]:
-    """A segment's pages without their headers, up to the first that is not of this WAL."""
-    found: list[_Stretch] = []
-    view = memoryview(content)
-    first = read_page_header(view)
-    if first is None:
-        return [_Stretch(0, b"", 0, False, True)]
-    begin, opening = 0, first
-    pieces = [view[LONG_HEADER_BYTES:PAGE_BYTES]]
-    broken = False
-    for offset in range(PAGE_BYTES, len(content), PAGE_BYTES):
-        header = read_page_header(view[offset : offset + SHORT_HEADER_BYTES])
-        if (
-            header is None
-            or header.magic != first.magic
-            or header.address != first.address + offset
-            or header.timeline < first.timeline
-        ):
-            broken = True
-            break
-        if header.info & FIRST_IS_OVERWRITE:
-            found.append(_finish(begin, pieces, opening, broken=False))
-            begin, opening, pieces = offset // PAGE_BYTES, header, []
-        pieces.append(view[offset + SHORT_HEADER_BYTES : offset + PAGE_BYTES])
-    found.append(_finish(begin, pieces, opening, broken=broken))
-    return found
-
-
-def _finish(
-    first_page: int, pieces: list[memoryview], opening: PageHeader, *, broken: bool
-) -> _Stretch:
-    overwrites = bool(opening.info & FIRST_IS_OVERWRITE)
-    return _Stretch(first_page, b"".join(pieces), opening.remaining, overwrites, broken)
 
 
 def _aligned(position: int) -> int:

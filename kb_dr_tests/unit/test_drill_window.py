@@ -16,8 +16,8 @@ from kb_dr.operations.drill import run_drill
 from kb_dr.operations.plan_recovery import plan_recovery
 from kb_dr.operations.proofs import store_proof
 from kb_dr.operations.recovery_windows import list_recovery_windows
+from kb_dr_tests.made_archive import CODEC, Archive, minute
 from kb_dr_tests.made_installation import made_proof
-from kb_dr_tests.unit.test_plan_point_recovery import CODEC, Archive, minute
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from kb_dr.domain.recovery import Replay
 from kb_dr.errors import RepositoryUnavailable
 from kb_dr.operations.restore_postgres import Restored, RestorePlan
 from kb_dr.ports import Progress
+from kb_dr_tests.made_archive import BEGIN, Archive, minute
 from kb_dr_tests.made_installation import MadeInstallation
-from kb_dr_tests.unit.test_plan_point_recovery import BEGIN, Archive, minute
 
 JOB = "restore_database"
 
