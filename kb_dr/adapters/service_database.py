@@ -1,6 +1,8 @@
 """The server of the service, asked over the connection its clients use."""
 
-from kb_dr.adapters.postgres_session import session
+from psycopg import pq
+
+from kb_dr.adapters.postgres_session import connection_words, conninfo, session
 from kb_dr.adapters.source_description import schema_version
 from kb_dr.adapters.table_sample import list_tables
 from kb_dr.domain.lsn import Lsn
@@ -52,6 +54,13 @@ class ServiceSession:
                 tables=frozenset(list_tables(asked)),
                 schema_version=schema_version(asked),
             )
+
+    def answers(self) -> bool:
+        # libpq tells by the code of the refusal, not by its words; keepalives it does not need,
+        # and whether the server can do TLS does not matter here.
+        words = connection_words(self._source) | {"sslmode": "prefer"}
+        seen = pq.PGconn.ping(conninfo(words | {"dbname": self._source.database}).encode())
+        return seen in (pq.Ping.OK, pq.Ping.REJECT)
 
     def end_sessions(self) -> int:
         with session(

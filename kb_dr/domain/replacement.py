@@ -11,7 +11,8 @@ class ServerState(StrEnum):
     """What can be told of the server of a data directory."""
 
     STOPPED = "stopped"
-    STALE = "stopped, a postmaster.pid was left behind"
+    STALE = "perhaps running: a postmaster.pid stands there, and no process is seen"
+    """It died; or it runs where its process is not seen, as in another container."""
     RUNNING = "running"
     UNKNOWN = "perhaps running: a server of its user may not be looked at"
 
@@ -33,7 +34,7 @@ class StandingCluster:
     @property
     def is_stopped(self) -> bool:
         """Nothing runs on it, for certain."""
-        return self.server in (ServerState.STOPPED, ServerState.STALE)
+        return self.server is ServerState.STOPPED
 
 
 @dataclass(frozen=True, slots=True)

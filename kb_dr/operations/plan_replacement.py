@@ -63,7 +63,8 @@ def plan_replacement(
 
     Raises RecoveryError (no cluster, a link, a mount point, closed to us, a standby),
     WrongCluster (of another service, or not the server the settings name), DataDirectoryInUse (a
-    server that nothing here can stop), and what PostgresHost.check() and check_space() raise.
+    server that nothing here can stop, or that may run unseen), and what PostgresHost.check()
+    and check_space() raise.
     """
     target, recovery = target.absolute(), planned.recovery
     source = recovery.stored.manifest.source
@@ -75,15 +76,17 @@ def plan_replacement(
             f"replace {target}: it is a standby",
             hint="Replace its primary; then make the standby anew from that.",
         )
+    look, unanswered = _ask(database)
+    if look is not None:
+        _check_server(look, standing, database, host, recovery, target)
+    else:
+        _require_no_hidden_server(standing, database, target, unanswered)
     if not standing.is_stopped and not control.commands.drives_server:
         raise DataDirectoryInUse(
             f"replace {target}: its server is {standing.server}",
             hint=f"Stop it; or set {Command.POSTGRES_STOP} and {Command.POSTGRES_START}, and "
             "kb-dr does it.",
         )
-    look, unanswered = _ask(database)
-    if look is not None:
-        _check_server(look, standing, database, host, recovery, target)
     host.check(source)
     free = check_space(target.parent, recovery.bytes_needed, host)
     plan = RestorePlan(recovery, target, free, production, planned.passed_over)
@@ -194,6 +197,26 @@ def _check_server(
     )
 
 
+def _require_no_hidden_server(
+    standing: StandingCluster, database: ServiceDatabase, target: Path, unanswered: str
+) -> None:
+    """Without an answer only what is seen on this machine counts; but a server in a container of
+    its own is not seen, and one that refuses us is there all the same.
+    """
+    if standing.server is ServerState.STALE:
+        raise DataDirectoryInUse(
+            f"replace {target}: its server is {standing.server}",
+            hint="Stop it where it runs. If you are sure that it died, remove "
+            f"{target / 'postmaster.pid'} first.",
+        )
+    if standing.is_stopped and database.answers():
+        raise DataDirectoryInUse(
+            f"replace {target}: a server answers at KB_DB_HOST, and refuses us: {unanswered}",
+            hint="It may be the one of this directory, in a container of its own. Stop it, or let "
+            "the settings' user log in.",
+        )
+
+
 def is_server_of(
     look: ServiceLook, host: PostgresHost, recovery: RecoveryPlan, target: Path
 ) -> bool:
@@ -219,12 +242,10 @@ def _notes(
             "what is committed from now on, until the server is stopped, is only in the directory "
             "kept aside"
         )
-    if standing.server is ServerState.STALE:
-        yield "its server died: a postmaster.pid was left behind, and no process works there"
     if unanswered:
         yield (
-            f"the server does not answer, so no sessions are ended: {unanswered}; the restored "
-            "one must answer the same question"
+            f"the server does not answer our question, so no sessions are ended: {unanswered}; "
+            "the restored one must answer the same question"
         )
     elif not ends:
         yield "the role may not end sessions (pg_signal_backend); the server's stop ends them"

@@ -15,7 +15,7 @@ from typing import Any
 
 from kb_dr.domain.proof import Phase, Reach
 from kb_dr.domain.recovery import ControlFile
-from kb_dr.domain.replacement import DONE, Replacement
+from kb_dr.domain.replacement import DONE, Replacement, ServerState
 from kb_dr.domain.service_commands import Command, shown
 from kb_dr.errors import (
     DataDirectoryInUse,
@@ -28,7 +28,7 @@ from kb_dr.operations.check_service import check_schema, wait_for_server
 from kb_dr.operations.phases import Phases
 from kb_dr.operations.plan_replacement import ReplacePlan
 from kb_dr.operations.restore_postgres import restored_beside, service_lines
-from kb_dr.operations.roll_back_replacement import Rollback, stop_server
+from kb_dr.operations.roll_back_replacement import Rollback, still_there, stop_server
 from kb_dr.ports import (
     Clock,
     Codec,
@@ -165,6 +165,7 @@ class _Replacing:
         self._progress = progress
         self.phases = Phases(here.clock)
         self.notes: list[str] = list(plan.notes)
+        self._ended_as = ServerState.STOPPED
         self.state = Replacement(
             plan.places,
             was_running=plan.was_running,
@@ -233,7 +234,7 @@ class _Replacing:
 
     def _stop_server(self) -> None:
         here = self._here
-        stop_server(
+        self._ended_as = stop_server(
             here.clusters,
             here.control,
             here.database,
@@ -270,14 +271,19 @@ class _Replacing:
 
     def _swap(self) -> None:
         clusters, places = self._here.clusters, self._plan.places
-        state = clusters.look_at(places.target)
-        if not state.is_stopped:
-            raise DataDirectoryInUse(
-                f"replace {places.target}: its server is {state.server} again",
-                hint="Something started it: let the stop command stop that, too.",
-            )
+        self._require_stopped(places.target)
         clusters.rename(places.target, places.aside)
         clusters.rename(places.restored, places.target)
+        self._require_stopped(places.aside)
+
+    def _require_stopped(self, directory: Path) -> None:
+        here = self._here
+        seen = still_there(here.clusters, here.database, directory, self._ended_as)
+        if seen is not None:
+            raise DataDirectoryInUse(
+                f"replace {self._plan.restore.target}: its server {seen}, after it was stopped",
+                hint="Something started it: let the stop command stop that, too.",
+            )
 
     def _bring_up(self, restored: ControlFile) -> None:
         here, commands = self._here, self._plan.commands

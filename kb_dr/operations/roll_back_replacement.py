@@ -18,7 +18,8 @@ from kb_dr.ports import Clock, ServiceControl, ServiceDatabase, StandingClusters
 
 logger = logging.getLogger("kb_dr.replace")
 
-_STOPPED = (ServerState.STOPPED, ServerState.STALE)
+_DOWN = (ServerState.STOPPED, ServerState.STALE)
+"""No process is seen: enough to start it, never enough to take its directory away."""
 _LOOK_SECONDS = 0.2
 
 
@@ -125,7 +126,7 @@ class Rollback:
         deadline = self._clock.monotonic() + seconds
         started = False
         while True:
-            running = self._clusters.server_of(target) not in _STOPPED
+            running = self._clusters.server_of(target) not in _DOWN
             if not running and not started:
                 self._control.run(Command.POSTGRES_START)
                 started = True
@@ -179,37 +180,46 @@ def stop_server(
     target: Path,
     *,
     lenient: bool,
-) -> None:
+) -> ServerState:
     """Run the stop command, and wait until nothing runs on the directory, and nothing answers.
 
-    When ``lenient`` a command that fails is passed over when nothing runs there afterwards: it had
-    nothing to stop. Raises ServiceCommandFailed.
+    STOPPED; or STALE when its process was seen before and is gone, killed. One that was never
+    seen must have removed its postmaster.pid. When ``lenient`` a command that fails is passed over
+    when nothing runs there afterwards: it had nothing to stop. Raises ServiceCommandFailed.
     """
+    was_seen = clusters.server_of(target) is ServerState.RUNNING
+    ended_as = ServerState.STALE if was_seen else ServerState.STOPPED
     try:
         control.run(Command.POSTGRES_STOP)
     except ServiceCommandFailed as error:
-        if not lenient or clusters.server_of(target) not in _STOPPED:
+        if not lenient or still_there(clusters, database, target, ended_as) is not None:
             raise
         logger.warning("nothing was there to stop: %s", error)
     seconds = control.commands.seconds
     deadline = clock.monotonic() + seconds
-    while (seen := _still_there(clusters, database, target)) is not None:
+    while (seen := still_there(clusters, database, target, ended_as)) is not None:
         if clock.monotonic() > deadline:
             raise ServiceCommandFailed(
                 f"run {Command.POSTGRES_STOP}: it ended well, but the server of {target} {seen} "
                 f"after {seconds:g} s",
-                hint="The command must stop the server of this very directory, and wait for it.",
+                hint="The command must stop the server of this very directory, and wait for it. "
+                f"If you are sure that it died, remove {target / 'postmaster.pid'}.",
             )
         clock.sleep(_LOOK_SECONDS)
+    return clusters.server_of(target)
 
 
-def _still_there(clusters: StandingClusters, database: ServiceDatabase, target: Path) -> str | None:
-    """How the server shows that it is not stopped; it may run where its process is not seen."""
+def still_there(
+    clusters: StandingClusters,
+    database: ServiceDatabase,
+    target: Path,
+    ended_as: ServerState = ServerState.STOPPED,
+) -> str | None:
+    """How the server shows that it is not stopped; None when nothing does.
+
+    ``ended_as`` STALE: its process was seen to end, so a postmaster.pid says nothing.
+    """
     state = clusters.server_of(target)
-    if state not in _STOPPED:
+    if state not in (ServerState.STOPPED, ended_as):
         return f"is still {state}"
-    try:
-        database.look()
-    except PostgresError:
-        return None
-    return "still answers"
+    return "still answers" if database.answers() else None

@@ -61,6 +61,10 @@ class ServiceDatabase(Protocol):
         """What it is, asked in a moment."""
         ...
 
+    def answers(self) -> bool:
+        """Whether a server is there, be it one that refuses us or is only starting up."""
+        ...
+
     def end_sessions(self) -> int:
         """End every other session in the database of the service; how many there were."""
         ...

@@ -118,10 +118,15 @@ def test_a_dry_run_names_each_step_and_command_and_changes_nothing(
     running.require_old_service()
 
 
-def test_the_cluster_of_a_server_that_died_is_replaced(running: RunningService) -> None:
+def test_the_cluster_of_a_server_that_died_is_replaced_once_a_person_says_so(
+    running: RunningService,
+) -> None:
     running.script("postgres-stop")
-    (running.data / "postmaster.pid").write_text("999999\n/gone\n1\n5432\n\n\n1 1\nready\n")
+    left = running.data / "postmaster.pid"
+    left.write_text("999999\n/gone\n1\n5432\n\n\n1 1\nready\n")
 
+    running.kb_dr.run(*running.words(*YES)).require(45, "no process is seen", f"remove {left}")
+    left.unlink()
     running.kb_dr.run(*running.words(*YES)).require(0)
 
     assert running.entries == ["a", "b"]
