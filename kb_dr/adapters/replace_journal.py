@@ -8,6 +8,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -16,6 +17,7 @@ from pathlib import Path
 from kb_dr.domain.replacement import Places, Replacement
 from kb_dr.errors import RecoveryError
 
+_STAMP = re.compile(r"\d{8}-\d{6}")
 _BUSY = frozenset({errno.EAGAIN, errno.EACCES})
 
 
@@ -29,17 +31,19 @@ class FileJournal:
     def write(self, replacement: Replacement) -> None:
         fields = asdict(replacement)
         fields["places"] = {name: str(path) for name, path in fields["places"].items()}
+        # Begun on a line of its own, whatever a crash left of the last one.
+        left = b"\n" + json.dumps(fields).encode() + b"\n"
         with _told(self._path):
-            # Begun on a line of its own, whatever a crash left of the last one.
-            os.write(self._descriptor, b"\n" + json.dumps(fields).encode() + b"\n")
+            while left:
+                left = left[os.write(self._descriptor, left) :]
             os.fsync(self._descriptor)
 
     def close(self, *, done: bool) -> None:
         if self._descriptor < 0:
             return
         with _told(self._path):
-            if done:
-                self._path.unlink(missing_ok=True)
+            if done and _is_at(self._path, self._descriptor):
+                self._path.unlink()
                 _sync(self._path.parent)
             os.close(self._descriptor)
             self._descriptor = -1
@@ -48,38 +52,48 @@ class FileJournal:
 def begin_journal(places: Places) -> FileJournal:
     """A new, empty one; RecoveryError where another stands that is not done with."""
     path = journal_path(places.target)
-    left = take_up_journal(places.target)
-    if left is not None:
-        journal, found = left
-        journal.close(done=found.is_done)
-        if not found.is_done:
-            raise RecoveryError(
-                f"replace {places.target}: another replacement was cut off at: {found.step} "
-                f"({path})",
-                hint=f"kb-dr restore --into {places.target} --roll-back --yes",
-            )
+    descriptor = _locked(path, os.O_CREAT)
+    journal = FileJournal(path, descriptor)
+    found = read_journal(places.target)
+    if found is not None and not found.is_done:
+        journal.close(done=False)
+        raise RecoveryError(
+            f"replace {places.target}: another replacement was cut off at: {found.step} ({path})",
+            hint=f"kb-dr restore --into {places.target} --roll-back --yes",
+        )
     with _told(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-        _lock(path, descriptor)
+        os.ftruncate(descriptor, 0)
         _sync(path.parent)
-    return FileJournal(path, descriptor)
+    return journal
 
 
 def take_up_journal(target: Path) -> tuple[FileJournal, Replacement] | None:
-    """The one a killed replacement left, and what it says."""
+    """The one a killed replacement left, and what it says.
+
+    RecoveryError when it names other places than those beside ``target``: it is followed as root.
+    """
     path = journal_path(target)
-    with _told(path):
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
-        except FileNotFoundError:
-            return None
-        _lock(path, descriptor)
+    try:
+        descriptor = _locked(path, 0)
+    except FileNotFoundError:
+        return None
     journal = FileJournal(path, descriptor)
     found = read_journal(target)
     if found is None:
         journal.close(done=True)  # killed before its first line: nothing had been done
         return None
-    return journal, found
+    stamp = found.places.aside.name.removeprefix(f"{target.name}.before-")
+    beside = Places.beside(found.places.target, stamp)
+    is_ours = _STAMP.fullmatch(stamp) and found.places == beside
+    if not is_ours or found.places.target.resolve() != target.resolve():
+        journal.close(done=False)
+        raise RecoveryError(
+            f"take up {path}: it names {found.places.target} and {found.places.aside}, expected "
+            f"names beside {target}",
+            hint="Nothing was done. Who wrote it? Look at the directories, and bring the old one "
+            "back by hand.",
+        )
+    return journal, replace(found, places=Places.beside(target, stamp))
 
 
 def read_journal(target: Path) -> Replacement | None:
@@ -106,6 +120,20 @@ def journal_path(target: Path) -> Path:
     return target.with_name(f".{target.name}.kb-dr-replace.jsonl")
 
 
+def _locked(path: Path, create: int) -> int:
+    """Open and lock it; FileNotFoundError where there is none, and none is to be made.
+
+    Whoever held the lock before may have removed the file since it was opened: then once more.
+    """
+    while True:
+        with _told(path, but=(FileNotFoundError,)):
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | create, 0o600)
+            _lock(path, descriptor)
+            if _is_at(path, descriptor):
+                return descriptor
+            os.close(descriptor)
+
+
 def _lock(path: Path, descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,6 +146,14 @@ def _lock(path: Path, descriptor: int) -> None:
         ) from error
 
 
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file is the one that stands under this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
 def _sync(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -127,9 +163,11 @@ def _sync(directory: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _told(path: Path, *, but: tuple[type[OSError], ...] = ()) -> Iterator[None]:
     try:
         yield
+    except but:
+        raise
     except OSError as error:
         raise RecoveryError(
             f"keep the journal {path}: {error.strerror or error}",

@@ -114,6 +114,13 @@ class LocalStandingClusters:
     def stands(self, directory: Path) -> bool:
         return os.path.lexists(directory)
 
+    def inode(self, directory: Path) -> int:
+        with _told(f"look at {directory}"):
+            try:
+                return directory.lstat().st_ino
+            except FileNotFoundError:
+                return 0
+
     def open_journal(self, places: Places) -> FileJournal:
         return begin_journal(places)
 

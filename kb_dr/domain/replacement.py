@@ -89,6 +89,9 @@ class Replacement:
     stopped_server: bool = False
     started_application: bool = False
     """On the restored cluster."""
+    inode: int = 0
+    """Of the old directory: it tells that directory from the restored one, whatever their names.
+    The file system is that of the directory both stand in."""
     step: str = "begin"
     """The step it was in."""
 
@@ -100,3 +103,6 @@ class Replacement:
 
 DONE = "done"
 """The step behind the last one."""
+
+UNDOING = "bring the old service back"
+"""The step of a rollback: whatever was noted before, there is something to undo."""

@@ -15,12 +15,13 @@ from typing import Any
 
 from kb_dr.domain.proof import Phase, Reach
 from kb_dr.domain.recovery import ControlFile
-from kb_dr.domain.replacement import DONE, Replacement, ServerState
+from kb_dr.domain.replacement import DONE, UNDOING, Replacement, ServerState
 from kb_dr.domain.service_commands import Command, shown
 from kb_dr.errors import (
     DataDirectoryInUse,
     KbDrError,
     PostgresUnavailable,
+    RecoveryError,
     RollbackFailed,
     ServiceUnhealthy,
 )
@@ -145,6 +146,11 @@ def _roll_back(
 def _undo(state: Replacement, here: Surroundings, journal: ReplaceJournal) -> tuple[str, ...]:
     undone = False
     try:
+        journal.write(replace(state, step=UNDOING))
+    except RecoveryError as error:
+        # Bringing it back matters more than noting that it is being done.
+        logger.warning("%s", error)
+    try:
         done = Rollback(here.clusters, here.control, here.database, here.clock).run(state)
         undone = True
     finally:
@@ -171,6 +177,7 @@ class _Replacing:
             was_running=plan.was_running,
             answered=plan.answered,
             was_healthy=False,
+            inode=here.clusters.inode(plan.places.target),
         )
 
     def run(self) -> Reach:

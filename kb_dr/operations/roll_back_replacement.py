@@ -10,6 +10,7 @@ from kb_dr.domain.service_commands import Command, shown
 from kb_dr.errors import (
     KbDrError,
     PostgresError,
+    RecoveryError,
     RollbackFailed,
     ServiceCommandFailed,
     ServiceUnhealthy,
@@ -52,6 +53,7 @@ class Rollback:
         The server and the application are started again only if a server ran before. Raises
         RollbackFailed, which says where each directory is and what remains to be done.
         """
+        self._require_old_directory(state)
         actions = list(self._actions(state))
         for number, action in enumerate(actions):
             logger.warning("roll back %s: %s", state.places.target, action.by_hand)
@@ -73,14 +75,14 @@ class Rollback:
 
     def _actions(self, state: Replacement) -> Iterator[_Action]:
         places, clusters = state.places, self._clusters
-        if clusters.stands(places.aside):
+        if clusters.inode(places.target) != state.inode:
             if clusters.stands(places.target):
                 if state.started_application:
                     yield _Action(self._said(Command.APP_STOP), self._stop_application)
                 if self._control.commands.drives_server:
                     yield _Action(self._said(Command.POSTGRES_STOP), lambda: self._stop(state))
                 yield self._move(places.target, places.failed)
-            yield self._move(places.aside, places.target)
+            yield _Action(f"mv {places.aside} {places.target}", lambda: self._put_back(state))
         if clusters.stands(places.restored):
             yield self._move(places.restored, places.failed)
         if not state.was_running:
@@ -96,6 +98,24 @@ class Rollback:
 
     def _move(self, old: Path, new: Path) -> _Action:
         return _Action(f"mv {old} {new}", lambda: self._clusters.rename(old, new))
+
+    def _put_back(self, state: Replacement) -> None:
+        places = state.places
+        self._clusters.rename(places.aside, places.target)
+        if self._clusters.inode(places.target) != state.inode:
+            raise RecoveryError(f"rename {places.aside}: it is not the old directory")
+
+    def _require_old_directory(self, state: Replacement) -> None:
+        """It stands under one of its two names: nothing else is ever started in its place."""
+        places = state.places
+        if state.inode and state.inode in map(self._clusters.inode, (places.target, places.aside)):
+            return
+        raise RollbackFailed(
+            f"roll back the replacement of {places.target}: the old directory is neither there nor "
+            f"at {places.aside}",
+            hint=f"Nothing was done. Find it: find {places.target.parent} -inum {state.inode}; "
+            f"rename it to {places.aside}, and run the same command again.",
+        )
 
     def _said(self, command: Command) -> str:
         return f"{command}: {shown(self._control.commands.line(command) or '')}"
@@ -160,7 +180,7 @@ class Rollback:
 
     def _where(self, state: Replacement) -> str:
         places = state.places
-        aside = self._clusters.stands(places.aside)
+        aside = self._clusters.inode(places.target) != state.inode
         told = [f"the old directory is {places.aside if aside else places.target}"]
         if aside and self._clusters.stands(places.target):
             told.append(f"the restored one {places.target}")

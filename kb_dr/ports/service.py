@@ -114,6 +114,10 @@ class StandingClusters(Protocol):
         """Whether anything stands under this name."""
         ...
 
+    def inode(self, directory: Path) -> int:
+        """Which directory it is, whatever its name; 0 where none stands."""
+        ...
+
     def open_journal(self, places: Places) -> ReplaceJournal:
         """Begin a journal; RecoveryError when another replacement of this target is at work,
         or was cut off.
@@ -123,7 +127,7 @@ class StandingClusters(Protocol):
     def resume_journal(self, target: Path) -> tuple[ReplaceJournal, Replacement] | None:
         """The journal a killed replacement of ``target`` left, to be undone; None without one.
 
-        RecoveryError while its replacement is at work.
+        RecoveryError while its replacement is at work, or when it names other places.
         """
         ...
 

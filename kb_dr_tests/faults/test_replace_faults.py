@@ -17,7 +17,9 @@ from kb_dr.adapters.directory_repository import DirectoryRepository
 from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.service_database import ServiceSession
+from kb_dr.adapters.replace_journal import FileJournal, journal_path
 from kb_dr.adapters.standing_clusters import LocalStandingClusters
+from kb_dr.domain.replacement import Places, Replacement
 from kb_dr.errors import (
     ChecksumMismatch,
     KbDrError,
@@ -217,6 +219,37 @@ def test_a_rename_that_fails(running: RunningService, number: int) -> None:
     assert [each for each in running.beside if "failed" in each]
 
 
+class _Reluctant(LocalStandingClusters):
+    """Its journal says that it is done, and then fails; it must not say so on the way back."""
+
+    def open_journal(self, places: Places) -> FileJournal:
+        class Journal(FileJournal):
+            def write(self, replacement: Replacement) -> None:
+                super().write(replacement)
+                if replacement.is_done:
+                    raise RecoveryError("keep the journal: input/output error")
+
+        path = journal_path(places.target)
+        super().open_journal(places).close(done=False)
+        return Journal(path, os.open(path, os.O_RDWR | os.O_APPEND))
+
+    def rename(self, old: Path, new: Path) -> None:
+        target = old if "." not in old.name else new
+        assert "." in target.name or self.unfinished(target) is not None
+        super().rename(old, new)
+
+
+def test_a_journal_that_may_say_done_does_not_say_so_on_the_way_back(
+    running: RunningService,
+) -> None:
+    fails(
+        running,
+        RecoveryError,
+        "input/output error",
+        change=lambda here: replace(here, clusters=_Reluctant()),
+    )
+
+
 # cancelled
 
 
@@ -379,6 +412,23 @@ def test_the_next_replacement_undoes_a_killed_one_and_then_succeeds(
 
     assert "the old service is back" in said.out
     assert running.entries == ["a", "b"]
+
+
+def test_a_way_back_never_takes_the_restored_directory_for_the_old_one(
+    running: RunningService,
+) -> None:
+    _killed(running, "2")
+    [kept] = [each for each in running.place.iterdir() if "before" in each.name]
+    kept.rename(running.directory / "elsewhere")
+    words = ("restore", "--into", str(running.data), "--roll-back", "--yes")
+
+    said = running.kb_dr.run(*words).require(33, "the old directory is neither there nor at")
+
+    assert running.unfinished() is not None
+    assert "-inum" in said.err
+    (running.directory / "elsewhere").rename(kept)
+    running.kb_dr.run(*words).require(0)
+    running.require_old_service()
 
 
 def test_two_replacements_at_once_are_one(running: RunningService) -> None:

@@ -1,11 +1,18 @@
 """The journal of a replacement survives what cuts its process off."""
 
+import fcntl
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from kb_dr.adapters.replace_journal import begin_journal, journal_path, read_journal
+from kb_dr.adapters.replace_journal import (
+    begin_journal,
+    journal_path,
+    read_journal,
+    take_up_journal,
+)
 from kb_dr.adapters.standing_clusters import LocalStandingClusters
 from kb_dr.domain.replacement import DONE, Places, Replacement, ServerState
 from kb_dr.errors import RecoveryError
@@ -47,6 +54,50 @@ def test_one_without_a_line_is_removed(begun: Replacement) -> None:
 
     assert LocalStandingClusters().resume_journal(begun.places.target) is None
     assert not journal_path(begun.places.target).exists()
+
+
+@pytest.mark.parametrize("name", ["aside", "restored", "failed", "target"])
+def test_one_that_names_other_places_is_not_followed(begun: Replacement, name: str) -> None:
+    places = replace(begun.places, **{name: Path("/etc/data")})
+    journal = begin_journal(begun.places)
+    journal.write(replace(begun, places=places))
+    journal.close(done=False)
+
+    with pytest.raises(RecoveryError, match="expected names beside"):
+        take_up_journal(begun.places.target)
+    assert journal_path(begun.places.target).exists()
+
+
+def test_one_removed_by_another_between_opening_and_locking_is_made_anew(
+    begun: Replacement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lock = journal_path(begun.places.target), fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        take_up_journal(begun.places.target)  # finds no line, and removes it
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    journal = begin_journal(begun.places)
+
+    with pytest.raises(RecoveryError, match="at work"):
+        begin_journal(begun.places)
+    path.rename(path.with_suffix(".old"))
+    path.touch()
+    journal.close(done=True)
+    assert path.exists(), "another one's is left alone"
+
+
+def test_a_line_is_written_whole_however_little_is_taken_at_once(
+    begun: Replacement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, words: write(descriptor, words[:7]))
+
+    begin_journal(begun.places).write(begun)
+
+    assert read_journal(begun.places.target) == begun
 
 
 def test_a_rename_replaces_nothing(tmp_path: Path) -> None:
