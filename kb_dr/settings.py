@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from kb_dr.domain.service_commands import ServiceCommands
+from kb_dr.domain.service_commands import ServiceCommands, is_health_address
 from kb_dr.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -352,8 +352,7 @@ def _service_commands(reader: "_Reader") -> ServiceCommands:
         if (one is None) != (other is None):
             reader.problem(name, "a stop without its start, or the reverse", "both or neither")
     url = reader.text("KB_DR_HEALTH_URL", "") or None
-    parts = urlsplit(url or "")
-    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username):
+    if url and not is_health_address(url):
         # Not shown: it may hold a password.
         reader.problem("KB_DR_HEALTH_URL", "not an address", "http://host:port/path or https://…")
     return ServiceCommands(

@@ -27,7 +27,9 @@ class HeldSignals:
             return
         self._held = False
         before = {each: signal.getsignal(each) for each in _STOPPING}
-        for each in _STOPPING:
+        # What nohup, or a shell's `&`, lets us ignore is ignored here, too.
+        before = {each: how for each, how in before.items() if how not in (signal.SIG_IGN, None)}
+        for each in before:
             signal.signal(each, self._act)
         try:
             yield

@@ -18,7 +18,15 @@ from kb_dr.errors import ServiceCommandFailed, ServiceUnhealthy
 _SHELL = "/bin/sh"
 _AGAIN_SECONDS = 0.5
 
-_OURS = frozenset({"KB_DB_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"})
+_OURS = frozenset(
+    {
+        "KB_DB_PASSWORD",
+        "PGPASSWORD",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SESSION_TOKEN",
+        "AWS_SHARED_CREDENTIALS_FILE",
+    }
+)
 _OUR_ENDINGS = (
     "_SECRET_ACCESS_KEY",
     "_ACCESS_KEY_ID",
@@ -53,7 +61,7 @@ class ShellServiceControl:
             return False
         deadline = time.monotonic() + (self._commands.seconds if patient else 0.0)
         while True:
-            failure = self._unhealthy(max(deadline - time.monotonic(), 1.0))
+            failure = self._unhealthy()
             if not failure:
                 return True
             if time.monotonic() + _AGAIN_SECONDS > deadline:
@@ -66,10 +74,10 @@ class ShellServiceControl:
     def defer_interrupts(self) -> None:
         self._signals.hold()
 
-    def _unhealthy(self, seconds: float) -> str:
-        """Why the service is not well; empty when it is."""
+    def _unhealthy(self) -> str:
+        """Why the service is not well, asked once; empty when it is."""
         if self._commands.health is not None:
-            failure = _run(self._commands.health, seconds)
+            failure = _run(self._commands.health, self._commands.seconds)
             if failure:
                 return f"{Command.HEALTH} {failure}"
         if self._commands.health_url is not None:

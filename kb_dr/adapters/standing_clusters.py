@@ -1,6 +1,7 @@
 """Data directories under their final names: looked at, renamed, given owner and configuration."""
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,9 @@ from kb_dr.adapters.replace_journal import (
 from kb_dr.domain.replacement import Places, Replacement, ServerState, StandingCluster
 from kb_dr.errors import RecoveryError
 
+_MOUNTS = Path("/proc/self/mountinfo")
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+"""How it writes blanks and the like."""
 _AUTO = "postgresql.auto.conf"
 _KEPT_ENDINGS = (".conf", ".crt", ".key", ".pem", ".crl")
 """What this host runs with: ports, paths, who may connect, certificates."""
@@ -72,10 +76,15 @@ class LocalStandingClusters:
         parent = directory.parent
         with _told(f"replace {directory}"):
             seen, above = directory.stat(), parent.stat()
-            if directory.is_mount() or seen.st_dev != above.st_dev:
+            # A bind mount from the same file system is known by this list alone.
+            mounted = _mounts_in(directory)
+            if mounted or seen.st_dev != above.st_dev:
+                where = mounted[0] if mounted else directory
+                what = "it" if where == directory.resolve() or not mounted else f"{where}, in it,"
                 raise RecoveryError(
-                    f"replace {directory}: it is a mount point, which cannot be renamed",
-                    hint="Keep the data directory one level below the mount point, and name that.",
+                    f"replace {directory}: {what} is a mount point, which cannot be renamed",
+                    hint="Keep the data directory one level below the mount point, and all of it "
+                    "on one file system, and name that.",
                 )
             if not os.access(parent, os.W_OK | os.X_OK):
                 raise RecoveryError(
@@ -92,6 +101,8 @@ class LocalStandingClusters:
 
     def inherit(self, old: Path, new: Path, lines: Sequence[str]) -> None:
         with _told(f"give {new} what {old} has"):
+            _end_with(old / _AUTO, new / _AUTO, lines)
+            _give(new, old.stat())
             for entry in sorted(old.iterdir()):
                 if entry.name == _AUTO:
                     continue
@@ -100,8 +111,6 @@ class LocalStandingClusters:
                     _copy_file(entry, new / entry.name)
                 elif entry.name in _KEPT_DIRECTORIES and entry.is_dir():
                     _copy_directory(entry, new / entry.name)
-            _end_with(old / _AUTO, new / _AUTO, lines)
-            _give(new, old.stat())
             _sync(new)
 
     def rename(self, old: Path, new: Path) -> None:
@@ -132,6 +141,18 @@ class LocalStandingClusters:
         return None if found is None or found.is_done else found
 
 
+def _mounts_in(directory: Path) -> list[Path]:
+    """Mount points at or below a directory; a path is the fifth field, see proc(5)."""
+    inside = directory.resolve()
+    lines = _MOUNTS.read_bytes().splitlines()
+    points = [Path(os.fsdecode(_OCTAL.sub(_octet, line.split(b" ")[4]))) for line in lines]
+    return [each for each in points if each.is_relative_to(inside)]
+
+
+def _octet(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 8)])
+
+
 def _archive_mode(auto: Path) -> str | None:
     """The last value in the file, which is the one that counts."""
     found = None
@@ -154,9 +175,14 @@ def _end_with(old: Path, new: Path, lines: Sequence[str]) -> None:
     new.chmod(0o600)
 
 
-def _copy_file(old: Path, new: Path) -> None:
+def _copy_file(old: str | Path, new: str | Path) -> None:
+    """With owner and mode: PostgreSQL refuses a key that others than its owner may read, unless
+    root owns it.
+    """
+    new = Path(new)
     _clear(new)
     shutil.copy2(old, new, follow_symlinks=False)
+    _own(Path(old), new)
     if not new.is_symlink():
         with new.open("rb") as copied:
             os.fsync(copied.fileno())
@@ -164,7 +190,21 @@ def _copy_file(old: Path, new: Path) -> None:
 
 def _copy_directory(old: Path, new: Path) -> None:
     _clear(new)
-    shutil.copytree(old, new, symlinks=True)
+    shutil.copytree(old, new, symlinks=True, copy_function=_copy_file)
+    for root, _, _ in os.walk(old):
+        _own(Path(root), new / Path(root).relative_to(old))
+
+
+def _own(old: Path, new: Path) -> None:
+    """Give it the owner; where only root may, it is ours, and closed to others."""
+    like = old.lstat()
+    if os.geteuid() == 0:
+        os.chown(new, like.st_uid, like.st_gid, follow_symlinks=False)
+    elif like.st_uid != os.geteuid() and not new.is_symlink():
+        new.chmod(stat.S_IMODE(like.st_mode) & stat.S_IRWXU)
+        return
+    if not new.is_symlink():
+        new.chmod(stat.S_IMODE(like.st_mode))  # a change of owner may have cleared bits of it
 
 
 def _clear(path: Path) -> None:

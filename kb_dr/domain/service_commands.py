@@ -3,8 +3,10 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import urlsplit
 
-_SECRET = re.compile(r"(password\s*=\s*|://[^:/@\s]*:)[^@\s]+", re.IGNORECASE)
+_PROGRAM = re.compile(r"[\w./+-]+")
+"""A first word that cannot hold a secret: no assignment, no address."""
 
 
 class Command(StrEnum):
@@ -44,6 +46,13 @@ class ServiceCommands:
             Command.HEALTH: self.health,
         }[command]
 
+    def told(self, command: Command) -> str:
+        """A command for people: its setting, and its first word; secrets may stand in the rest."""
+        words = (self.line(command) or "").split()
+        if not words or not _PROGRAM.fullmatch(words[0]):
+            return f"{command}"
+        return f"{command}: {words[0]}{' …' if words[1:] else ''}"
+
     @property
     def drives_server(self) -> bool:
         """Whether the server is stopped and started by us; both commands are there, or none."""
@@ -55,6 +64,12 @@ class ServiceCommands:
         return self.health is not None or self.health_url is not None
 
 
-def shown(line: str) -> str:
-    """A command for people: a password somebody wrote into it is left out."""
-    return _SECRET.sub(r"\1***", line)
+def is_health_address(url: str) -> bool:
+    """Whether it can be asked: http or https, a host, no user, nothing that must be escaped."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna")
+        named = parts.scheme in ("http", "https") and host and parts.port != 0
+    except ValueError:
+        return False
+    return bool(named) and parts.username is None and re.fullmatch(r"[!-~]+", url) is not None

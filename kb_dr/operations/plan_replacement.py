@@ -7,7 +7,7 @@ from pathlib import Path
 from kb_dr.domain.recovery import RecoveryPlan
 from kb_dr.domain.recovery_target import Latest
 from kb_dr.domain.replacement import Places, ServerState, ServiceLook, StandingCluster
-from kb_dr.domain.service_commands import Command, ServiceCommands, shown
+from kb_dr.domain.service_commands import Command, ServiceCommands
 from kb_dr.errors import (
     ConfigurationError,
     DataDirectoryInUse,
@@ -271,7 +271,7 @@ def _steps(plan: ReplacePlan) -> Iterator[tuple[str, str]]:
     commands, places = plan.commands, plan.places
 
     def line(command: Command) -> str:
-        return shown(commands.line(command) or "")
+        return commands.told(command) if commands.line(command) else ""
 
     if commands.app_stop is not None:
         yield "stop the application", line(Command.APP_STOP)

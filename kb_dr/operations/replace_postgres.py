@@ -16,7 +16,7 @@ from typing import Any
 from kb_dr.domain.proof import Phase, Reach
 from kb_dr.domain.recovery import ControlFile
 from kb_dr.domain.replacement import DONE, UNDOING, Replacement, ServerState
-from kb_dr.domain.service_commands import Command, shown
+from kb_dr.domain.service_commands import Command
 from kb_dr.errors import (
     DataDirectoryInUse,
     KbDrError,
@@ -321,7 +321,7 @@ def _next_steps(plan: ReplacePlan) -> Iterator[str]:
     target, aside, commands = plan.restore.target, plan.places.aside, plan.commands
 
     def line(command: Command) -> str:
-        return shown(commands.line(command) or "")
+        return commands.told(command) if commands.line(command) else ""
 
     if not commands.drives_server:
         yield f"start PostgreSQL on {target}, look at the data, start the application"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kb_dr.domain.replacement import Replacement, ServerState
-from kb_dr.domain.service_commands import Command, shown
+from kb_dr.domain.service_commands import Command
 from kb_dr.errors import (
     KbDrError,
     PostgresError,
@@ -118,7 +118,7 @@ class Rollback:
         )
 
     def _said(self, command: Command) -> str:
-        return f"{command}: {shown(self._control.commands.line(command) or '')}"
+        return self._control.commands.told(command)
 
     def _stop(self, state: Replacement) -> None:
         stop_server(

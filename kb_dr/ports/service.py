@@ -38,8 +38,8 @@ class ServiceControl(Protocol):
     def check_health(self, *, patient: bool) -> bool:
         """Hold command and address of the health check; False when there is neither.
 
-        Raises ServiceUnhealthy when the service is not well; when ``patient``, only once it was
-        not for as long as a command may take.
+        Raises ServiceUnhealthy when the service is not well; when ``patient`` it is asked again
+        for as long as a command may take. Each asking is given the time of a command.
         """
         ...
 

@@ -16,8 +16,8 @@ import pytest
 from kb_dr.adapters.directory_repository import DirectoryRepository
 from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.adapters.postgres_programs import PostgresPrograms
-from kb_dr.adapters.service_database import ServiceSession
 from kb_dr.adapters.replace_journal import FileJournal, journal_path
+from kb_dr.adapters.service_database import ServiceSession
 from kb_dr.adapters.standing_clusters import LocalStandingClusters
 from kb_dr.domain.replacement import Places, Replacement
 from kb_dr.errors import (

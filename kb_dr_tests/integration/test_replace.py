@@ -79,7 +79,8 @@ def test_the_hand_written_way_back_leads_back(running: RunningService) -> None:
     said = running.kb_dr.run(*running.words(*YES, "--json")).require(0)
     [line] = [step for step in json.loads(said.out)["next_steps"] if "to go back" in step]
 
-    for command in line.split(": ", 1)[1].split("; "):
+    for step in line.split(": ", 1)[1].split("; "):
+        command = step.rpartition("COMMAND: ")[2]
         running.directory.joinpath("by-hand").write_text(f"#!/bin/sh\n{command}\n")
         running.directory.joinpath("by-hand").chmod(0o700)
         running.script("by-hand")

@@ -14,7 +14,7 @@ from kb_dr.adapters.replace_journal import (
     take_up_journal,
 )
 from kb_dr.adapters.standing_clusters import LocalStandingClusters
-from kb_dr.domain.replacement import DONE, Places, Replacement, ServerState
+from kb_dr.domain.replacement import DONE, Places, Replacement
 from kb_dr.errors import RecoveryError
 
 
@@ -98,47 +98,3 @@ def test_a_line_is_written_whole_however_little_is_taken_at_once(
     begin_journal(begun.places).write(begun)
 
     assert read_journal(begun.places.target) == begun
-
-
-def test_a_rename_replaces_nothing(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-
-    with pytest.raises(RecoveryError, match="something stands there"):
-        LocalStandingClusters().rename(tmp_path / "one", tmp_path / "two")
-
-
-def test_a_stale_pid_file_is_told_from_none(tmp_path: Path) -> None:
-    clusters = LocalStandingClusters()
-    assert clusters.server_of(tmp_path) is ServerState.STOPPED
-    (tmp_path / "postmaster.pid").write_text("1\n/elsewhere\n1\n")
-    assert clusters.server_of(tmp_path) is ServerState.STALE
-
-
-def test_configuration_owner_and_mode_are_those_of_the_old_directory(tmp_path: Path) -> None:
-    old, new = tmp_path / "old", tmp_path / "new"
-    for place, word in ((old, "host"), (new, "backup")):
-        (place / "conf.d").mkdir(parents=True)
-        for name in (
-            "postgresql.conf",
-            "pg_hba.conf",
-            "server.key",
-            "conf.d/more.conf",
-            "PG_VERSION",
-        ):
-            (place / name).write_text(word)
-    (old / "postgresql.auto.conf").write_text("work_mem = '7MB'\narchive_mode = 'on'\n")
-    (new / "postgresql.auto.conf").write_text("work_mem = '1MB'\n")
-    (new / "conf.d" / "stray.conf").touch()
-    old.chmod(0o750)
-    new.chmod(0o700)
-
-    LocalStandingClusters().inherit(old, new, ["archive_mode = 'off'"])
-
-    for name in ("postgresql.conf", "pg_hba.conf", "server.key", "conf.d/more.conf"):
-        assert (new / name).read_text() == "host", name
-    assert (new / "PG_VERSION").read_text() == "backup"
-    assert not (new / "conf.d" / "stray.conf").exists()
-    auto = (new / "postgresql.auto.conf").read_text()
-    assert auto == "work_mem = '7MB'\narchive_mode = 'off'\n"
-    assert new.stat().st_mode == old.stat().st_mode
