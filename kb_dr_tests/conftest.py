@@ -10,6 +10,7 @@ from kb_dr_tests.archived_cluster import archived, archived_cluster_of
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 from kb_dr_tests.protected_cluster import lost_cluster
 from kb_dr_tests.protected_service import protected_service
+from kb_dr_tests.replaceable import production, running
 from kb_dr_tests.store_fixtures import ceph_store, moto_store, rclone_store
 
 # fixtures for all
@@ -19,8 +20,10 @@ __all__ = [
     "ceph_store",
     "lost_cluster",
     "moto_store",
+    "production",
     "protected_service",
     "rclone_store",
+    "running",
 ]
 
 _FOLDERS = ("unit", "contracts", "integration", "faults", "end_to_end")
@@ -35,10 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marks; let children hear Ctrl-C."""
+    """Name the marks; let children hear Ctrl-C, and a terminal that is closed."""
     # A shell starts what it runs in the background deaf to it, and children inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for folder in _FOLDERS:
         config.addinivalue_line("markers", f"{folder}: tests in kb_dr_tests/{folder}")
 

@@ -3,13 +3,14 @@
 import shutil
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.stray_server import end_server_in
@@ -55,6 +56,14 @@ def make_production(programs: PostgresPrograms, directory: Path) -> Production:
         cluster.stop()
         data = cluster.data
     return Production(service, data, asked)
+
+
+@pytest.fixture(scope="session")
+def production(
+    postgres_programs: PostgresPrograms, tmp_path_factory: pytest.TempPathFactory
+) -> Production:
+    """One for all tests: each copies it."""
+    return make_production(postgres_programs, tmp_path_factory.mktemp("production"))
 
 
 class RunningService:
@@ -225,3 +234,13 @@ class RunningService:
         assert self.unfinished() is None
         assert "data" in self.beside
         assert not [each for each in self.beside if "before" in each or "partial" in each]
+
+
+@pytest.fixture
+def running(production: Production, tmp_path: Path) -> Iterator[RunningService]:
+    """A service of its own for a test."""
+    service = RunningService(production, tmp_path)
+    try:
+        yield service
+    finally:
+        service.close()

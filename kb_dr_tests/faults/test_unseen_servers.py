@@ -1,40 +1,25 @@
 """A server whose processes are not seen, in a container of its own: it keeps its directory."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
 
 from kb_dr.adapters.log_progress import SilentProgress
-from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.standing_clusters import LocalStandingClusters
 from kb_dr.domain.replacement import ServerState
 from kb_dr.errors import DataDirectoryInUse, ServiceCommandFailed
 from kb_dr.operations.replace_postgres import replace_postgres
-from kb_dr_tests.replaceable import Production, RunningService, make_production
-
-
-@pytest.fixture(scope="module")
-def production(
-    postgres_programs: PostgresPrograms, tmp_path_factory: pytest.TempPathFactory
-) -> Production:
-    return make_production(postgres_programs, tmp_path_factory.mktemp("production"))
+from kb_dr_tests.replaceable import RunningService
 
 
 @pytest.fixture
-def running(
-    production: Production, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[RunningService]:
-    """Its processes are not among those that are seen."""
-    service = RunningService(production, tmp_path)
-    try:
-        with monkeypatch.context() as patched:
-            patched.setattr(psutil, "process_iter", lambda *_: iter(()))
-            assert LocalStandingClusters().server_of(service.data) is ServerState.STALE
-            yield service
-    finally:
-        service.close()
+def running(running: RunningService, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningService]:
+    """Its processes are not among those that are seen, until it is ended."""
+    with monkeypatch.context() as patched:
+        patched.setattr(psutil, "process_iter", lambda *_: iter(()))
+        assert LocalStandingClusters().server_of(running.data) is ServerState.STALE
+        yield running
 
 
 def _shut_out(running: RunningService) -> None:

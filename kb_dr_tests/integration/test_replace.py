@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -21,25 +20,9 @@ from kb_dr.errors import (
 from kb_dr.operations.plan_replacement import require_consent
 from kb_dr_tests.postgres_servers import RunningCluster
 from kb_dr_tests.protected_service import ended, environment
-from kb_dr_tests.replaceable import ONLY_THERE, Production, RunningService, make_production
+from kb_dr_tests.replaceable import ONLY_THERE, RunningService
 
 YES = ("--force-production", "--confirm-service", "kb", "--yes")
-
-
-@pytest.fixture(scope="module")
-def production(
-    postgres_programs: PostgresPrograms, tmp_path_factory: pytest.TempPathFactory
-) -> Production:
-    return make_production(postgres_programs, tmp_path_factory.mktemp("production"))
-
-
-@pytest.fixture
-def running(production: Production, tmp_path: Path) -> Iterator[RunningService]:
-    service = RunningService(production, tmp_path)
-    try:
-        yield service
-    finally:
-        service.close()
 
 
 def test_a_service_is_what_it_was_at_the_time_asked_for(running: RunningService) -> None:
