@@ -93,6 +93,7 @@ class RunningService:
         self.script("app-start")
         self.query(f"insert into ledger (entry) values ('{ONLY_THERE}')")
         self.calls_file.unlink()
+        self._lasting = {*self.directory.iterdir()}
 
     # the service
 
@@ -133,6 +134,19 @@ class RunningService:
         for each in self.place.iterdir():
             end_server_in(each)
         shutil.rmtree(self.sockets, ignore_errors=True)
+
+    def is_old_service(self) -> bool:
+        """Tidy up after a test; whether the next one finds the service as if it were new."""
+        for each in {*self.directory.iterdir()} - self._lasting:
+            if each.is_file():
+                each.unlink()
+        for each in self.place.glob("data.failed-*"):
+            shutil.rmtree(each)
+        try:
+            self.require_old_service()
+        except (AssertionError, psycopg.Error):
+            return False
+        return self.beside == ["data"]
 
     # its commands
 

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,11 +27,31 @@ from kb_dr.errors import (
     ServiceUnhealthy,
 )
 from kb_dr.operations.replace_postgres import Surroundings, replace_postgres
-from kb_dr_tests.replaceable import ONLY_THERE, RunningService
+from kb_dr_tests.replaceable import ONLY_THERE, Production, RunningService
 
 SHORT = "8"
 """Seconds, where a deadline has to pass; what must be done within it takes a tenth of that."""
 _INTERRUPT = f"kill -INT {os.getpid()}; exec sleep 1000"
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[list[RunningService]]:
+    """The service that is used again for as long as it comes back as it was."""
+    services: list[RunningService] = []
+    yield services
+    for each in services:
+        each.close()
+
+
+@pytest.fixture
+def running(
+    production: Production, kept: list[RunningService], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningService]:
+    if not kept:
+        kept.append(RunningService(production, tmp_path_factory.mktemp("service")))
+    yield kept[0]
+    if not kept[0].is_old_service():
+        kept.pop().close()
 
 
 def fails(
