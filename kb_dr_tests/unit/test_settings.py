@@ -134,7 +134,8 @@ def test_a_password_file_open_to_others_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_example_names_exactly_the_settings_there_are() -> None:
-    source = Path(module.__file__).read_text()
+    pages = sorted(Path(module.__file__).parent.glob("*.py"))
+    source = "\n".join(page.read_text() for page in pages)
     read = set(re.findall(r'"((?:KB_|AWS_)[A-Z0-9_]+)"', source))
     stems = re.findall(r'_location\(reader, "(\w+)"', source)
     for ending in re.findall(r'f"\{stem\}(_[A-Z0-9_]+)"', source):

@@ -1,0 +1,233 @@
+"""Settings: read once, validated together, frozen.
+
+The environment wins over the file of ``--env-file`` (or ``.env`` here), which wins over
+``kb_dr.yaml``, whose keys are the same names. All problems are reported in one message.
+Nothing here is heavy: every archived WAL segment starts a process that reads this.
+"""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kb_dr.domain.service_commands import ServiceCommands, is_health_address
+from kb_dr.settings.files import with_files
+from kb_dr.settings.reader import Reader, is_slot_name
+from kb_dr.settings.values import (
+    DEFAULT_SLOT,
+    DirectoryLocation,
+    Objectives,
+    S3Settings,
+    Secret,
+    Settings,
+    SourceSettings,
+)
+
+__all__ = [
+    "DEFAULT_SLOT",
+    "DirectoryLocation",
+    "Objectives",
+    "S3Settings",
+    "Secret",
+    "Settings",
+    "SourceSettings",
+    "is_slot_name",
+    "load_settings",
+]
+
+
+def load_settings(
+    environment: Mapping[str, str] | None = None, *, env_file: Path | None = None
+) -> Settings:
+    """Read and validate everything; raise one ConfigurationError that names all problems."""
+    given = dict(os.environ if environment is None else environment)
+    chosen = env_file or (Path(given["KB_DR_ENV_FILE"]) if given.get("KB_DR_ENV_FILE") else None)
+    if chosen is None and Path(".env").is_file():
+        chosen = Path(".env")
+    values = with_files(given, chosen)
+    reader = Reader(values)
+    settings = Settings(
+        service=reader.name("KB_DR_SERVICE", "kb"),
+        org=reader.name("KB_DR_ORG", "default"),
+        source=_source(reader),
+        primary=_primary(reader),
+        offsite=_offsite(reader),
+        recipients=_recipients(reader),
+        identity_file=reader.path("KB_DR_AGE_IDENTITY_FILE"),
+        postgres_bin_dirs=tuple(
+            Path(part).expanduser()
+            for part in reader.text("KB_DR_POSTGRES_BIN_DIRS", "").split(os.pathsep)
+            if part
+        ),
+        postgres_os_user=reader.text("KB_DR_POSTGRES_OS_USER", "") or None,
+        scratch_dir=reader.path("KB_DR_SCRATCH_DIR") or Path("/var/tmp/kb-dr-scratch"),  # noqa: S108 - checked for its owner before use
+        state_dir=reader.path("KB_DR_STATE_DIR") or _default_state_dir(values),
+        critical_tables=reader.words("KB_DR_CRITICAL_TABLES"),
+        chunk_bytes=reader.whole("KB_DR_CHUNK_MIB", 16, 1, 64) * 1024 * 1024,
+        transfers=reader.whole("KB_DR_TRANSFERS", 4, 1, 32),
+        s3_timeout_seconds=reader.number("KB_DR_S3_TIMEOUT_SECONDS", 60, 1),
+        wal_deadline_seconds=reader.number("KB_DR_WAL_DEADLINE_SECONDS", 600, 1),
+        restore_patience_seconds=reader.number("KB_DR_RESTORE_PATIENCE_SECONDS", 900, 0),
+        stream_slot=reader.slot("KB_DR_STREAM_SLOT", DEFAULT_SLOT),
+        objectives=Objectives(
+            rpo_seconds=reader.number("KB_DR_RPO_SECONDS", 3600, 1),
+            rto_seconds=reader.number("KB_DR_RTO_SECONDS", 4 * 3600, 1),
+            backup_age_seconds=reader.number("KB_DR_BACKUP_AGE_HOURS", 26, 0.01) * 3600,
+            proof_age_seconds=reader.number("KB_DR_PROOF_AGE_HOURS", 8 * 24, 0.01) * 3600,
+            control_age_seconds=reader.number("KB_DR_CONTROL_AGE_HOURS", 35 * 24, 0.01) * 3600,
+            drill_age_seconds=reader.number("KB_DR_DRILL_AGE_DAYS", 100, 0.01) * 86400,
+        ),
+        heartbeat=reader.switch("KB_DR_HEARTBEAT", default=False),
+        backup_schedule=reader.cron("KB_BACKUP_SCHEDULE", "0 2 * * *"),
+        verify_schedule=reader.cron("KB_DR_VERIFY_SCHEDULE", "0 6 * * 0"),
+        controls_schedule=reader.cron("KB_DR_CONTROLS_SCHEDULE", "0 5 2 * *"),
+        drill_schedule=reader.cron("KB_DR_DRILL_SCHEDULE", "0 7 1 1,4,7,10 *"),
+        restore_test_schedule=reader.cron("KB_DR_RESTORE_TEST_SCHEDULE", "0 7 15 * *"),
+        retention_days=reader.whole("KB_BACKUP_RETENTION_DAYS", 30, 1, 36500),
+        service_commands=_service_commands(reader),
+        env_file=chosen.absolute() if chosen else None,
+    )
+    if settings.offsite is not None and _is_same_place(settings.primary, settings.offsite):
+        # Else every copy and every proof of it would be green at once, and worth nothing.
+        reader.problem("KB_DR_OFFSITE_URL", "the primary repository itself", "another place")
+    reader.finish()
+    return settings
+
+
+def _default_state_dir(values: Mapping[str, str]) -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/kb-dr")
+    home = values.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(home) / "kb-dr"
+
+
+def _source(reader: Reader) -> SourceSettings:
+    host = reader.text("KB_DB_HOST", "localhost")
+    if "://" in host or "@" in host:
+        # Not shown: such an address often holds a password.
+        reader.problem("KB_DB_HOST", "more than a host", "a name, an address or a directory")
+    sslmode = reader.text("KB_DR_DB_SSLMODE", "prefer" if _is_local(host) else "verify-full")
+    if not _is_local(host) and sslmode in ("disable", "allow", "prefer"):
+        reader.problem(
+            "KB_DR_DB_SSLMODE", f"{sslmode!r} lets {host} be reached in plain text", "verify-full"
+        )
+    password = reader.text("KB_DB_PASSWORD", "")
+    password_file = reader.path("KB_DR_DB_PASSWORD_FILE")
+    if password_file is not None:
+        password = reader.secret_file("KB_DR_DB_PASSWORD_FILE", password_file)
+    return SourceSettings(
+        host=host,
+        port=reader.whole("KB_DB_PORT", 5432, 1, 65535),
+        database=reader.text("KB_DB_NAME", "kb"),
+        user=reader.text("KB_DB_USER", "postgres"),
+        password=Secret(password) if password else None,
+        sslmode=sslmode,
+        data_directory=reader.path("KB_DR_SOURCE_DATA_DIRECTORY"),
+    )
+
+
+def _primary(reader: Reader) -> DirectoryLocation | S3Settings:
+    bucket = reader.text("KB_BACKUP_S3_BUCKET", "")
+    local = reader.text("KB_BACKUP_LOCAL_PATH", "./backups/")
+    url = reader.text("KB_DR_REPOSITORY_URL", f"s3://{bucket}" if bucket else local)
+    return _location(reader, "KB_DR_REPOSITORY", url)
+
+
+def _offsite(reader: Reader) -> DirectoryLocation | S3Settings | None:
+    url = reader.text("KB_DR_OFFSITE_URL", "")
+    return _location(reader, "KB_DR_OFFSITE", url) if url else None
+
+
+def _location(reader: Reader, stem: str, url: str) -> DirectoryLocation | S3Settings:
+    if not url.startswith("s3://"):
+        if "://" in url and not url.startswith("file://"):
+            # Not shown whole: such an address may hold a password.
+            reader.problem(
+                f"{stem}_URL", f"{url.split('://')[0]}://…", "s3://bucket/prefix or a directory"
+            )
+        return DirectoryLocation(Path(url.removeprefix("file://")).expanduser().absolute())
+    parts = urlsplit(url)
+    if not parts.hostname or parts.username or parts.query:
+        reader.problem(f"{stem}_URL", "no bucket, or more than bucket and prefix", "s3://bucket")
+    endpoint = reader.text(f"{stem}_ENDPOINT_URL", "") or None
+    if endpoint is not None:
+        seen = urlsplit(endpoint)
+        if seen.scheme not in ("http", "https") or not seen.hostname or seen.username:
+            reader.problem(f"{stem}_ENDPOINT_URL", "not an address", "https://host:port")
+        elif seen.scheme == "http" and not _is_local(seen.hostname):
+            reader.problem(f"{stem}_ENDPOINT_URL", "plain text to another machine", "https://…")
+    key = reader.text(f"{stem}_ACCESS_KEY_ID", reader.text("AWS_ACCESS_KEY_ID", "")) or None
+    secret = reader.text(f"{stem}_SECRET_ACCESS_KEY", reader.text("AWS_SECRET_ACCESS_KEY", ""))
+    # It belongs to the keys of AWS's own names, and to no others.
+    own = bool(reader.text(f"{stem}_ACCESS_KEY_ID", ""))
+    token = "" if own else reader.text("AWS_SESSION_TOKEN", "")
+    if (key is None) != (not secret):
+        reader.problem(f"{stem}_ACCESS_KEY_ID", "a key without its secret, or the reverse", "both")
+    return S3Settings(
+        bucket=parts.netloc,
+        prefix=parts.path.strip("/") or reader.name("KB_DR_ORG", "default"),
+        endpoint_url=endpoint,
+        region=reader.text(f"{stem}_REGION", reader.text("AWS_REGION", "us-east-1")),
+        access_key_id=key,
+        secret_access_key=Secret(secret) if secret else None,
+        session_token=Secret(token) if token and key else None,
+        sse_kms_key_id=reader.text(f"{stem}_SSE_KMS_KEY_ID", "") or None,
+    )
+
+
+def _is_same_place(
+    one: DirectoryLocation | S3Settings, other: DirectoryLocation | S3Settings
+) -> bool:
+    if isinstance(one, S3Settings) and isinstance(other, S3Settings):
+        return (one.endpoint_url, one.bucket, one.prefix) == (
+            other.endpoint_url, other.bucket, other.prefix,
+        )  # fmt: skip
+    if isinstance(one, DirectoryLocation) and isinstance(other, DirectoryLocation):
+        here, there = one.path.resolve(), other.path.resolve()
+        return here == there or here in there.parents or there in here.parents
+    return False
+
+
+def _service_commands(reader: Reader) -> ServiceCommands:
+    app_stop = reader.text("KB_DR_APP_STOP_COMMAND", "") or None
+    app_start = reader.text("KB_DR_APP_START_COMMAND", "") or None
+    postgres_stop = reader.text("KB_DR_POSTGRES_STOP_COMMAND", "") or None
+    postgres_start = reader.text("KB_DR_POSTGRES_START_COMMAND", "") or None
+    for name, one, other in (
+        ("KB_DR_APP_STOP_COMMAND", app_stop, app_start),
+        ("KB_DR_POSTGRES_STOP_COMMAND", postgres_stop, postgres_start),
+    ):
+        if (one is None) != (other is None):
+            reader.problem(name, "a stop without its start, or the reverse", "both or neither")
+    url = reader.text("KB_DR_HEALTH_URL", "") or None
+    if url and not is_health_address(url):
+        # Not shown: it may hold a password.
+        reader.problem("KB_DR_HEALTH_URL", "not an address", "http://host:port/path or https://…")
+    return ServiceCommands(
+        app_stop=app_stop,
+        app_start=app_start,
+        postgres_stop=postgres_stop,
+        postgres_start=postgres_start,
+        migrations_check=reader.text("KB_DR_MIGRATIONS_CHECK_COMMAND", "") or None,
+        health=reader.text("KB_DR_HEALTH_COMMAND", "") or None,
+        health_url=url,
+        seconds=reader.number("KB_DR_COMMAND_SECONDS", 300, 1),
+    )
+
+
+def _recipients(reader: Reader) -> tuple[str, ...]:
+    found = list(reader.words("KB_DR_AGE_RECIPIENTS"))
+    for name in found:
+        if not name.startswith("age1"):
+            reader.problem("KB_DR_AGE_RECIPIENTS", "one that does not begin with age1", "age1…")
+    return tuple(found)
+
+
+def _is_local(host: str) -> bool:
+    if host.startswith("/") or host in ("localhost", ""):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

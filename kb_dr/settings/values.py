@@ -1,0 +1,119 @@
+"""What an installation is told, as frozen values."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kb_dr.domain.service_commands import ServiceCommands
+
+DEFAULT_SLOT = "kb_dr"
+
+
+class Secret:
+    """A value that never prints itself."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value, for the one library call that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """The PostgreSQL under protection."""
+
+    host: str
+    """A name, an address, or the directory of a unix socket."""
+    port: int
+    database: str
+    user: str
+    password: Secret | None
+    """None: pgpass, peer or a certificate, as libpq finds them."""
+    sslmode: str
+    data_directory: Path | None
+    """Where it lies on this machine, if it does: a restore refuses this place."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryLocation:
+    """A repository in a directory."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class S3Settings:
+    """A repository in a bucket."""
+
+    bucket: str
+    prefix: str
+    endpoint_url: str | None
+    region: str
+    access_key_id: str | None
+    secret_access_key: Secret | None
+    """None with None: the AWS chain (instance profile, web identity)."""
+    session_token: Secret | None
+    """Of temporary keys (assumed roles, single sign-on): those are refused without it."""
+    sse_kms_key_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """What must hold; `kb-dr status` measures against it."""
+
+    rpo_seconds: float
+    rto_seconds: float
+    backup_age_seconds: float
+    proof_age_seconds: float
+    control_age_seconds: float = 35 * 86400.0
+    drill_age_seconds: float = 100 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything an installation is told."""
+
+    service: str
+    org: str
+    source: SourceSettings
+    primary: DirectoryLocation | S3Settings
+    offsite: DirectoryLocation | S3Settings | None
+    recipients: tuple[str, ...]
+    identity_file: Path | None
+    postgres_bin_dirs: tuple[Path, ...]
+    postgres_os_user: str | None
+    scratch_dir: Path
+    state_dir: Path
+    critical_tables: tuple[str, ...]
+    """Empty: every table of the database under protection."""
+    chunk_bytes: int
+    transfers: int
+    """Uploads or downloads at once."""
+    s3_timeout_seconds: float
+    wal_deadline_seconds: float
+    """How long a backup waits for its WAL to arrive in the repository."""
+    restore_patience_seconds: float
+    """How long a restore or a proof that has begun waits for a repository that went away."""
+    stream_slot: str
+    """The replication slot `kb-dr wal stream` reads through."""
+    objectives: Objectives
+    heartbeat: bool
+    """Whether `kb-dr heartbeat run` is expected to be running."""
+    backup_schedule: str
+    verify_schedule: str
+    controls_schedule: str
+    drill_schedule: str
+    restore_test_schedule: str
+    retention_days: int
+    service_commands: ServiceCommands
+    """How the service is stopped, started and checked when its cluster is replaced."""
+    env_file: Path | None = field(default=None)
+    """The file some of this came from, so that a restore_command can name it."""
