@@ -108,7 +108,10 @@ class Stream:
 
     def wait(self) -> Said:
         """Wait until it ends by itself."""
-        status = self.process.wait(START_SECONDS)
+        try:
+            status = self.process.wait(START_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"it does not end:\n{self.said}") from error
         self._listener.join(START_SECONDS)
         return Said(status, "", self.said)
 

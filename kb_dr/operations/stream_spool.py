@@ -96,11 +96,13 @@ class StreamSpool:
         length = written_length(_read(path)) if path is not None else 0
         return following.timeline, following.start.plus(length)
 
-    def state(self) -> frozenset[tuple[str, int]]:
-        """Has something that it had not when something was received in between."""
-        return frozenset(
-            (path.name, path.stat(follow_symlinks=False).st_mtime_ns) for path in self._files()
-        )
+    def state(self) -> frozenset[object]:
+        """Has something that it had not when something was received in between.
+
+        By names and contents: a receiver touches the file it goes on with, also in vain. Nothing
+        may be received meanwhile.
+        """
+        return frozenset({*(path.name for path in self._files()), self.received()})
 
     @property
     def empty(self) -> bool:
