@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 ENTRIES ?= 20000
 SANDBOX ?= sandbox
 PYTEST_ARGS ?=
-# Tests wait for servers more than they reckon; worksteal keeps what shares a fixture together.
-PYTEST_WORKERS ?= 2
+# More than cores: tests wait for servers more than they reckon. worksteal keeps together what shares a fixture.
+PYTEST_WORKERS ?= 3
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -37,6 +37,7 @@ class StreamedServer:
         self._system_identifier = facts.system_identifier
         self._facts = facts
         self._vain_starts = 0
+        self._lacking: Segment | None = None
 
     def prepare(self) -> None:
         """Make the slot if need be. Raises WalGap when the server cannot go on from the spool."""
@@ -51,6 +52,7 @@ class StreamedServer:
             logger.info("stream: slot %s was made", self._slot)
             self._facts = self._source.facts()
         self._require_slot(self._facts)
+        self._note_what_is_lacking()
         found = self._facts.slot
         if self._facts.major < 15 and self._spool.empty and found and found.restart_lsn:
             # Before 15 pg_receivewal does not ask the slot where it stands.
@@ -102,9 +104,21 @@ class StreamedServer:
         Raises WalGap when it brought nothing several times, and the slot no longer keeps what
         comes next: a server that refuses for another reason, as a full one, is tried for ever.
         """
-        self._vain_starts = 0 if progress or not self._may_lack_next() else self._vain_starts + 1
+        if progress:
+            self._vain_starts, self._lacking = 0, None
+            return
+        self._note_what_is_lacking()
+        if self._lacking is not None and self._lacking == self._spool.following():
+            self._vain_starts += 1
         if self._vain_starts >= _MOST_VAIN_STARTS:
             raise _gap(f"pg_receivewal cannot go on from {self._next_name()}: {words}")
+
+    def _note_what_is_lacking(self) -> None:
+        """Remember it: a receiver's own report may set the slot back to where the spool ends,
+        though the server has removed that WAL long since.
+        """
+        if self._may_lack_next():
+            self._lacking = self._spool.following()
 
     def _may_lack_next(self) -> bool:
         following, slot = self._spool.following(), self._facts.slot
