@@ -36,10 +36,10 @@ class FakeTable:
     tries: list[float] = field(default_factory=list)
 
     def install(self) -> bool:
-        raise NotImplementedError
+        raise NotImplementedError  # the loop never asks for it
 
     def remove(self) -> bool:
-        raise NotImplementedError
+        raise NotImplementedError  # the loop never asks for it
 
     @contextmanager
     def writing(self, every_seconds: float) -> Iterator["FakeTable"]:
