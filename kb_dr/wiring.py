@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kb_dr.errors import ConfigurationError
-from kb_dr.settings import DirectoryLocation, S3Settings, Settings
+from kb_dr.settings import COPY_NAMES, DirectoryLocation, S3Settings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,23 +36,27 @@ _NO_FILE = (
 )
 
 
+_HOW_TO_CONFIGURE = {
+    "offsite": "Set KB_DR_OFFSITE_URL to a bucket in another region, or a directory.",
+    "local": "Set KB_DR_LOCAL_COPY_PATH to a directory on another disk than production's.",
+}
+
+
 def repository(settings: Settings, copy: str) -> "Repository":
-    """The repository people call ``primary`` or ``offsite``."""
-    if copy == "primary":
-        return _repository(settings, settings.primary, copy)
-    if copy == "offsite":
-        if settings.offsite is None:
-            raise ConfigurationError(
-                "open the offsite repository: none is configured",
-                hint="Set KB_DR_OFFSITE_URL to a bucket in another region, or a directory.",
-            )
-        return _repository(settings, settings.offsite, copy)
-    raise ConfigurationError(f"open repository {copy!r}: expected primary or offsite")
+    """The repository of one copy; see COPY_NAMES."""
+    location = settings.location(copy)
+    if location is not None:
+        return _repository(settings, location, copy)
+    if copy in _HOW_TO_CONFIGURE:
+        raise ConfigurationError(
+            f"open the {copy} repository: none is configured", hint=_HOW_TO_CONFIGURE[copy]
+        )
+    raise ConfigurationError(f"open repository {copy!r}: expected one of {', '.join(COPY_NAMES)}")
 
 
 def make_place(settings: Settings, copy: str) -> None:
     """Make the directory of a repository that is one; buckets are made by who owns the account."""
-    location = settings.primary if copy == "primary" else settings.offsite
+    location = settings.location(copy)
     if isinstance(location, DirectoryLocation):
         from kb_dr.adapters.directory_repository import DirectoryRepository
 

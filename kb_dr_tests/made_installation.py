@@ -41,9 +41,7 @@ class MadeInstallation(Installation):
             environment["KB_DR_OFFSITE_URL"] = str(directory / "offsite")
         super().__init__(load_settings(environment), FakeClock())
         self.memory = {name: MemoryRepository(name) for name in self.copies}
-        self.primary = self.memory["primary"]
-        if offsite:
-            self.offsite = self.memory["offsite"]
+        self._repositories.update(self.memory)
         self.codec = PlainCodec()
         self.verdict = Verdict.PROVEN
         """What the next verify() comes to."""
@@ -52,6 +50,16 @@ class MadeInstallation(Installation):
         self.reaped = 0
         for memory in self.memory.values():
             init_repository(memory, self.clock, service="kb", org="default")
+
+    @property
+    def primary(self) -> MemoryRepository:
+        """Open for tests to damage."""
+        return self.memory["primary"]
+
+    @property
+    def offsite(self) -> MemoryRepository:
+        """The same of the copy in another region."""
+        return self.memory["offsite"]
 
     def has_backup(self, *, days: int = 0) -> StoredManifest:
         """A backup in the primary repository, with its WAL."""

@@ -10,11 +10,9 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.errors import ConfigurationError
 from kb_dr.installation import Installation, open_installation
 from kb_dr.ports import Progress
-from kb_dr.settings import load_settings
+from kb_dr.settings import COPY_NAMES, load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-COPIES = ("primary", "offsite")
 
 
 def installation() -> Installation:
@@ -41,7 +39,7 @@ def json_option(command: F) -> F:
 def from_option(default: str | None) -> Callable[[F], F]:
     """``--from``: the copy to read."""
     return click.option(
-        "--from", "copy", type=click.Choice(COPIES), default=default, show_default=True,
+        "--from", "copy", type=click.Choice(COPY_NAMES), default=default, show_default=True,
         help="The copy to read.",
     )  # fmt: skip
 

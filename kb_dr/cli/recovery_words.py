@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kb_dr.cli.opened import COPIES, parse_backup_id
+from kb_dr.cli.opened import parse_backup_id
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.recovery_target import (
     AtLsn,
@@ -16,6 +16,7 @@ from kb_dr.domain.recovery_target import (
 )
 from kb_dr.errors import ConfigurationError
 from kb_dr.operations.plan_target import Wanted
+from kb_dr.settings import COPY_NAMES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,7 +48,7 @@ _OPTIONS = (
     click.option(
         "--from",
         "copy",
-        type=click.Choice((AUTO, *COPIES)),
+        type=click.Choice((AUTO, *COPY_NAMES)),
         default=AUTO,
         show_default=True,
         help="The copy to read.",

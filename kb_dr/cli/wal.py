@@ -6,7 +6,7 @@ import click
 
 from kb_dr import wiring
 from kb_dr.cli import wal_fast
-from kb_dr.cli.opened import COPIES, from_option, installation, json_option, progress
+from kb_dr.cli.opened import from_option, installation, json_option, progress
 from kb_dr.cli.output import print_json, print_table
 from kb_dr.cli.program import program
 from kb_dr.domain.restore_command import restore_command
@@ -21,7 +21,7 @@ from kb_dr.operations.audit_wal import (
 from kb_dr.operations.flush_stream import require_flushed
 from kb_dr.operations.listed_wal import require_marker
 from kb_dr.ports import Codec, Repository
-from kb_dr.settings import Settings, is_slot_name, load_settings
+from kb_dr.settings import COPY_NAMES, Settings, is_slot_name, load_settings
 
 
 @click.group("wal")
@@ -209,7 +209,7 @@ def _flush(slot: str | None) -> None:
 
 
 @command.command("restore-command")
-@click.option("--from", "copy", type=click.Choice(COPIES), default="primary", show_default=True)
+@click.option("--from", "copy", type=click.Choice(COPY_NAMES), default="primary", show_default=True)
 @click.option("--expect-end", help="LSN that recovery must come to.")
 @click.option("--expect-timeline", type=int)
 @click.option("--segment-bytes", type=int)

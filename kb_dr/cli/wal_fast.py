@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from kb_dr.domain.restore_command import ABORT, ABSENT
+from kb_dr.settings import COPY_NAMES
 
 if TYPE_CHECKING:
     from kb_dr.operations.fetch_wal import ExpectedEnd
@@ -44,7 +45,7 @@ def fetch_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", help="name of the WAL file (%%f)")
     parser.add_argument("path", type=Path, help="where to put it (%%p)")
-    parser.add_argument("--from", dest="copy", default="primary", choices=("primary", "offsite"))
+    parser.add_argument("--from", dest="copy", default="primary", choices=COPY_NAMES)
     parser.add_argument("--expect-end", help="LSN recovery must come to; absence below is an error")
     parser.add_argument("--expect-timeline", type=int, help="the timeline of that LSN")
     parser.add_argument("--segment-bytes", type=int, help="size of a segment, for --expect-end")

@@ -152,3 +152,40 @@ def control_key(control_id: str) -> str:
 def failure_key(backup: BackupId, attempt: str) -> str:
     """The record of a backup that did not come to its end."""
     return f"failures/{backup}/{attempt}.json"
+
+
+HOLDS = "holds/"
+"""Every hold and release stands under this."""
+
+
+def holds_prefix(backup: BackupId) -> str:
+    """The holds of one backup."""
+    return f"{HOLDS}{backup}/"
+
+
+def hold_key(backup: BackupId, event_id: str) -> str:
+    """One hold or release; ids begin with the time."""
+    return f"{holds_prefix(backup)}{event_id}.json"
+
+
+TOMBSTONES = "tombstones/"
+"""What became of purged backups, in this copy or another."""
+
+
+def tombstones_prefix(backup: BackupId) -> str:
+    """Every step of one backup, of every copy."""
+    return f"{TOMBSTONES}{backup}/"
+
+
+def tombstone_key(backup: BackupId, copy: str, step_id: str) -> str:
+    """One step; ids begin with the time, so keys sort by it."""
+    return f"{tombstones_prefix(backup)}{copy}/{step_id}.json"
+
+
+REPORTS = "reports/"
+"""The daily integrity reports stand under this."""
+
+
+def report_key(report_id: str, suffix: str = "json") -> str:
+    """One integrity report, as a record (``json``) or for people (``md``)."""
+    return f"{REPORTS}{report_id}.{suffix}"

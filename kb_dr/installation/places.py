@@ -41,25 +41,23 @@ class Places:
         self.settings = settings
         self.clock = clock or wiring.clock()
         self._closed: dict[str, RepositoryError] = {}
+        self._repositories: dict[str, Repository] = {}
 
     @property
     def copies(self) -> tuple[str, ...]:
-        """The repositories configured."""
-        return ("primary",) if self.settings.offsite is None else ("primary", "offsite")
+        """The repositories configured, in the order of COPY_NAMES."""
+        return self.settings.copies
 
-    @cached_property
+    @property
     def primary(self) -> Repository:
         """Where backups and WAL go first."""
-        return wiring.repository(self.settings, "primary")
-
-    @cached_property
-    def offsite(self) -> Repository:
-        """The copy in another region; ConfigurationError when none is configured."""
-        return wiring.repository(self.settings, "offsite")
+        return self.repository("primary")
 
     def repository(self, copy: str) -> Repository:
-        """The repository of that name, known to be this service's."""
-        return self.primary if copy == "primary" else self.offsite
+        """The repository of that name; ConfigurationError when none is configured."""
+        if copy not in self._repositories:
+            self._repositories[copy] = wiring.repository(self.settings, copy)
+        return self._repositories[copy]
 
     def checked(self, copy: str) -> Repository:
         """The repository of that name, its marker read: never another service's, never empty."""

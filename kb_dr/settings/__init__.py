@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.service_commands import ServiceCommands, is_health_address
 from kb_dr.settings.files import with_files
 from kb_dr.settings.reader import Reader, is_slot_name
 from kb_dr.settings.values import (
+    COPY_NAMES,
     DEFAULT_SLOT,
     DirectoryLocation,
     Objectives,
@@ -25,6 +27,7 @@ from kb_dr.settings.values import (
 )
 
 __all__ = [
+    "COPY_NAMES",
     "DEFAULT_SLOT",
     "DirectoryLocation",
     "Objectives",
@@ -53,6 +56,7 @@ def load_settings(
         source=_source(reader),
         primary=_primary(reader),
         offsite=_offsite(reader),
+        local=_local_copy(reader),
         recipients=_recipients(reader),
         identity_file=reader.path("KB_DR_AGE_IDENTITY_FILE"),
         postgres_bin_dirs=tuple(
@@ -84,15 +88,23 @@ def load_settings(
         controls_schedule=reader.cron("KB_DR_CONTROLS_SCHEDULE", "0 5 2 * *"),
         drill_schedule=reader.cron("KB_DR_DRILL_SCHEDULE", "0 7 1 1,4,7,10 *"),
         restore_test_schedule=reader.cron("KB_DR_RESTORE_TEST_SCHEDULE", "0 7 15 * *"),
-        retention_days=reader.whole("KB_BACKUP_RETENTION_DAYS", 30, 1, 36500),
+        retention=_retention(reader),
         service_commands=_service_commands(reader),
         env_file=chosen.absolute() if chosen else None,
     )
-    if settings.offsite is not None and _is_same_place(settings.primary, settings.offsite):
-        # Else every copy and every proof of it would be green at once, and worth nothing.
-        reader.problem("KB_DR_OFFSITE_URL", "the primary repository itself", "another place")
+    _refuse_shared_places(reader, settings)
     reader.finish()
     return settings
+
+
+def _refuse_shared_places(reader: Reader, settings: Settings) -> None:
+    """Else every copy and every proof of it would be green at once, and worth nothing."""
+    names = {"offsite": "KB_DR_OFFSITE_URL", "local": "KB_DR_LOCAL_COPY_PATH"}
+    for number, copy in enumerate(settings.copies):
+        for other in settings.copies[:number]:
+            one, two = settings.location(other), settings.location(copy)
+            if one is not None and two is not None and _is_same_place(one, two):
+                reader.problem(names[copy], f"the {other} repository itself", "another place")
 
 
 def _default_state_dir(values: Mapping[str, str]) -> Path:
@@ -137,6 +149,37 @@ def _primary(reader: Reader) -> DirectoryLocation | S3Settings:
 def _offsite(reader: Reader) -> DirectoryLocation | S3Settings | None:
     url = reader.text("KB_DR_OFFSITE_URL", "")
     return _location(reader, "KB_DR_OFFSITE", url) if url else None
+
+
+def _local_copy(reader: Reader) -> DirectoryLocation | None:
+    path = reader.path("KB_DR_LOCAL_COPY_PATH")
+    return DirectoryLocation(path) if path is not None else None
+
+
+def _retention(reader: Reader) -> dict[str, RetentionPolicy]:
+    """What each copy keeps: a setting of its own, else that of the primary, else the default."""
+    days = reader.whole("KB_BACKUP_RETENTION_DAYS", 30, 1, 36500)
+    primary = _policy(reader, "KB_DR_RETENTION", RetentionPolicy(daily_days=days))
+    return {
+        "primary": primary,
+        "offsite": _policy(reader, "KB_DR_OFFSITE_RETENTION", primary),
+        "local": _policy(reader, "KB_DR_LOCAL_RETENTION", primary),
+    }
+
+
+def _policy(reader: Reader, kept: str, default: RetentionPolicy) -> RetentionPolicy:
+    def whole(name: str, default: int, least: int = 0) -> int:
+        return reader.whole(name, default, least, 36500)
+
+    return RetentionPolicy(
+        hourly_hours=whole(f"{kept}_HOURLY_HOURS", default.hourly_hours),
+        daily_days=whole(f"{kept}_DAILY_DAYS", default.daily_days, 1),
+        weekly_weeks=whole(f"{kept}_WEEKLY_WEEKS", default.weekly_weeks),
+        monthly_months=whole(f"{kept}_MONTHLY_MONTHS", default.monthly_months),
+        quarterly_years=whole(f"{kept}_QUARTERLY_YEARS", default.quarterly_years),
+        wal_days=whole(f"{kept}_WAL_DAYS", default.wal_days),
+        undelete_days=whole(f"{kept}_UNDELETE_DAYS", default.undelete_days),
+    )
 
 
 def _location(reader: Reader, stem: str, url: str) -> DirectoryLocation | S3Settings:

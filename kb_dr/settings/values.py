@@ -3,9 +3,14 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.service_commands import ServiceCommands
 
 DEFAULT_SLOT = "kb_dr"
+
+COPY_NAMES = ("primary", "offsite", "local")
+"""What the copies of a backup are called, nearest to production first; the local one is a
+directory on another medium, and no restore is read from it before the others unless asked."""
 
 
 class Secret:
@@ -86,6 +91,8 @@ class Settings:
     source: SourceSettings
     primary: DirectoryLocation | S3Settings
     offsite: DirectoryLocation | S3Settings | None
+    local: DirectoryLocation | None
+    """A third copy, on a disk of this machine or a mount."""
     recipients: tuple[str, ...]
     identity_file: Path | None
     postgres_bin_dirs: tuple[Path, ...]
@@ -112,8 +119,19 @@ class Settings:
     controls_schedule: str
     drill_schedule: str
     restore_test_schedule: str
-    retention_days: int
+    retention: dict[str, RetentionPolicy]
+    """Copy to what it keeps; every copy of COPY_NAMES is named."""
     service_commands: ServiceCommands
     """How the service is stopped, started and checked when its cluster is replaced."""
     env_file: Path | None = field(default=None)
     """The file some of this came from, so that a restore_command can name it."""
+
+    @property
+    def copies(self) -> tuple[str, ...]:
+        """The copies configured, in the order of COPY_NAMES."""
+        return tuple(name for name in COPY_NAMES if self.location(name) is not None)
+
+    def location(self, copy: str) -> DirectoryLocation | S3Settings | None:
+        """Where the copy of that name lives; None when it is not configured, or no name of one."""
+        places = {"primary": self.primary, "offsite": self.offsite, "local": self.local}
+        return places.get(copy)

@@ -90,7 +90,7 @@ def foreign_wal(copied: CopiedService) -> None:
     path.unlink()
     system = copied.stored.manifest.source.system_identifier
     key = layout.wal_key(system, copied.segments[-1], hashlib.sha256(plain).hexdigest())
-    copied.opened().offsite.put(key, codec.encode(bytes(plain)))
+    copied.opened().repository("offsite").put(key, codec.encode(bytes(plain)))
 
 
 def newer_schema(copied: CopiedService) -> None:

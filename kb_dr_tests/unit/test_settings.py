@@ -24,7 +24,7 @@ def test_defaults_are_those_of_the_requirements() -> None:
 
     assert settings.primary == DirectoryLocation(Path("backups").absolute())
     assert settings.backup_schedule == "0 2 * * *"
-    assert settings.retention_days == 30
+    assert settings.retention["primary"].daily_days == 30
     assert settings.objectives.rpo_seconds == 3600
     assert settings.objectives.backup_age_seconds == 26 * 3600
 
@@ -137,10 +137,11 @@ def test_the_example_names_exactly_the_settings_there_are() -> None:
     pages = sorted(Path(module.__file__).parent.glob("*.py"))
     source = "\n".join(page.read_text() for page in pages)
     read = set(re.findall(r'"((?:KB_|AWS_)[A-Z0-9_]+)"', source))
-    stems = re.findall(r'_location\(reader, "(\w+)"', source)
-    for ending in re.findall(r'f"\{stem\}(_[A-Z0-9_]+)"', source):
-        read |= {stem + ending for stem in stems}
-    read -= set(stems)
+    for reader, stem in (("_location", "stem"), ("_policy", "kept")):
+        stems = re.findall(rf'{reader}\(reader, "(\w+)"', source)
+        for ending in re.findall(rf'f"\{{{stem}\}}(_[A-Z0-9_]+)"', source):
+            read |= {each + ending for each in stems}
+        read -= set(stems)
 
     example = (ROOT / ".env.example").read_text()
     assert set(re.findall(r"^([A-Z0-9_]+)=", example, re.MULTILINE)) == read

@@ -1,0 +1,78 @@
+"""What retention decides, backup by backup, and why. Values alone; see plan_retention.py."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kb_dr.domain.backup_id import BackupKind
+from kb_dr.domain.hold import HoldEvent
+from kb_dr.domain.proof import Standing
+from kb_dr.domain.retention_policy import Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One backup of one copy, as far as retention looks at it."""
+
+    id: str
+    kind: BackupKind
+    digest: str
+    started: datetime
+    finished: datetime
+    system_identifier: int
+    timeline: int
+    parent: str | None
+    """The backup it cannot be restored without; None of a full one."""
+    standing: Standing
+    """In this copy."""
+    holds: tuple[HoldEvent, ...] = ()
+    locked_until: datetime | None = None
+    """The store refuses to delete it before; None when nothing of it is locked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of one backup."""
+
+    id: str
+    keep: bool
+    tiers: tuple[Tier, ...]
+    """The tiers it serves now; empty of one that is kept for another reason, or not at all."""
+    reasons: tuple[str, ...]
+    """For people, the strongest first; never empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalRange:
+    """WAL files of one timeline of one cluster, both ends included."""
+
+    system_identifier: int
+    timeline: int
+    first: str
+    """A segment's name."""
+    last: str
+    files: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPlan:
+    """What retention would do to one copy at one moment."""
+
+    copy: str
+    url: str
+    at: datetime
+    decisions: tuple[Decision, ...]
+    """Every backup of the copy, oldest first."""
+    purge_now: tuple[str, ...] = ()
+    """Backups expired earlier whose time to be brought back is over: their objects go."""
+    wal: tuple[WalRange, ...] = ()
+    """WAL that goes."""
+    notes: tuple[str, ...] = field(default=())
+    """Why something was left alone that would otherwise go."""
+    fingerprint: str = ""
+    """Digest of everything decided (not of the moment): apply refuses when it has changed."""
+
+    @property
+    def expire(self) -> tuple[Decision, ...]:
+        """What goes, oldest first."""
+        return tuple(each for each in self.decisions if not each.keep)
