@@ -2,7 +2,7 @@
 
 import click
 
-from kb_dr.cli.opened import from_option, installation, json_option
+from kb_dr.cli.opened import from_option, installation, json_option, parse_backup_id, progress
 from kb_dr.cli.output import print_json, print_table
 from kb_dr.domain.key_check import KeyCheck
 from kb_dr.errors import KeyMissing, NoUsableBackup, VerificationError
@@ -32,6 +32,40 @@ def check(copy: str | None, every_file: bool, as_json: bool) -> None:
     else:
         _print(found, recipients)
     _require(found)
+
+
+@command.command("re-encrypt")
+@click.argument("backup_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do it; without, only say what would be done.")
+@json_option
+def re_encrypt(backup_id: str, yes: bool, as_json: bool) -> None:
+    """Store a retained full backup anew, encrypted to the recipients configured now.
+
+    It gets an id of its own, a second after the old one's, in every copy; the old one stays until
+    retention lets go of it, once the new one is proven. The WAL the backup needs is encrypted
+    anew in its place: each old file goes when the new one stands and was read back.
+    """
+    opened = installation()
+    backup = parse_backup_id(backup_id)
+    opened.check_reencryptable(backup)
+    if not yes:
+        click.echo(
+            f"would encrypt {backup} and the WAL it needs anew, in {', '.join(opened.copies)}, to "
+            f"{', '.join(opened.codec.recipients)}; --yes does it"
+        )
+        return
+    done, elsewhere = opened.reencrypt(backup, progress())
+    wal = (done.wal, *elsewhere)
+    new = done.stored.manifest.id
+    if as_json:
+        print_json({"old": done.old, "new": new, "digest": done.stored.digest, "wal": wal})
+        return
+    print_table(
+        f"{done.old} is {new} now" + (", as an earlier run left it" if done.already else ""),
+        ("copy", "WAL files", "encrypted anew"),
+        ((each.copy, each.files, each.anew) for each in wal),
+        caption=f"Prove it: kb-dr verify {new}",
+    )
 
 
 def _print(found: KeyCheck, recipients: tuple[str, ...]) -> None:

@@ -38,7 +38,8 @@ def check_keys(
         raise KeyMissing(f"check keys of {repository.name}: no age identity at hand")
 
     def look(subject: str, listed: Listed, stands_for: int = 1) -> KeyLook:
-        problem, openers = "", ()
+        problem = ""
+        openers: tuple[str, ...] = ()
         try:
             openers = codec.openers(repository.read_start(listed, HEADER_BYTES))
         except (ChecksumMismatch, ObjectMissing) as error:
