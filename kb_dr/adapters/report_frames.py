@@ -59,7 +59,8 @@ def storage_trend(storage: pd.DataFrame) -> pd.DataFrame:
     wide = storage.pivot_table(
         index="at", columns=["copy", "tier"], values="stored_bytes", aggfunc="sum", fill_value=0
     ).sort_index()
-    days = (wide.index - wide.index[0]).total_seconds() / 86400
+    moments = pd.Series(wide.index, index=wide.index)
+    days = (moments - moments.iloc[0]).dt.total_seconds() / 86400
     centred = days - days.mean()
     spread = float((centred**2).sum())
     slope = (

@@ -8,6 +8,11 @@ from kb_dr.domain.integrity_report import BackupLine, CopyReport, IntegrityRepor
 from kb_dr.domain.reread import SLICES
 
 
+_COLUMNS = (
+    "backup", "finished", "stored", "tiers", "standing", "proof", "proven", "holds", "problem",
+)  # fmt: skip
+
+
 def integrity_markdown(report: IntegrityReport) -> str:
     """The whole report."""
     days = report.proof_age_seconds / 86400
@@ -70,7 +75,7 @@ def _copy(copy: CopyReport) -> list[str]:
         parts.append(_table(("damaged",), ((each,) for each in copy.reread.damaged)))
     parts.append(
         _table(
-            ("backup", "finished", "stored", "tiers", "standing", "proof", "proven", "holds", "problem"),
+            _COLUMNS,
             (_line(each) for each in copy.backups),
         )
     )  # fmt: skip
