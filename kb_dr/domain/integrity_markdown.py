@@ -7,7 +7,6 @@ from kb_dr.domain.coverage import Band, share
 from kb_dr.domain.integrity_report import BackupLine, CopyReport, IntegrityReport
 from kb_dr.domain.reread import SLICES
 
-
 _COLUMNS = (
     "backup", "finished", "stored", "tiers", "standing", "proof", "proven", "holds", "problem",
 )  # fmt: skip

@@ -5,18 +5,16 @@ costs little however much is stored, and can run each day.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
 
 from kb_dr.domain import layout
 from kb_dr.domain.key_check import KeyLook
 from kb_dr.domain.stored import Listed
 from kb_dr.errors import ChecksumMismatch, KeyMissing, ObjectMissing
 from kb_dr.operations.audit_wal import clusters_present
+from kb_dr.operations.batches import batches
 from kb_dr.operations.catalog import Unreadable, load_catalog
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import HEADER_BYTES, Codec, Repository
-
-T = TypeVar("T")
 
 WAL_AT_ONCE = 256
 """Files between two that are tried; where the two differ, every one between them is."""
@@ -49,7 +47,7 @@ def check_keys(
     def look_at_backup(each: tuple[str, Listed]) -> KeyLook:
         return look(*each)
 
-    for batch in _batches(_streams(repository), _BACKUPS_AT_ONCE):
+    for batch in batches(_streams(repository), _BACKUPS_AT_ONCE):
         closed = [each for each in batch if isinstance(each, KeyLook)]
         wanted = [each for each in batch if not isinstance(each, KeyLook)]
         yield from closed
@@ -61,7 +59,7 @@ def check_keys(
             for listed in repository.list(layout.wal_prefix(cluster))
             if layout.wal_file_of(listed.key) or layout.partial_of(listed.key)
         )
-        for block in _batches(files, 1 if every_file else WAL_AT_ONCE):
+        for block in batches(files, 1 if every_file else WAL_AT_ONCE):
             yield from _look_at_block(block, subject, look, parallel)
 
 
@@ -92,14 +90,3 @@ def _streams(repository: Repository) -> Iterator[tuple[str, Listed] | KeyLook]:
             begins.append(manifest.configuration)
         for stored in begins:
             yield manifest.id, Listed(stored.key, stored.size_bytes, manifest.finished)
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    batch: list[T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) >= size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
