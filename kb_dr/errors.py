@@ -269,6 +269,17 @@ class TargetUnreachable(RecoveryError):
     default_hint = "`kb-dr restore --dry-run` shows the recoverable windows of each copy."
 
 
+class ObjectRetained(RepositoryError):
+    """The store refuses to delete an object: it is retained (Object Lock) or under legal hold.
+
+    No fault of anybody's: it does what it was set up for. Whoever deletes many things says
+    "retained" and goes on with the next.
+    """
+
+    exit_code = 50
+    default_hint = "Nothing is to be done: it can go when its retention ends; docs/immutability.md."
+
+
 class VerificationError(KbDrError):
     """Something was checked, and is bad."""
 
