@@ -92,9 +92,9 @@ def _is_named(repository: Repository, attempt: _Attempt) -> bool:
     return attempt.prefix == layout.attempt_prefix(manifest.backup_id, manifest.attempt)
 
 
-def _expired(repository: Repository) -> set[tuple[str, str]]:
+def _expired(repository: Repository) -> set[tuple[BackupKind, str]]:
     """Kind and stamp of what goes by retention's hands, in its time, or comes back."""
-    found = set()
+    found: set[tuple[BackupKind, str]] = set()
     for name in may_be_open(repository):
         try:
             backup = BackupId.parse(name)
