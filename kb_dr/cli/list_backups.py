@@ -17,7 +17,7 @@ def command(copy: str, as_json: bool) -> None:
         return
     print_table(
         f"Backups in {copy}",
-        ("id", "taken", "PostgreSQL", "size", "stored", "copies and their standing"),
+        ("id", "taken", "PostgreSQL", "size", "stored", "copies and their standing", "held"),
         (
             (
                 row.id,
@@ -28,6 +28,7 @@ def command(copy: str, as_json: bool) -> None:
                 ", ".join(f"{name} {standing}" for name, standing in row.standings.items())
                 if row.unreadable is None
                 else f"UNREADABLE: {row.unreadable}",
+                "; ".join(row.holds),
             )
             for row in rows
         ),

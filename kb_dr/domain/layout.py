@@ -73,9 +73,13 @@ def stamp_of_manifest(key: str) -> tuple[BackupKind, str] | None:
     return (BackupKind(match[1]), match[2]) if match else None
 
 
+WAL = "wal/"
+"""The WAL of every cluster stands under this."""
+
+
 def wal_prefix(system_identifier: int) -> str:
     """All WAL of one cluster."""
-    return f"wal/{system_identifier}/"
+    return f"{WAL}{system_identifier}/"
 
 
 def timeline_prefix(system_identifier: int, timeline: int) -> str:
@@ -129,9 +133,13 @@ def wal_file_of(key: str) -> tuple[int, str, str] | None:
     return int(match[1]), match[3], match[4]
 
 
+PROOFS = "proofs/"
+"""Every proof stands under this."""
+
+
 def proofs_prefix(backup: BackupId) -> str:
     """All proofs of one backup, of every copy."""
-    return f"proofs/{backup}/"
+    return f"{PROOFS}{backup}/"
 
 
 def proof_key(backup: BackupId, copy: str, proof_id: str) -> str:

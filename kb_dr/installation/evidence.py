@@ -15,6 +15,7 @@ from kb_dr.errors import NoUsableBackup, RepositoryError
 from kb_dr.installation.places import CLOSED, Places
 from kb_dr.operations import catalog as catalogs
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
+from kb_dr.operations.holds import GatheredHolds, gather_holds
 from kb_dr.ports import Repository
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class BackupOverview:
     """Copy to standing; a copy that is not there is not named."""
     unreadable: str | None
     """Why the manifest cannot be read; None when it can."""
+    holds: tuple[str, ...] = ()
+    """Why it is held: the reason of each hold in force."""
 
 
 class Evidence(Places):
@@ -146,6 +149,10 @@ class Evidence(Places):
             logger.warning("all proofs are taken for void: %s", error)
             return ALL
 
+    def gathered_holds(self, backup: BackupId | None = None) -> GatheredHolds:
+        """The holds (of one backup) that can be read now, and why some may be missing."""
+        return gather_holds(self._to_be_looked_at(), backup)
+
     def standings(self, stored: StoredManifest, copies: Sequence[str]) -> dict[str, Standing]:
         """Where each of these copies of one backup stands."""
         return self._standings(stored, copies, self.void_through())
@@ -168,12 +175,18 @@ class Evidence(Places):
     def overview(self, copy: str) -> tuple[BackupOverview, ...]:
         """The backups of one copy, with the standing of every copy."""
         void = self.void_through()
-        return tuple(self._line(entry, copy, void) for entry in self.catalog(copy))
+        held = self.gathered_holds()
+        for problem in held.problems:
+            logger.warning("a hold may be left out that cannot be read: %s", problem)
+        return tuple(self._line(entry, copy, void, held) for entry in self.catalog(copy))
 
-    def _line(self, entry: CatalogEntry, copy: str, void: Void | None) -> BackupOverview:
+    def _line(
+        self, entry: CatalogEntry, copy: str, void: Void | None, held: GatheredHolds
+    ) -> BackupOverview:
         if isinstance(entry, Unreadable):
             name = f"{self.settings.service}-{entry.kind}-{entry.stamp}"
-            return BackupOverview(name, None, None, None, None, None, {}, entry.why)
+            reasons = _reasons(held, name)
+            return BackupOverview(name, None, None, None, None, None, {}, entry.why, reasons)
         manifest = entry.manifest
         copies = [copy]
         if copy == "primary" and "offsite" in self.copies and self.is_offsite(entry):
@@ -187,6 +200,7 @@ class Evidence(Places):
             stored_bytes=manifest.stored_bytes,
             standings=self._standings(entry, copies, void),
             unreadable=None,
+            holds=_reasons(held, manifest.id),
         )
 
     def _take_status(
@@ -205,3 +219,7 @@ class Evidence(Places):
             heartbeat=self.settings.heartbeat,
             also=also,
         )
+
+
+def _reasons(held: GatheredHolds, backup_id: str) -> tuple[str, ...]:
+    return tuple(each.reason for each in held.in_force(backup_id))

@@ -79,7 +79,13 @@ def load_catalog(repository: Repository) -> tuple[CatalogEntry, ...]:
     A manifest that cannot be read is an Unreadable entry: it hides no other, and it is not
     passed over. A listing or a read that fails raises; half a catalog is none.
     """
-    found: list[tuple[str, BackupKind, CatalogEntry]] = []
+    found = [(stamp, kind, entry) for kind, stamp, entry in each_entry(repository)]
+    found.sort(key=lambda each: each[:2])
+    return tuple(entry for _, _, entry in found)
+
+
+def each_entry(repository: Repository) -> Iterator[tuple[BackupKind, str, CatalogEntry]]:
+    """As load_catalog(), one after the other, by kind and stamp: in memory for one of them."""
     for kind in _KINDS:
         for stamp in _stamps(repository, kind):
             key = layout.manifest_key_of(kind, stamp)
@@ -87,9 +93,7 @@ def load_catalog(repository: Repository) -> tuple[CatalogEntry, ...]:
                 body = repository.read(key)
             except ObjectMissing:
                 continue  # unfinished, or purged since the listing
-            found.append((stamp, kind, _entry(repository, key, kind, stamp, body)))
-    found.sort(key=lambda each: each[:2])
-    return tuple(entry for _, _, entry in found)
+            yield kind, stamp, _entry(repository, key, kind, stamp, body)
 
 
 def readable(catalog: Sequence[CatalogEntry]) -> tuple[StoredManifest, ...]:

@@ -177,7 +177,8 @@ def _prove(run: _Run, stored: StoredManifest) -> tuple[Verdict, str]:
 
 def _read_extras(run: _Run, manifest: Manifest) -> None:
     """What a restore needs besides the tar: a copy that has lost it is no whole copy."""
-    run.repository.get(manifest.postgres_manifest)
+    if manifest.postgres_manifest is not None:
+        run.repository.get(manifest.postgres_manifest)
     if manifest.configuration is not None:
         run.codec.decode(run.repository.get(manifest.configuration))
 

@@ -145,6 +145,7 @@ def test_a_backup_is_complete_and_its_tar_unpacks_without_us(protected: Protecte
     assert manifest.wal.start < manifest.wal.stop <= manifest.fingerprint.lsn
     needed = find_needed_wal(protected.repository, manifest)
     assert needed.missing == ()
+    assert manifest.postgres_manifest is not None
     kept = protected.repository.get(manifest.postgres_manifest)
     text = zstandard.ZstdDecompressor().decompressobj().decompress(kept)
     assert str(manifest.wal.stop).encode() in text
