@@ -13,6 +13,7 @@ from kb_dr.defs.recovery import checks as recovery_checks
 from kb_dr.defs.recovery import drill, recovery_schedules, restore
 from kb_dr.defs.recovery import jobs as recovery_jobs
 from kb_dr.defs.recovery import schedules as controls_schedules
+from kb_dr.defs.repository import integrity
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes, schedule_times
 
 
@@ -29,6 +30,7 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             restore.restore_asset,
             drill.drill,
             drill.readiness,
+            integrity.integrity_report,
         ],
         asset_checks=[
             checks.restore_proven,
@@ -36,6 +38,7 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             checks.wal_archive_has_no_gap,
             recovery_checks.verifier_sees_damage,
             drill.a_passed_drill_is_recent,
+            integrity.what_is_kept_is_whole,
         ],
         jobs=[
             jobs.back_up_now,
@@ -50,11 +53,13 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             drill.disaster_recovery_drill,
             drill.monthly_restore_test,
             drill.readiness_job,
+            integrity.integrity_report_job,
         ],
         schedules=[
             *schedules.make_schedules(times),
             *controls_schedules.make_schedules(times),
             *recovery_schedules.make_recovery_schedules(times),
+            integrity.make_report_schedule(times),
         ],
         sensors=[
             sensors.backups_asked_for,

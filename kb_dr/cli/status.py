@@ -1,5 +1,7 @@
 """`kb-dr status`: can we recover now?"""
 
+from pathlib import Path
+
 import click
 
 from kb_dr.cli.opened import installation, json_option
@@ -11,13 +13,20 @@ from kb_dr.errors import ObjectiveBroken
 
 
 @click.command("status")
+@click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
+    help="Draw what is proven, recoverable or a gap, of each copy, into FILE. Reads everything.",
+)  # fmt: skip
 @json_option
-def command(as_json: bool) -> None:
+def command(plot: Path | None, as_json: bool) -> None:
     """Can we recover now, to when, from which copy, and is it proven?
 
     Exits 0 only when every objective holds; what cannot be told does not hold.
     """
-    status = installation().status()
+    opened = installation()
+    status = opened.status()
+    if plot is not None:
+        plot.write_bytes(opened.draw_window(opened.bands(), status.now))
     if as_json:
         print_json(status)
     else:

@@ -1,0 +1,113 @@
+"""`kb-dr report`: what is kept, why, and what has been shown of it."""
+
+from pathlib import Path
+
+import click
+
+from kb_dr.cli.opened import installation, json_option, progress
+from kb_dr.cli.output import moment, print_json, print_table, say, size
+from kb_dr.domain.coverage import Band, share
+from kb_dr.domain.integrity_report import CopyReport, IntegrityReport
+from kb_dr.errors import ConfigurationError, VerificationError
+
+_TREND_DAYS = 90
+
+
+@click.command("report")
+@click.option("--last", is_flag=True, help="Show the newest report there is; make none.")
+@click.option(
+    "--frames", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Write backups, storage and coverage as CSV files there, for pandas and others.",
+)  # fmt: skip
+@click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
+    help="Draw the recoverable window of each copy into FILE.",
+)  # fmt: skip
+@json_option
+def command(last: bool, frames: Path | None, plot: Path | None, as_json: bool) -> None:
+    """Look at every copy, read a thirtieth of all bytes again, and keep a report.
+
+    Made each day, it reads all bytes within 30 days. Exits 60 when anything is wrong. The report
+    is kept in every copy, as JSON and as markdown.
+    """
+    opened = installation()
+    known = opened.reports(days=_TREND_DAYS)
+    if last:
+        if not known:
+            raise ConfigurationError(
+                f"show the last report: there is none of the last {_TREND_DAYS} days",
+                hint="`kb-dr report` makes one.",
+            )
+        report = known[-1]
+    else:
+        report = opened.make_report(progress())
+        known = (*known, report)
+    if plot is not None:
+        plot.write_bytes(opened.draw_report(report))
+    if frames is not None:
+        _write_frames(frames, report, known)
+    if as_json:
+        print_json(report)
+    else:
+        _print(report)
+    if not report.good:
+        raise VerificationError(
+            f"report {report.id}: {len(report.shortfalls)} things are wrong, the first: "
+            f"{report.shortfalls[0]}",
+            hint="`kb-dr copy --repair` mends a damaged copy from a good one; `kb-dr verify` "
+            "proves one; docs/backup-audit.md says more.",
+        )
+
+
+def _write_frames(
+    directory: Path, report: IntegrityReport, known: tuple[IntegrityReport, ...]
+) -> None:
+    from kb_dr.adapters.report_frames import (
+        backups_frame,
+        coverage_frame,
+        storage_frame,
+        storage_trend,
+    )
+
+    directory.mkdir(parents=True, exist_ok=True)
+    storage = storage_frame(known)
+    backups_frame(report).to_csv(directory / "backups.csv", index=False)
+    storage.to_csv(directory / "storage.csv", index=False)
+    storage_trend(storage).to_csv(directory / "trend.csv", index=False)
+    coverage_frame(known).to_csv(directory / "coverage.csv", index=False)
+
+
+def _print(report: IntegrityReport) -> None:
+    say(f"{'good' if report.good else 'NOT GOOD'}: report {report.id} of {moment(report.at)}")
+    print_table(
+        "Copies",
+        ("copy", "backups", "stored", "window proven", "recoverable", "read again", "all read since"),
+        (_row(copy) for copy in report.copies),
+    )  # fmt: skip
+    coverage = report.coverage
+    print_table(
+        f"Proven within {report.proof_age_seconds / 86400:g} days",
+        ("retained backups", "window of the worst copy", "copies"),
+        ((_percent(coverage.backups), _percent(coverage.window), _percent(coverage.copies)),),
+    )
+    if report.shortfalls:
+        print_table("Wrong", ("what",), ((each,) for each in report.shortfalls))
+
+
+def _row(copy: CopyReport) -> tuple[object, ...]:
+    done = copy.reread
+    return (
+        copy.copy,
+        copy.problem or len(copy.backups),
+        size(copy.stored_bytes),
+        _percent(share(copy.stretches, Band.PROVEN)),
+        _percent(share(copy.stretches, Band.PROVEN, Band.RECOVERABLE)),
+        f"{done.objects} objects, {len(done.damaged) + done.more_damaged} damaged"
+        if done
+        else "nothing",
+        copy.read_since or "not yet",
+    )
+
+
+def _percent(part: float | None) -> str:
+    return "-" if part is None else f"{100 * part:.0f} %"

@@ -1,0 +1,1 @@
+"""What keeps the repositories in order: reports, retention."""

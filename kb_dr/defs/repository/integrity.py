@@ -1,0 +1,108 @@
+"""`repository/integrity_report`: each day, what is kept, and what has been shown of it."""
+
+import base64
+
+import dagster as dg
+
+from kb_dr.defs.failures import reported_failures
+from kb_dr.defs.metadata import Metadata
+from kb_dr.defs.postgres.assets import at_work
+from kb_dr.defs.postgres.jobs import HOUR, ends_after
+from kb_dr.defs.postgres.schedules import ON
+from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
+from kb_dr.domain.integrity_markdown import integrity_markdown
+from kb_dr.domain.integrity_report import IntegrityReport
+from kb_dr.installation import Installation
+
+KEY = dg.AssetKey(["repository", "integrity_report"])
+GROUP = "repository"
+
+_MOST_TEXT = 100_000
+"""Characters of a report on a page; the whole of it stands in the repositories."""
+_RECENT_DAYS = 2.0
+
+
+@dg.asset(key=KEY, group_name=GROUP, kinds={"s3"}, pool="repository_reads")
+def integrity_report(
+    context: dg.AssetExecutionContext, door: dg.ResourceParam[InstallationDoor]
+) -> dg.MaterializeResult[None]:
+    """Every backup with its tiers, copies, proofs and holds; a thirtieth of all bytes read again.
+
+    Materialized means that a report was made and kept, whatever it says: see the check
+    `what_is_kept_is_whole`.
+    """
+    with at_work(context) as progress:
+        installation = door.open()
+        report = installation.make_report(progress)
+    return dg.MaterializeResult(
+        metadata=_metadata(installation, report), data_version=dg.DataVersion(report.id)
+    )
+
+
+@dg.asset_check(asset=KEY, name="what_is_kept_is_whole")
+def what_is_kept_is_whole(door: dg.ResourceParam[InstallationDoor]) -> dg.AssetCheckResult:
+    """The newest report is of the last two days, and found nothing wrong.
+
+    Read from the repositories, so reports made by hand count as well.
+    """
+    with reported_failures():
+        found = door.open().reports(days=_RECENT_DAYS)
+    if not found:
+        return dg.AssetCheckResult(
+            passed=False, description=f"no report of the last {_RECENT_DAYS:g} days"
+        )
+    newest = found[-1]
+    return dg.AssetCheckResult(
+        passed=newest.good,
+        description="nothing is wrong" if newest.good else newest.shortfalls[0],
+        metadata={
+            "report": dg.MetadataValue.text(newest.id),
+            "wrong": dg.MetadataValue.md("\n".join(f"- {each}" for each in newest.shortfalls)),
+        },
+    )
+
+
+integrity_report_job = dg.define_asset_job(
+    "integrity_report_job",
+    selection=dg.AssetSelection.assets(integrity_report)
+    | dg.AssetSelection.checks(what_is_kept_is_whole),
+    executor_def=dg.in_process_executor,
+    tags=ends_after(12 * HOUR),
+    description="Look at every copy, read a thirtieth of it again, and keep a report.",
+)
+
+
+def make_report_schedule(times: ScheduleTimes) -> dg.ScheduleDefinition:
+    """The daily one."""
+    return dg.ScheduleDefinition(
+        name="daily_integrity_report",
+        job=integrity_report_job,
+        cron_schedule=times.report,
+        execution_timezone="UTC",
+        default_status=ON,
+        description="What is kept, why, and what has been shown of it.",
+    )
+
+
+def _metadata(installation: Installation, report: IntegrityReport) -> Metadata:
+    text = integrity_markdown(report)
+    if len(text) > _MOST_TEXT:
+        text = text[:_MOST_TEXT] + f"\n\n(cut here; whole in reports/{report.id}.md)"
+    picture = base64.b64encode(installation.draw_report(report)).decode()
+    coverage = report.coverage
+    found: Metadata = {
+        "verdict": dg.MetadataValue.text("good" if report.good else report.shortfalls[0]),
+        "window": dg.MetadataValue.md(f"![recoverable window](data:image/png;base64,{picture})"),
+        "report": dg.MetadataValue.md(text),
+        "report_id": dg.MetadataValue.text(report.id),
+    }
+    for name, part in (
+        ("covered_backups", coverage.backups),
+        ("covered_window", coverage.window),
+        ("covered_copies", coverage.copies),
+    ):
+        if part is not None:
+            found[name] = dg.MetadataValue.float(part)
+    for copy in report.copies:
+        found[f"stored_bytes_{copy.copy}"] = dg.MetadataValue.int(copy.stored_bytes)
+    return found

@@ -1,0 +1,88 @@
+"""What an operator, or an auditor, is shown of all that is kept."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from kb_dr.installation.evidence import Evidence
+
+if TYPE_CHECKING:
+    from kb_dr.domain.integrity_report import IntegrityReport
+    from kb_dr.operations.integrity_report import CopyBands, ReportSettings
+    from kb_dr.ports import Progress
+
+
+class Reports(Evidence):
+    """Makes integrity reports, and reads those there are."""
+
+    def make_report(self, progress: "Progress") -> "IntegrityReport":
+        """Look at every copy, read a part of it again, and keep what was seen."""
+        from kb_dr.operations.integrity_report import make_report
+
+        return make_report(
+            self._to_be_looked_at(),
+            self.codec,
+            self.clock,
+            progress,
+            self._report_settings(),
+            void_through=self.void_through(),
+        )
+
+    def reports(self, *, days: float = 90) -> "tuple[IntegrityReport, ...]":
+        """The reports of late, wherever they are kept, oldest first; none from a copy that is
+        down.
+        """
+        from kb_dr.operations.report_records import gather_reports
+
+        since = self.clock.now() - timedelta(days=days)
+        return gather_reports(self._to_be_looked_at(), since)
+
+    def bands(self) -> "dict[str, CopyBands]":
+        """Of each copy, what of the time until now is proven, recoverable, or a gap."""
+        from kb_dr.operations.integrity_report import copy_bands
+
+        places, void, now = self._to_be_looked_at(), self.void_through(), self.clock.now()
+        settings = self._report_settings()
+        return {
+            each.name: copy_bands(each, places, self.codec, now, settings, void_through=void)
+            for each in places
+        }
+
+    def draw_window(self, bands: "dict[str, CopyBands]", at: datetime) -> bytes:
+        """The same as a picture (PNG)."""
+        from kb_dr.adapters.window_picture import draw_windows
+
+        return draw_windows(
+            {name: each.stretches for name, each in bands.items()},
+            {
+                name: [backup.finished for backup in each.status.backups]
+                for name, each in bands.items()
+            },
+            at,
+            title=f"What of {self.settings.service} can be recovered",
+        )
+
+    def draw_report(self, report: "IntegrityReport") -> bytes:
+        """The picture of a report's moment (PNG)."""
+        from kb_dr.adapters.window_picture import draw_windows
+
+        return draw_windows(
+            {copy.copy: copy.stretches for copy in report.copies},
+            {
+                copy.copy: [each.finished for each in copy.backups if each.finished is not None]
+                for copy in report.copies
+            },
+            report.at,
+            title=f"What of {report.service} can be recovered",
+        )
+
+    def _report_settings(self) -> "ReportSettings":
+        from kb_dr.operations.integrity_report import ReportSettings
+
+        settings = self.settings
+        return ReportSettings(
+            service=settings.service,
+            org=settings.org,
+            policies=settings.retention,
+            proof_age_seconds=settings.objectives.proof_age_seconds,
+            transfers=settings.transfers,
+        )

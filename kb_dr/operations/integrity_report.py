@@ -1,0 +1,259 @@
+"""Look at everything that is kept, read a part of it again, and leave a report."""
+
+import logging
+import secrets
+import socket
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from kb_dr import records
+from kb_dr.domain import layout
+from kb_dr.domain.backup_id import BackupKind
+from kb_dr.domain.coverage import Span, Stretch, stretches
+from kb_dr.domain.hold import holds_in_force
+from kb_dr.domain.integrity_report import (
+    BackupLine,
+    CopyReport,
+    IntegrityReport,
+    Reread,
+)
+from kb_dr.domain.judge_integrity import coverage, shortfalls
+from kb_dr.domain.proof import Proof, Standing, Void, standing
+from kb_dr.domain.reread import SLICES, due_slices, unread_since
+from kb_dr.domain.retention import Candidate, Decision
+from kb_dr.domain.retention_policy import RetentionPolicy
+from kb_dr.domain.status import CopyStatus
+from kb_dr.errors import KbDrError
+from kb_dr.operations.audit_wal import clusters_present
+from kb_dr.operations.catalog import load_catalog
+from kb_dr.operations.plan_copy_retention import CopyRetention, plan_copy_retention
+from kb_dr.operations.proofs import gather_proofs
+from kb_dr.operations.report_records import gather_reports, store_report
+from kb_dr.operations.reread_copy import reread_copy
+from kb_dr.operations.survey import survey
+from kb_dr.ports import Clock, Codec, Progress, Repository
+
+logger = logging.getLogger(__name__)
+
+LOOK_BACK = timedelta(days=2 * SLICES)
+"""Older reports say nothing of what was read again lately."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """What a report is held against."""
+
+    service: str
+    org: str
+    policies: Mapping[str, RetentionPolicy]
+    proof_age_seconds: float
+    transfers: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class CopyBands:
+    """One copy's recoverable window, and what it was read from."""
+
+    status: CopyStatus
+    proofs: Mapping[str, Sequence[Proof]]
+    stretches: tuple[Stretch, ...]
+    problem: str
+    """Why it could not be looked at, or not to the end; empty when it could."""
+
+
+def make_report(
+    places: Sequence[Repository],
+    codec: Codec,
+    clock: Clock,
+    progress: Progress,
+    settings: ReportSettings,
+    *,
+    void_through: Void | None,
+) -> IntegrityReport:
+    """Look at every copy and keep what was seen in each that answers.
+
+    A copy that cannot be looked at is in the report, as a shortfall. Raises only when the report
+    can be kept nowhere.
+    """
+    at = clock.now()
+    earlier = gather_reports(places, at - LOOK_BACK)
+    copies = tuple(
+        _copy_report(each, places, codec, clock, progress, settings, void_through, earlier)
+        for each in places
+    )
+    report = IntegrityReport(
+        schema_version=records.SCHEMA_VERSION,
+        id=f"{at.astimezone(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}",
+        service=settings.service,
+        at=at,
+        finished=max(at, clock.now()),
+        host=socket.gethostname(),
+        proof_age_seconds=settings.proof_age_seconds,
+        copies=copies,
+        coverage=coverage(copies, at, settings.proof_age_seconds),
+        shortfalls=tuple(shortfalls(copies, at, settings.proof_age_seconds)),
+    )
+    store_report(places, report)
+    return report
+
+
+def copy_bands(
+    repository: Repository,
+    places: Sequence[Repository],
+    codec: Codec,
+    now: datetime,
+    settings: ReportSettings,
+    *,
+    void_through: Void | None,
+) -> CopyBands:
+    """What can be said of the time until now, of one copy. Raises nothing of ours."""
+    gathered = gather_proofs(places, repository.name)
+    status = survey(
+        repository,
+        codec,
+        gathered.proofs,
+        service=settings.service,
+        org=settings.org,
+        void_through=void_through,
+    )
+    problems = [status.problem, *(str(each) for each in gathered.problems)]
+    # Where a proof may be missing it may be the one that says FAILED: nothing is shown as proven.
+    proven = () if gathered.problems else _proven_spans(status, gathered.proofs)
+    can = [
+        Span(window.begins_at, window.end.at)
+        for window in status.windows
+        if window.end is not None and not window.problem
+    ]
+    problem = "; ".join(each for each in problems if each)
+    return CopyBands(status, gathered.proofs, stretches(can, proven, now), problem)
+
+
+def _proven_spans(status: CopyStatus, proofs: Mapping[str, Sequence[Proof]]) -> list[Span]:
+    """From the end of each proven backup to the last commit its proof replayed."""
+    found = []
+    for each in status.proven:
+        proof = next(p for p in proofs[each.id] if p.id == each.proof_id)
+        reach = proof.reach
+        ends = (reach.newest_commit or reach.expected_commit) if reach else None
+        found.append(Span(each.finished, max(each.finished, ends or each.finished)))
+    return found
+
+
+def _copy_report(
+    repository: Repository,
+    places: Sequence[Repository],
+    codec: Codec,
+    clock: Clock,
+    progress: Progress,
+    settings: ReportSettings,
+    void_through: Void | None,
+    earlier: Sequence[IntegrityReport],
+) -> CopyReport:
+    name, url, now = repository.name, repository.url, clock.now()
+    bands = copy_bands(repository, places, codec, now, settings, void_through=void_through)
+    problems = [bands.problem] if bands.problem else []
+    backups: tuple[BackupLine, ...] = ()
+    files = size = 0
+    reread: Reread | None = None
+    last_read = _last_read(earlier, name, url)
+    try:
+        planned = plan_copy_retention(
+            repository, places, clock, settings.policies[name], service=settings.service
+        )
+        backups = _lines(planned, bands, void_through)
+        files, size = _wal_size(repository)
+        catalog = load_catalog(repository)
+        due = due_slices(last_read, now)
+        reread = reread_copy(repository, codec, catalog, due, progress, parallel=settings.transfers)
+        last_read |= dict.fromkeys(due, now)
+    except KbDrError as error:
+        problems.append(str(error))
+    return CopyReport(
+        copy=name,
+        url=url,
+        problem="; ".join(dict.fromkeys(problems)),
+        backups=backups,
+        wal_files=files,
+        wal_bytes=size,
+        stretches=bands.stretches,
+        reread=reread,
+        read_since=unread_since(last_read),
+    )
+
+
+def _lines(
+    planned: CopyRetention, bands: CopyBands, void_through: Void | None
+) -> tuple[BackupLine, ...]:
+    known = {each.id: each for each in planned.gathered.candidates}
+    lacking = {each.id for each in bands.status.backups if not each.wal_complete}
+    return tuple(
+        _line(each, known.get(each.id), planned, bands, lacking, void_through)
+        for each in planned.plan.decisions
+    )
+
+
+def _line(
+    decision: Decision,
+    found: Candidate | None,
+    planned: CopyRetention,
+    bands: CopyBands,
+    lacking: Collection[str],
+    void_through: Void | None,
+) -> BackupLine:
+    if found is None:
+        return BackupLine(
+            id=decision.id,
+            kind=BackupKind.FULL,
+            digest=None,
+            finished=None,
+            stored_bytes=0,
+            tiers=(),
+            keep=True,
+            standing=Standing.UNPROVEN,
+            proof_id=None,
+            proven_at=None,
+            holds=(),
+            problem="; ".join(decision.reasons),
+        )
+    state, proof = standing(
+        bands.proofs.get(found.id, ()),
+        digest=found.digest,
+        copy=planned.gathered.copy,
+        url=planned.gathered.url,
+        void_through=void_through,
+    )
+    problem = "WAL it needs is not all there" if found.id in lacking else ""
+    return BackupLine(
+        id=found.id,
+        kind=found.kind,
+        digest=found.digest,
+        finished=found.finished,
+        stored_bytes=planned.gathered.stored_bytes.get(found.id, 0),
+        tiers=decision.tiers,
+        keep=decision.keep,
+        standing=state,
+        proof_id=proof.id if proof else None,
+        proven_at=proof.finished if proof and state is Standing.PROVEN else None,
+        holds=tuple(each.reason for each in holds_in_force(found.holds)),
+        problem=problem,
+    )
+
+
+def _wal_size(repository: Repository) -> tuple[int, int]:
+    files = size = 0
+    for cluster in clusters_present(repository):
+        for listed in repository.list(layout.wal_prefix(cluster)):
+            files += 1
+            size += listed.size_bytes
+    return files, size
+
+
+def _last_read(earlier: Sequence[IntegrityReport], name: str, url: str) -> dict[int, datetime]:
+    """Slice to when it was last read in this very place."""
+    found: dict[int, datetime] = {}
+    for report in earlier:
+        for copy in report.copies:
+            if (copy.copy, copy.url) == (name, url) and copy.reread is not None:
+                found |= dict.fromkeys(copy.reread.slices, report.at)
+    return found
