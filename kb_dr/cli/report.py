@@ -15,6 +15,7 @@ _TREND_DAYS = 90
 
 @click.command("report")
 @click.option("--last", is_flag=True, help="Show the newest report there is; make none.")
+@click.option("--every-byte", is_flag=True, help="Read all of it again, not a thirtieth.")
 @click.option(
     "--frames", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Write backups, storage and coverage as CSV files there, for pandas and others.",
@@ -24,7 +25,9 @@ _TREND_DAYS = 90
     help="Draw the recoverable window of each copy into FILE.",
 )  # fmt: skip
 @json_option
-def command(last: bool, frames: Path | None, plot: Path | None, as_json: bool) -> None:
+def command(
+    last: bool, every_byte: bool, frames: Path | None, plot: Path | None, as_json: bool
+) -> None:
     """Look at every copy, read a thirtieth of all bytes again, and keep a report.
 
     Made each day, it reads all bytes within 30 days. Exits 60 when anything is wrong. The report
@@ -40,7 +43,7 @@ def command(last: bool, frames: Path | None, plot: Path | None, as_json: bool) -
             )
         report = known[-1]
     else:
-        report = opened.make_report(progress())
+        report = opened.make_report(progress(), every_byte=every_byte)
         known = (*known, report)
     if plot is not None:
         plot.write_bytes(opened.draw_report(report))
@@ -81,7 +84,7 @@ def _print(report: IntegrityReport) -> None:
     say(f"{'good' if report.good else 'NOT GOOD'}: report {report.id} of {moment(report.at)}")
     print_table(
         "Copies",
-        ("copy", "backups", "stored", "window proven", "recoverable", "read again", "all read since"),
+        ("copy", "backups", "stored", "proven", "recoverable", "read again", "all read since"),
         (_row(copy) for copy in report.copies),
     )  # fmt: skip
     coverage = report.coverage

@@ -22,13 +22,15 @@ def slice_of(key: str) -> int:
 def due_slices(last_read: Mapping[int, datetime], now: datetime) -> tuple[int, ...]:
     """The slices to read now: one for each day since the last were read, the longest unread first.
 
-    The first report of all reads one. After a month without, all are due.
+    The first report of all reads one. After a month without, all are due. What was read in the
+    future, by a clock that was wrong, counts as never read.
     """
-    newest = max(last_read.values(), default=None)
+    known = {number: at for number, at in last_read.items() if at <= now}
+    newest = max(known.values(), default=None)
     # Reports do not come at the same minute each day: three quarters of a day make one.
     days = 1 if newest is None else int((now - newest + _DAY / 4) / _DAY)
     order = sorted(
-        range(SLICES), key=lambda number: (number in last_read, last_read.get(number, now), number)
+        range(SLICES), key=lambda number: (number in known, known.get(number, now), number)
     )
     return tuple(order[: max(0, min(days, SLICES))])
 

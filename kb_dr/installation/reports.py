@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Reports(Evidence):
     """Makes integrity reports, and reads those there are."""
 
-    def make_report(self, progress: "Progress") -> "IntegrityReport":
-        """Look at every copy, read a part of it again, and keep what was seen."""
+    def make_report(self, progress: "Progress", *, every_byte: bool = False) -> "IntegrityReport":
+        """Look at every copy, read a part of it again (or all), and keep what was seen."""
         from kb_dr.operations.integrity_report import make_report
 
         return make_report(
@@ -25,6 +25,7 @@ class Reports(Evidence):
             progress,
             self._report_settings(),
             void_through=self.void_through(),
+            every_byte=every_byte,
         )
 
     def reports(self, *, days: float = 90) -> "tuple[IntegrityReport, ...]":

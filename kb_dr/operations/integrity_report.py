@@ -70,16 +70,27 @@ def make_report(
     settings: ReportSettings,
     *,
     void_through: Void | None,
+    every_byte: bool = False,
 ) -> IntegrityReport:
     """Look at every copy and keep what was seen in each that answers.
 
+    ``every_byte`` reads all of it again, and not only the part whose turn it is.
     A copy that cannot be looked at is in the report, as a shortfall. Raises only when the report
     can be kept nowhere.
     """
     at = clock.now()
     earlier = gather_reports(places, at - LOOK_BACK)
     copies = tuple(
-        _copy_report(each, places, codec, clock, progress, settings, void_through, earlier)
+        _copy_report(
+            each,
+            places,
+            codec,
+            clock,
+            progress,
+            settings,
+            void_through,
+            None if every_byte else earlier,
+        )
         for each in places
     )
     report = IntegrityReport(
@@ -148,7 +159,7 @@ def _copy_report(
     progress: Progress,
     settings: ReportSettings,
     void_through: Void | None,
-    earlier: Sequence[IntegrityReport],
+    earlier: Sequence[IntegrityReport] | None,
 ) -> CopyReport:
     name, url, now = repository.name, repository.url, clock.now()
     bands = copy_bands(repository, places, codec, now, settings, void_through=void_through)
@@ -156,7 +167,7 @@ def _copy_report(
     backups: tuple[BackupLine, ...] = ()
     files = size = 0
     reread: Reread | None = None
-    last_read = _last_read(earlier, name, url)
+    last_read = _last_read(earlier or (), name, url)
     try:
         planned = plan_copy_retention(
             repository, places, clock, settings.policies[name], service=settings.service
@@ -164,7 +175,7 @@ def _copy_report(
         backups = _lines(planned, bands, void_through)
         files, size = _wal_size(repository)
         catalog = load_catalog(repository)
-        due = due_slices(last_read, now)
+        due = range(SLICES) if earlier is None else due_slices(last_read, now)
         reread = reread_copy(repository, codec, catalog, due, progress, parallel=settings.transfers)
         last_read |= dict.fromkeys(due, now)
     except KbDrError as error:
