@@ -7,6 +7,7 @@ from threading import Lock
 
 from kb_dr.adapters.digests import described, require_recorded
 from kb_dr.adapters.repository_keys import checked_key
+from kb_dr.domain.space import Space
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import ChecksumMismatch, ObjectConflict, ObjectMissing
 from kb_dr.ports import Readable, Writable
@@ -49,6 +50,7 @@ class MemoryRepository:
         self._modified: dict[str, datetime] = {}
         self.failures: dict[str, Exception] = {}
         """Raised by any call on that key; ``""`` for every key and for listings."""
+        self.room: Space | None = None
 
     @property
     def name(self) -> str:
@@ -100,6 +102,10 @@ class MemoryRepository:
         self._fail(checked_key(key))
         self.bodies.pop(key, None)
         self._modified.pop(key, None)
+
+    def space(self) -> Space | None:
+        self._fail("")
+        return self.room
 
     def _listed(self, key: str, body: bytes) -> Listed:
         return Listed(key, len(body), self._modified.get(key, self._clock.now()))

@@ -12,7 +12,7 @@ def command() -> None:
 
 
 @command.command("full")
-@click.option("--copy", "and_copy", is_flag=True, help="Copy it offsite as well.")
+@click.option("--copy", "and_copy", is_flag=True, help="Copy it to each further copy as well.")
 @json_option
 def full(and_copy: bool, as_json: bool) -> None:
     """Take a full base backup into the primary repository.
@@ -20,14 +20,17 @@ def full(and_copy: bool, as_json: bool) -> None:
     It is complete when this ends well: its WAL has arrived and its manifest stands.
     """
     opened = installation()
-    if and_copy:
+    if and_copy and not opened.further_copies:
         opened.repository("offsite")  # none configured: said before hours are spent
     watch = progress()
     stored = opened.back_up(None, watch)
     manifest = stored.manifest
-    copied = opened.copy_offsite(manifest.backup_id, watch) if and_copy else None
+    copied = {
+        copy: opened.copy_backup(manifest.backup_id, copy, watch)
+        for copy in (opened.further_copies if and_copy else ())
+    }
     if as_json:
-        print_json({"manifest": manifest, "digest": stored.digest, "offsite": copied})
+        print_json({"manifest": manifest, "digest": stored.digest, "copies": copied})
         return
     seconds = (manifest.finished - manifest.started).total_seconds()
     print_table(
@@ -41,7 +44,15 @@ def full(and_copy: bool, as_json: bool) -> None:
                 f"timeline {manifest.wal.timeline}, {manifest.wal.start} to {manifest.wal.stop}",
             ),
             ("manifest", f"sha256 {stored.digest}"),
-            ("offsite", f"copied, {copied.copied_objects} objects" if copied else "not yet copied"),
+            *(
+                (
+                    copy,
+                    f"copied, {copied[copy].copied_objects} objects"
+                    if copied
+                    else "not yet copied",
+                )
+                for copy in opened.further_copies
+            ),
             *(("note", note) for note in manifest.notes),
             ("next", "kb-dr verify latest" if copied else "kb-dr copy, then kb-dr verify latest"),
         ),

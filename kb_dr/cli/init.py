@@ -20,3 +20,7 @@ def command() -> None:
         )
     if len(opened.copies) == 1:
         click.echo("offsite: none is configured (KB_DR_OFFSITE_URL); one copy is not a backup plan")
+    elif "offsite" not in opened.copies:
+        click.echo(
+            "offsite: none is configured (KB_DR_OFFSITE_URL); one place is not a backup plan"
+        )

@@ -4,6 +4,7 @@ import click
 
 from kb_dr.cli.opened import from_option, installation, json_option
 from kb_dr.cli.output import moment, print_json, print_table, server_version, size
+from kb_dr.installation import BackupOverview
 
 
 @click.command("list")
@@ -25,11 +26,14 @@ def command(copy: str, as_json: bool) -> None:
                 server_version(row.postgres),
                 size(row.plain_bytes),
                 size(row.stored_bytes),
-                ", ".join(f"{name} {standing}" for name, standing in row.standings.items())
-                if row.unreadable is None
-                else f"UNREADABLE: {row.unreadable}",
+                _copies(row) if row.unreadable is None else f"UNREADABLE: {row.unreadable}",
             )
             for row in rows
         ),
         caption="" if rows else "none; `kb-dr backup full` takes one",
     )
+
+
+def _copies(row: BackupOverview) -> str:
+    said = [f"{name} {standing}" for name, standing in row.standings.items()]
+    return ", ".join([*said, *(f"{name}: {why}" for name, why in row.troubles.items())])

@@ -129,9 +129,13 @@ def wal_file_of(key: str) -> tuple[int, str, str] | None:
     return int(match[1]), match[3], match[4]
 
 
+PROOFS = "proofs/"
+"""Every proof of every backup stands under this."""
+
+
 def proofs_prefix(backup: BackupId) -> str:
     """All proofs of one backup, of every copy."""
-    return f"proofs/{backup}/"
+    return f"{PROOFS}{backup}/"
 
 
 def proof_key(backup: BackupId, copy: str, proof_id: str) -> str:

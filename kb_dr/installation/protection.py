@@ -11,12 +11,9 @@ from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import KbDrError, PostgresUnavailable
-from kb_dr.installation.places import Places
+from kb_dr.installation.copying import Copying
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
-from kb_dr.operations.copy_offsite import BackupCopy, copy_backup
-from kb_dr.operations.copy_partials import copy_partials
-from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
 from kb_dr.operations.initialise import Marker, init_repository
 from kb_dr.operations.name_backup import next_backup_id
 from kb_dr.operations.validate_backup import Validation, validate_backup
@@ -28,8 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Protection(Places):
-    """Takes backups and WAL, and brings them offsite."""
+class Protection(Copying):
+    """Takes backups and WAL, and brings them to the further copies."""
 
     def initialise(self, copy: str) -> Marker:
         """Make one repository ready; its directory is made, a bucket must be there."""
@@ -72,42 +69,6 @@ class Protection(Places):
                 logger.info("removed %s, left by an unfinished backup", prefix)
         except KbDrError as error:
             logger.warning("sweep after %s: %s", stored.manifest.id, error)
-
-    def copy_offsite(self, backup: BackupId, progress: Progress) -> BackupCopy:
-        """Bring one backup and the WAL it needs to the offsite repository."""
-        return copy_backup(
-            self.checked("primary"),
-            self.checked("offsite"),
-            self.codec,
-            backup,
-            progress,
-            parallel=self.settings.transfers,
-        )
-
-    def copy_wal(self, progress: Progress, *, everything: bool = False) -> tuple[WalCopy, ...]:
-        """Bring over all WAL the offsite repository lacks, of each cluster.
-
-        ``everything`` compares both archives from end to end; otherwise what is older than the
-        newest copied backup is taken as brought already. Look at each ``problems``.
-        """
-        primary, offsite = self.checked("primary"), self.checked("offsite")
-        done = []
-        for cluster in clusters_present(primary):
-            since = "" if everything else recent_wal(offsite, cluster)
-            done.append(
-                follow_wal(
-                    primary,
-                    offsite,
-                    self.codec,
-                    cluster,
-                    progress,
-                    since=since,
-                    parallel=self.settings.transfers,
-                )
-            )
-            # After the full segments: what was streamed is of use only behind them.
-            copy_partials(primary, offsite, self.codec, cluster, since=since)
-        return tuple(done)
 
     def stream_wal(
         self, *, slot: str | None = None, every_seconds: float = 2.0, accept_gap: bool = False

@@ -6,6 +6,7 @@ Each try may sit out every retry there is; a look at the whole takes dozens of t
 from collections.abc import Iterator
 from typing import NoReturn
 
+from kb_dr.domain.space import Space
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import RepositoryError
 from kb_dr.ports import Repository
@@ -41,6 +42,9 @@ class ClosedRepository:
         self._raise()
 
     def delete(self, key: str) -> None:
+        self._raise()
+
+    def space(self) -> Space | None:
         self._raise()
 
     def _raise(self) -> NoReturn:

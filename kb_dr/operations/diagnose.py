@@ -15,6 +15,7 @@ from kb_dr.errors import KbDrError, KeyMissing
 from kb_dr.operations.catalog import load_catalog, readable, unreadable
 from kb_dr.operations.copy_object import check_wal_object
 from kb_dr.operations.needed_wal import find_needed_wal
+from kb_dr.operations.room import look_at_room
 from kb_dr.ports import Clock, Codec, Repository, SourceServer
 from kb_dr.settings import Settings
 
@@ -63,6 +64,11 @@ def _findings(here: Surroundings) -> Iterator[Finding]:
     if "offsite" not in here.copies:
         hint = "Set KB_DR_OFFSITE_URL to a bucket in another region, or to another disk."
         yield Finding("offsite copy", Outcome.FAILED, "none is configured", hint)
+    if "local" not in here.copies:
+        hint = "Set KB_DR_LOCAL_COPY_PATH to another disk: three copies, on two media."
+        yield Finding("local copy", Outcome.NOT_APPLICABLE, "none is configured", hint)
+    for copy in here.copies:
+        yield _tried(f"room in {copy}", lambda copy=copy: _room(here, copy))  # type: ignore[misc] # a lambda's default
     yield _tried("encryption", lambda: _keys(here))
     for copy in here.copies:
         yield _tried(f"WAL of {copy} opens", lambda copy=copy: _opens(here, copy))  # type: ignore[misc] # a lambda's default
@@ -100,10 +106,14 @@ def _repository(here: Surroundings, copy: str) -> tuple[Finding, Manifest | None
     found, bad = readable(catalog), unreadable(catalog)
     newest = found[-1].manifest if found else None
     if bad:
-        hint = "Look for the same backup in the other copy: `kb-dr list --from offsite`."
+        hint = "Mend it from another copy: `kb-dr copy --repair`; `kb-dr list --from` shows those."
         return Finding(copy, Outcome.FAILED, f"{len(bad)} unreadable: {bad[0].why}", hint), newest
     seen = f"{repository.url}: {len(found)} backups"
     return Finding(copy, Outcome.PASSED, f"{seen}, newest {newest.id}" if newest else seen), newest
+
+
+def _room(here: Surroundings, copy: str) -> Finding:
+    return look_at_room(here.checked(copy), here.settings.space_warning_percent).finding
 
 
 def _keys(here: Surroundings) -> Finding:

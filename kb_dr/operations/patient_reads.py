@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from kb_dr.domain.space import Space
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import RepositoryUnavailable
 from kb_dr.ports import Clock, Repository
@@ -119,6 +120,9 @@ class PatientRepository:
 
     def delete(self, key: str) -> None:
         self._asked(lambda: self._inner.delete(key))
+
+    def space(self) -> Space | None:
+        return self._asked(self._inner.space)
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """What ``ask`` returns, asked again until it does or the patience ends."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kb_dr.domain.space import Space
     from kb_dr.domain.stored import Listed, StoredObject
     from kb_dr.ports.basics import Readable, Writable
 
@@ -25,7 +26,7 @@ class Repository(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call this copy: ``primary`` or ``offsite``."""
+        """What people call this copy: ``primary``, ``offsite`` or ``local``."""
         ...
 
     @property
@@ -77,6 +78,10 @@ class Repository(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove one object; already absent is a success."""
+        ...
+
+    def space(self) -> Space | None:
+        """How much room this place has; None where the store has no bound."""
         ...
 
 

@@ -89,6 +89,7 @@ def load_settings(
         drill_schedule=reader.cron("KB_DR_DRILL_SCHEDULE", "0 7 1 1,4,7,10 *"),
         restore_test_schedule=reader.cron("KB_DR_RESTORE_TEST_SCHEDULE", "0 7 15 * *"),
         retention=_retention(reader),
+        space_warning_percent=reader.whole("KB_DR_SPACE_WARNING_PERCENT", 80, 1, 100),
         service_commands=_service_commands(reader),
         env_file=chosen.absolute() if chosen else None,
     )

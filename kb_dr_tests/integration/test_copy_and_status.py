@@ -24,7 +24,7 @@ from kb_dr.domain.stored import StoredObject
 from kb_dr.errors import ChecksumMismatch, RepositoryUnavailable
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.catalog import load_catalog, read_manifest, readable
-from kb_dr.operations.copy_offsite import copy_backup
+from kb_dr.operations.copy_backup import copy_backup
 from kb_dr.operations.copy_wal import copy_wal, recent_wal
 from kb_dr.operations.initialise import init_repository
 from kb_dr.operations.survey import survey

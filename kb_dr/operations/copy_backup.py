@@ -1,6 +1,6 @@
 """Copy a backup to another repository: chunks, then the WAL it needs, and its manifest last.
 
-The copy exists when its manifest does, byte for byte the primary's: one digest names both.
+The copy exists when its manifest does, byte for byte the same: one digest names all of them.
 Proofs are not copied: each speaks of the copy it read.
 """
 
@@ -13,10 +13,12 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import Manifest, manifest_digest
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import ChecksumMismatch, ObjectConflict, ObjectMissing, WalDamaged, WalGap
-from kb_dr.operations.catalog import read_manifest_body
 from kb_dr.operations.copy_object import copy_recorded, copy_wal_object
 from kb_dr.operations.copy_wal import follow_wal, recent_wal
+from kb_dr.operations.find_holders import find_holders
 from kb_dr.operations.needed_wal import find_needed_wal
+from kb_dr.operations.offered_wal import OfferedWal, find_offered_wal
+from kb_dr.operations.room import require_room
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
 
@@ -31,6 +33,7 @@ class BackupCopy:
     digest: str
     """Of the manifest, the same at both ends."""
     source: str
+    """The copy it was brought from."""
     copy: str
     objects: int
     """Everything the manifest names."""
@@ -50,41 +53,49 @@ class BackupCopy:
 
 
 def copy_backup(
-    primary: Repository,
-    offsite: Repository,
+    source: Repository,
+    target: Repository,
     codec: Codec,
     backup: BackupId,
     progress: Progress,
     *,
+    others: Sequence[Repository] = (),
     parallel: int = 4,
 ) -> BackupCopy:
-    """Bring one complete backup to ``offsite``; a second call goes on where the first broke off.
+    """Bring one complete backup to ``target``; a second call goes on where the first broke off.
 
-    Of a backup whose manifest is there already, only what has gone missing since is brought.
-    Holds ``parallel`` chunks in memory. Raises NoUsableBackup, WalGap (WAL it needs is not in
-    ``primary``), ChecksumMismatch (naming the end whose bytes are wrong), ObjectConflict (another
-    backup of this id stands there) and what the repositories raise. Deletes nothing.
+    What ``source`` lacks or has damaged is taken from the first of ``others`` that holds the same
+    manifest and has it right. Of a backup whose manifest is there already, only what has gone
+    missing since is brought. Holds ``parallel`` chunks in memory.
+
+    Raises NoUsableBackup, NotEnoughSpace (before a byte is written), WalGap (WAL it needs is in
+    no repository), ChecksumMismatch (naming the end whose bytes are wrong), ObjectConflict
+    (another backup of this id stands somewhere) and what the repositories raise. Deletes nothing.
     """
-    found, body = read_manifest_body(primary, backup)
-    manifest = found.manifest
-    committed = _is_committed(offsite, backup, found.digest)
-    wal = _needed_wal(primary, manifest)
-    trusted = _sizes_there(offsite, manifest) if committed else {}
-    objects = [each for each in manifest.objects if _is_due(each, trusted, offsite)]
-    files = [each for each in wal if _is_due(each, trusted, offsite)]
-    total = sum(each.size_bytes for each in objects) + sum(each.size_bytes for each in files)
+    held = find_holders((source, *others), backup)
+    manifest, nearest = held.manifest, held.holders[0]
+    further = held.holders[1:]
+    committed = _is_committed(target, backup, held.stored.digest)
+    wal = _needed_wal(held.holders, manifest)
+    trusted = _sizes_there(target, manifest) if committed else {}
+    objects = [each for each in manifest.objects if _is_due(each, trusted, target)]
+    files = [each for each in wal if _is_due(each.listed, trusted, target)]
+    total = sum(each.size_bytes for each in objects)
+    total += sum(each.listed.size_bytes for each in files)
+    require_room(target, total, f"copy {backup}")
 
     def bring_object(stored: StoredObject) -> int:
-        new = copy_recorded(primary, offsite, stored)
+        new = copy_recorded(nearest, target, stored, others=further)
         progress.advance(stored.size_bytes)
         return stored.size_bytes if new else -1
 
-    def bring_wal(listed: Listed) -> bool:
-        checked = copy_wal_object(primary, offsite, codec, listed)
-        progress.advance(listed.size_bytes)
+    def bring_wal(offered: OfferedWal) -> bool:
+        first, *rest = offered.holders
+        checked = copy_wal_object(first, target, codec, offered.listed, others=rest)
+        progress.advance(offered.listed.size_bytes)
         return checked
 
-    progress.begin(f"copy {backup} to {offsite.name}", total)
+    progress.begin(f"copy {backup} to {target.name}", total)
     try:
         brought = run_parallel(objects, bring_object, at_once=parallel)
         checked = run_parallel(files, bring_wal, at_once=parallel)
@@ -92,18 +103,26 @@ def copy_backup(
         progress.end()
     # Before the manifest: recent_wal() takes it as the mark that older WAL has been brought.
     system = manifest.source.system_identifier
-    since = recent_wal(offsite, system)
-    followed = follow_wal(primary, offsite, codec, system, progress, since=since, parallel=parallel)
+    followed = follow_wal(
+        nearest,
+        target,
+        codec,
+        system,
+        progress,
+        since=recent_wal(target, system),
+        others=further,
+        parallel=parallel,
+    )
     if not committed:
-        offsite.put(layout.manifest_key(backup), body)
-        if not _is_committed(offsite, backup, found.digest):
-            raise ObjectMissing(f"copy {backup}: its manifest does not stand in {offsite.name}")
-    logger.info("copy %s: complete in %s, manifest %s", backup, offsite.name, found.digest)
+        target.put(layout.manifest_key(backup), held.body)
+        if not _is_committed(target, backup, held.stored.digest):
+            raise ObjectMissing(f"copy {backup}: its manifest does not stand in {target.name}")
+    logger.info("copy %s: complete in %s, manifest %s", backup, target.name, held.stored.digest)
     return BackupCopy(
         backup_id=str(backup),
-        digest=found.digest,
-        source=primary.name,
-        copy=offsite.name,
+        digest=held.stored.digest,
+        source=nearest.name,
+        copy=target.name,
         objects=len(manifest.objects),
         copied_objects=sum(size >= 0 for size in brought),
         copied_bytes=sum(size for size in brought if size >= 0),
@@ -114,15 +133,15 @@ def copy_backup(
     )
 
 
-def _is_committed(offsite: Repository, backup: BackupId, digest: str) -> bool:
+def _is_committed(target: Repository, backup: BackupId, digest: str) -> bool:
     key = layout.manifest_key(backup)
     try:
-        there = manifest_digest(offsite.read(key))
+        there = manifest_digest(target.read(key))
     except ObjectMissing:
         return False
     if there != digest:
         raise ObjectConflict(
-            f"copy {backup}: {offsite.name} holds another manifest of this id ({there}), "
+            f"copy {backup}: {target.name} holds another manifest of this id ({there}), "
             f"expected {digest}",
             hint="Two repositories were mixed, or one manifest is damaged: `kb-dr validate` "
             "each copy before anything is removed.",
@@ -130,36 +149,37 @@ def _is_committed(offsite: Repository, backup: BackupId, digest: str) -> bool:
     return True
 
 
-def _needed_wal(primary: Repository, manifest: Manifest) -> Sequence[Listed]:
-    wal = find_needed_wal(primary, manifest)
+def _needed_wal(holders: Sequence[Repository], manifest: Manifest) -> Sequence[OfferedWal]:
+    wal = find_offered_wal(holders, manifest)
+    where = " and ".join(each.name for each in holders)
     if wal.missing:
         raise WalGap(
-            f"copy {manifest.id}: {primary.name} lacks WAL it needs: {', '.join(wal.missing[:5])}"
+            f"copy {manifest.id}: {where} lacks WAL it needs: {', '.join(wal.missing[:5])}"
             + (f" and {len(wal.missing) - 5} more" if len(wal.missing) > 5 else ""),
             hint="This backup cannot be restored from there; take a new one.",
         )
     if wal.doubtful:
         raise WalDamaged(
-            f"copy {manifest.id}: {primary.name}: {'; '.join(wal.doubtful[:5])}",
+            f"copy {manifest.id}: {where}: {'; '.join(wal.doubtful[:5])}",
             hint="`kb-dr wal audit` names every such file; take a new backup.",
         )
-    return wal.objects
+    return wal.files
 
 
-def _sizes_there(offsite: Repository, manifest: Manifest) -> dict[str, int]:
+def _sizes_there(target: Repository, manifest: Manifest) -> dict[str, int]:
     """What a complete copy holds, by one listing."""
     prefix = layout.backup_prefix(manifest.backup_id)
-    sizes = {each.key: each.size_bytes for each in offsite.list(prefix)}
-    sizes.update((each.key, each.size_bytes) for each in find_needed_wal(offsite, manifest).objects)
+    sizes = {each.key: each.size_bytes for each in target.list(prefix)}
+    sizes.update((each.key, each.size_bytes) for each in find_needed_wal(target, manifest).objects)
     return sizes
 
 
-def _is_due(each: StoredObject | Listed, trusted: dict[str, int], offsite: Repository) -> bool:
+def _is_due(each: StoredObject | Listed, trusted: dict[str, int], target: Repository) -> bool:
     there = trusted.get(each.key)
     if there is None:
         return True
     if there != each.size_bytes:
         raise ChecksumMismatch(
-            f"copy {each.key}: {there} bytes stand in {offsite.name}, expected {each.size_bytes}"
+            f"copy {each.key}: {there} bytes stand in {target.name}, expected {each.size_bytes}"
         )
     return False
