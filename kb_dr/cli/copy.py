@@ -1,9 +1,12 @@
 """`kb-dr copy`: bring backups and WAL to the further copies."""
 
+from dataclasses import dataclass, field
+
 import click
 
 from kb_dr.cli.opened import installation, json_option, parse_backup_id, progress
 from kb_dr.cli.output import print_json, print_table, size
+from kb_dr.cli.repair import repair_copies
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.errors import ConfigurationError, CopyIncomplete, KbDrError
 from kb_dr.installation import Installation
@@ -17,31 +20,41 @@ from kb_dr.settings import COPY_NAMES
 @click.argument("backup_id", metavar="[ID]", required=False)
 @click.option("--to", "copy", type=click.Choice(COPY_NAMES), help="Only this copy; default: each.")
 @click.option("--wal-only", is_flag=True, help="Only WAL the copies lack.")
+@click.option("--repair", is_flag=True, help="Read every byte there, and mend what is damaged.")
 @json_option
-def command(backup_id: str | None, copy: str | None, wal_only: bool, as_json: bool) -> None:
+def command(
+    backup_id: str | None, copy: str | None, wal_only: bool, repair: bool, as_json: bool
+) -> None:
     """Copy one backup (default: every one that a copy lacks), then all newer WAL.
 
     Each copy is brought it from the nearest one that has it right. Digests are compared from both
     ends, nothing is ever deleted there, and what retention let go of in a copy is not brought
     back. An interrupted copy goes on where it broke off.
+
+    With --repair what differs from its manifest, in any copy, is replaced by what another copy
+    has right. A copy that failed its proof stays red until it is proven anew.
     """
+    if repair and wal_only:
+        raise ConfigurationError("copy: --repair and --wal-only were both given, expected one")
     opened = installation()
     wanted = None if backup_id is None else parse_backup_id(backup_id)
+    if copy is not None or len(opened.copies) == 1:
+        opened.repository(copy or "offsite")  # none configured: said with what to set
+    if repair:
+        repair_copies(opened, opened.copies if copy is None else (copy,), wanted, as_json=as_json)
+        return
     if copy == "primary":
         raise ConfigurationError(
             "copy to primary: backups are taken there",
             hint="`kb-dr copy --repair --to primary` brings back what it has lost.",
         )
-    if copy is not None or not opened.further_copies:
-        opened.repository(copy or "offsite")  # none configured: said with what to set
     done = _Done()
     failures: list[KbDrError] = []
     for each in opened.further_copies if copy is None else (copy,):
         try:
             done.bring(opened, each, wanted, progress(), wal_only=wal_only)
         except KbDrError as error:
-            # A copy that is down holds up no other one.
-            failures.append(error)
+            failures.append(error)  # a copy that is down holds up no other one
     if as_json:
         print_json({"backups": done.backups, "wal": done.wal, "left_out": done.left_out})
     else:
@@ -51,14 +64,14 @@ def command(backup_id: str | None, copy: str | None, wal_only: bool, as_json: bo
     done.require_complete()
 
 
+@dataclass(slots=True)
 class _Done:
     """What was brought, to all copies."""
 
-    def __init__(self) -> None:
-        self.backups: list[BackupCopy] = []
-        self.wal: list[WalCopy] = []
-        self.left_out: dict[str, tuple[str, ...]] = {}
-        """Copy to the backups it has let go of."""
+    backups: list[BackupCopy] = field(default_factory=list)
+    wal: list[WalCopy] = field(default_factory=list)
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Copy to the backups it has let go of."""
 
     def bring(
         self,
@@ -70,12 +83,18 @@ class _Done:
         wal_only: bool,
     ) -> None:
         wanted: tuple[BackupId, ...] = ()
-        if not wal_only and backup is None:
+        failure: KbDrError | None = None
+        if backup is not None:
+            wanted = (backup,)
+        elif not wal_only:
             lacking = opened.lacking(copy)
             wanted, self.left_out[copy] = lacking.wanted, lacking.let_go
-        elif backup is not None:
-            wanted = (backup,)
-        failure: KbDrError | None = None
+            if lacking.damaged:
+                failure = CopyIncomplete(
+                    f"copy to {copy}: the manifest of {', '.join(lacking.damaged[:5])} differs "
+                    "there, or cannot be read",
+                    hint=f"`kb-dr copy --repair --to {copy}` mends it, or says why it cannot be.",
+                )
         for each in wanted:
             try:
                 self.backups.append(opened.copy_backup(each, copy, watch))
@@ -88,6 +107,7 @@ class _Done:
             raise failure
 
     def print(self) -> None:
+        let_go = {copy: len(names) for copy, names in self.left_out.items() if names}
         print_table(
             "Copied",
             ("to", "what", "from", "objects", "new", "bytes", "manifest digest"),
@@ -104,9 +124,8 @@ class _Done:
                 ),
             ],
             caption="; ".join(
-                f"{copy}: {len(names)} that retention let go of are left out"
-                for copy, names in self.left_out.items()
-                if names
+                f"{count} that retention let go of in {copy} are left out"
+                for copy, count in let_go.items()
             ),
         )  # fmt: skip
 

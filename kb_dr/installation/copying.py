@@ -1,24 +1,31 @@
 """What brings backups and WAL to the further copies, and mends copies that are damaged."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from kb_dr.domain import layout
-from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.copies import copies_to_prove, copy_that_counts, further_copies
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.space import Room
-from kb_dr.domain.tombstone import Tombstone
-from kb_dr.errors import ConfigurationError, RepositoryError
+from kb_dr.domain.status import Status
+from kb_dr.errors import ConfigurationError, KbDrError, RepositoryError
 from kb_dr.installation.evidence import Evidence
 from kb_dr.operations.audit_wal import clusters_present
+from kb_dr.operations.catalog import CatalogEntry, read_manifest
 from kb_dr.operations.copy_backup import BackupCopy, copy_backup
 from kb_dr.operations.copy_partials import copy_partials
 from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
 from kb_dr.operations.find_holders import find_holders
 from kb_dr.ports import Progress, Repository
+
+if TYPE_CHECKING:
+    from kb_dr.operations.repair_copy import Repair
+    from kb_dr.operations.repair_wal import WalRepair
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +38,8 @@ class Lacking:
     """To be brought, oldest first."""
     let_go: tuple[str, ...]
     """Left out: retention has let go of them there, or of what they cannot be restored without."""
+    damaged: tuple[str, ...]
+    """Their manifests stand there and cannot be read, or are others: for repair() to look at."""
 
 
 class Copying(Evidence):
@@ -41,45 +50,97 @@ class Copying(Evidence):
         """The copies besides the primary, in the order of COPY_NAMES."""
         return further_copies(self.copies)
 
-    def let_go(self, copy: str) -> dict[str, Tombstone]:
-        """The backups retention has let go of in one copy, by every record there is of it.
+    def let_go(self, copy: str) -> dict[str, str]:
+        """The backups retention has let go of in one copy, each with the id of the last step.
 
-        Raises UnreadableRecord when such a record cannot be read.
+        By every record there is of it. Raises UnreadableRecord when one that has to be read
+        cannot be.
         """
-        from kb_dr.operations.tombstones import expired_in, load_tombstones
+        from kb_dr.operations.let_go import let_go_in
 
-        steps: dict[str, dict[str, Tombstone]] = {}
-        for found in self._from_each(lambda at: load_tombstones(at).items()):
-            name, each = found
-            steps.setdefault(name, {}).update((step.id, step) for step in each)
-        return expired_in({name: list(each.values()) for name, each in steps.items()}, copy)
+        return let_go_in(self._from_each(lambda at: (at,)), copy)
 
     def lacking(self, copy: str) -> Lacking:
         """What is to be brought to one copy: backups another copy holds and this one does not.
 
         A backup this copy has let go of is never brought again, nor one whose parent it has.
         """
+        there = {self.id_of(entry): entry for entry in self.catalog(copy)}
+        elsewhere, let_go = self._held_elsewhere(copy, there)
+        damaged = [
+            name
+            for name, stored in elsewhere.items()
+            if (at := there.get(name)) is not None
+            and not (isinstance(at, StoredManifest) and at.digest == stored.digest)
+        ]
+        wanted = [stored for name, stored in elsewhere.items() if name not in there]
+        return Lacking(
+            tuple(each.manifest.backup_id for each in wanted), let_go, tuple(sorted(damaged))
+        )
+
+    def _held_elsewhere(
+        self, copy: str, there: Mapping[str, CatalogEntry]
+    ) -> tuple[dict[str, StoredManifest], tuple[str, ...]]:
+        """What other copies hold that belongs into this one, oldest first; and what does not."""
         let_go = self.let_go(copy)
-        there = self._manifests(copy)
         found: dict[str, StoredManifest] = {}
         for source in self._sources(copy):
-            for name, stored in self._manifests(source.name).items():
-                found.setdefault(name, stored)
-        wanted: list[StoredManifest] = []
-        left: list[str] = []
-        for name, stored in found.items():
-            if name in there and there[name].digest == stored.digest:
-                continue
+            for entry in self.catalog(source.name):
+                if isinstance(entry, StoredManifest):
+                    found.setdefault(entry.manifest.id, entry)
+
+        def is_gone(name: str, stored: StoredManifest) -> bool:
             parent = stored.manifest.parent
-            gone = name in let_go or (
-                parent is not None and parent in let_go and parent not in there
+            orphan = parent is not None and parent in let_go and parent not in there
+            return name in let_go or orphan
+
+        left = sorted(name for name, stored in found.items() if is_gone(name, stored))
+        kept = [(name, stored) for name, stored in found.items() if name not in left]
+        kept.sort(key=lambda each: (each[1].manifest.started, each[0]))
+        return dict(kept), tuple(left)
+
+    def repair(
+        self, backup: BackupId | None, copy: str, progress: Progress
+    ) -> Iterator["Repair | KbDrError"]:
+        """Mend one backup in one copy, or every one that other copies hold, oldest first.
+
+        Every byte is read. One that could not be looked at is given as its error, and the next
+        one is gone on with. Raises ConfigurationError for a backup that retention has let go of.
+        """
+        from kb_dr.operations.repair_copy import repair_backup
+
+        sources, target = self._sources(copy), self.checked(copy)
+        if backup is not None:
+            self._refuse_let_go(backup, copy)
+            wanted = [backup]
+        else:
+            there = {self.id_of(entry): entry for entry in self.catalog(copy)}
+            elsewhere, _ = self._held_elsewhere(copy, there)
+            wanted = [each.manifest.backup_id for each in elsewhere.values()]
+        for each in wanted:
+            try:
+                yield repair_backup(
+                    sources,
+                    target,
+                    self.codec,
+                    each,
+                    progress,
+                    parallel=self.settings.transfers,
+                )
+            except KbDrError as error:
+                yield error
+
+    def repair_wal(self, copy: str, progress: Progress) -> "tuple[WalRepair, ...]":
+        """Mend every WAL file of one copy that is not what its key says."""
+        from kb_dr.operations.repair_wal import repair_wal
+
+        sources, target = self._sources(copy), self.checked(copy)
+        return tuple(
+            repair_wal(
+                sources, target, self.codec, cluster, progress, parallel=self.settings.transfers
             )
-            if gone:
-                left.append(name)
-            else:
-                wanted.append(stored)
-        wanted.sort(key=lambda each: (each.manifest.started, each.manifest.id))
-        return Lacking(tuple(each.manifest.backup_id for each in wanted), tuple(sorted(left)))
+            for cluster in clusters_present(target)
+        )
 
     def copy_backup(self, backup: BackupId, copy: str, progress: Progress) -> BackupCopy:
         """Bring one backup and the WAL it needs to one copy, from the nearest that has them.
@@ -139,10 +200,26 @@ class Copying(Evidence):
 
     def rooms(self) -> tuple[Room, ...]:
         """The room of each copy. Raises what a repository raises that cannot be asked."""
-        from kb_dr.operations.room import look_at_room
+        from kb_dr.operations.room import look_at_room, newest_full
 
         percent = self.settings.space_warning_percent
-        return tuple(look_at_room(self.checked(copy), percent) for copy in self.copies)
+        places = [self.checked(copy) for copy in self.copies]
+        return tuple(look_at_room(each, percent, newest_full(each)) for each in places)
+
+    def room_notes(self, status: Status) -> tuple[str, ...]:
+        """What to say of copies that fill up; one that cannot be asked is said by its status."""
+        from kb_dr.operations.room import look_at_room
+
+        notes = []
+        for each in status.copies:
+            fulls = [b.id for b in each.backups if BackupId.parse(b.id).kind is BackupKind.FULL]
+            with suppress(KbDrError):
+                at = self._opened(each.copy)
+                newest = read_manifest(at, BackupId.parse(fulls[-1])).manifest if fulls else None
+                room = look_at_room(at, self.settings.space_warning_percent, newest)
+                if room.filling_up or not room.enough:
+                    notes.append(f"{room.finding.subject}: {room.finding.seen}")
+        return tuple(notes)
 
     def copies_to_prove(self) -> tuple[str, ...]:
         """The copies this round of proofs reads; see domain/copies.py for the rule."""
@@ -157,10 +234,9 @@ class Copying(Evidence):
         step = self.let_go(copy).get(str(backup))
         if step is not None:
             raise ConfigurationError(
-                f"copy {backup} to {copy}: retention let go of it there on "
-                f"{step.at:%Y-%m-%d %H:%M:%S}Z ({step.step}: {step.reason})",
-                hint="It is never brought back by a copy. While its objects are there it can be "
-                "undeleted; to keep one from going, `kb-dr hold` it before.",
+                f"copy {backup} to {copy}: retention let go of it there (tombstone {step})",
+                hint="What has expired in a copy is never brought back by a copy: its own policy "
+                "would let go of it again. It can be undeleted while its objects are there.",
             )
 
     def _sources(self, copy: str) -> Sequence[Repository]:
@@ -184,14 +260,6 @@ class Copying(Evidence):
             f"copy to {copy}: there is no other copy to bring anything from",
             hint="Set KB_DR_OFFSITE_URL or KB_DR_LOCAL_COPY_PATH.",
         )
-
-    def _manifests(self, copy: str) -> dict[str, StoredManifest]:
-        """The readable backups of one copy, by id."""
-        return {
-            entry.manifest.id: entry
-            for entry in self.catalog(copy)
-            if isinstance(entry, StoredManifest)
-        }
 
     def _wal_kept_since(self, copy: str) -> datetime:
         policy = self.settings.retention[copy]

@@ -16,8 +16,9 @@ from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, st
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.initialise import Marker, init_repository
 from kb_dr.operations.name_backup import next_backup_id
+from kb_dr.operations.room import look_at_room, newest_full, require_room
 from kb_dr.operations.validate_backup import Validation, validate_backup
-from kb_dr.ports import Progress
+from kb_dr.ports import Progress, Repository
 
 if TYPE_CHECKING:
     from kb_dr.operations.flush_stream import Flushed
@@ -40,9 +41,15 @@ class Protection(Copying):
         return next_backup_id(self.checked("primary"), self.settings.service, self.clock.now())
 
     def back_up(self, backup: BackupId | None, progress: Progress) -> StoredManifest:
-        """Take one full backup into the primary repository."""
+        """Take one full backup into the primary repository.
+
+        Raises NotEnoughSpace, before anything is asked of the source, when less is free there
+        than the last one took.
+        """
+        primary = self.checked("primary")
+        self._require_room(primary)
         stored = take_base_backup(
-            self.checked("primary"),
+            primary,
             self.codec,
             self.source,
             wiring.base_backup_program(self.settings),
@@ -61,6 +68,12 @@ class Protection(Copying):
         )
         self._sweep_after(stored)
         return stored
+
+    def _require_room(self, primary: Repository) -> None:
+        if primary.space() is None:
+            return
+        room = look_at_room(primary, self.settings.space_warning_percent, newest_full(primary))
+        require_room(primary, room.needed_bytes, "back up")
 
     def _sweep_after(self, stored: StoredManifest) -> None:
         """Remove what earlier tries left; trouble with it never spoils a good backup."""

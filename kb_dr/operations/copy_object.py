@@ -41,7 +41,8 @@ def copy_recorded(
     if target.find(stored.key) is not None:
         target.get(stored)
         return False
-    put_recorded(target, stored, read_good((source, *others), stored))
+    body, _ = read_good((source, *others), stored)
+    put_recorded(target, stored, body)
     return True
 
 
@@ -55,7 +56,7 @@ def put_recorded(target: Repository, stored: StoredObject, body: bytes) -> None:
         )
 
 
-def read_good(sources: Sequence[Repository], stored: StoredObject) -> bytes:
+def read_good(sources: Sequence[Repository], stored: StoredObject) -> tuple[bytes, Repository]:
     """The bytes recorded, from the first that has them; the first one's error when none does.
 
     A source that does not answer ends it: whether it has them is not known.
@@ -63,7 +64,7 @@ def read_good(sources: Sequence[Repository], stored: StoredObject) -> bytes:
     first: ChecksumMismatch | ObjectMissing | None = None
     for source in sources:
         try:
-            return source.get(stored)
+            return source.get(stored), source
         except (ChecksumMismatch, ObjectMissing) as error:
             logger.warning("%s of %s is not taken: %s", stored.key, source.name, error)
             first = first or error

@@ -15,7 +15,7 @@ from kb_dr.errors import KbDrError, KeyMissing
 from kb_dr.operations.catalog import load_catalog, readable, unreadable
 from kb_dr.operations.copy_object import check_wal_object
 from kb_dr.operations.needed_wal import find_needed_wal
-from kb_dr.operations.room import look_at_room
+from kb_dr.operations.room import look_at_room, newest_full
 from kb_dr.ports import Clock, Codec, Repository, SourceServer
 from kb_dr.settings import Settings
 
@@ -113,7 +113,9 @@ def _repository(here: Surroundings, copy: str) -> tuple[Finding, Manifest | None
 
 
 def _room(here: Surroundings, copy: str) -> Finding:
-    return look_at_room(here.checked(copy), here.settings.space_warning_percent).finding
+    repository = here.checked(copy)
+    percent = here.settings.space_warning_percent
+    return look_at_room(repository, percent, newest_full(repository)).finding
 
 
 def _keys(here: Surroundings) -> Finding:

@@ -1,25 +1,25 @@
 """Is there room in a copy for what is to be stored there?"""
 
-from collections.abc import Sequence
-
 from kb_dr.domain.backup_id import BackupKind
+from kb_dr.domain.manifest import Manifest
 from kb_dr.domain.space import Room
 from kb_dr.errors import NotEnoughSpace
-from kb_dr.operations.catalog import CatalogEntry, load_catalog, readable
+from kb_dr.operations.catalog import load_catalog, readable
 from kb_dr.ports import Repository
 
 
-def look_at_room(
-    repository: Repository, warning_percent: float, *, catalog: Sequence[CatalogEntry] | None = None
-) -> Room:
-    """The room of one copy, against what its newest full backup takes (nothing without one)."""
-    space = repository.space()
-    if space is None:
-        return Room(repository.name, None, 0, warning_percent)
-    known = load_catalog(repository) if catalog is None else catalog
-    fulls = [each.manifest for each in readable(known) if each.manifest.kind is BackupKind.FULL]
-    needed = sum(each.size_bytes for each in fulls[-1].objects) if fulls else 0
-    return Room(repository.name, space, needed, warning_percent)
+def look_at_room(repository: Repository, warning_percent: float, newest: Manifest | None) -> Room:
+    """The room of one copy, against what ``newest`` takes: the next backup takes about as much."""
+    needed = sum(each.size_bytes for each in newest.objects) if newest is not None else 0
+    return Room(repository.name, repository.space(), needed, warning_percent)
+
+
+def newest_full(repository: Repository) -> Manifest | None:
+    """The newest full backup of a copy that can be read; None without one."""
+    for stored in reversed(readable(load_catalog(repository))):
+        if stored.manifest.kind is BackupKind.FULL:
+            return stored.manifest
+    return None
 
 
 def require_room(repository: Repository, needed_bytes: int, what: str) -> None:

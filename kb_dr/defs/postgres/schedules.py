@@ -11,6 +11,7 @@ from kb_dr.defs.postgres.assets import restore_proof
 from kb_dr.defs.postgres.jobs import (
     backup_job,
     local_wal_job,
+    room_watch_job,
     verify_job,
     wal_audit_job,
     wal_job,
@@ -102,6 +103,12 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
             "*/5 * * * *",
             "wal_audit",
             "Gaps in the WAL archive are looked for.",
+        ),
+        unless_under_way(
+            room_watch_job.name,
+            "40 * * * *",
+            "room_watch",
+            "A copy that fills up is shown within the hour.",
         ),
     ]
 

@@ -90,18 +90,17 @@ def _bring_what_lacks(
 ) -> dg.SensorResult | dg.SkipReason:
     """A run for each backup the copy lacks and has not let go of.
 
-    One whose manifest stands there and cannot be read is left to `kb-dr copy --repair`.
+    One whose manifest stands there and is damaged is left to `kb-dr copy --repair`.
     """
     try:
         installation = door.open()
         if copy not in installation.copies:
             return dg.SkipReason(f"no {copy} repository is configured")
         lacking = installation.lacking(copy)
-        there = {installation.id_of(entry) for entry in installation.catalog(copy)}
     except KbDrError as error:
         return dg.SkipReason(f"could not tell: {error}")
     busy = ledger.partitions_under_way(context.instance, [job])
-    wanted = [each for each in map(str, lacking.wanted) if each not in busy and each not in there]
+    wanted = [each for each in map(str, lacking.wanted) if each not in busy]
     if not wanted:
         left = f"; {len(lacking.let_go)} were let go of there" if lacking.let_go else ""
         return dg.SkipReason(f"every backup is in the {copy} copy, or on its way{left}")
