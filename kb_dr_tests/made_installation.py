@@ -41,8 +41,9 @@ class MadeInstallation(Installation):
             environment["KB_DR_OFFSITE_URL"] = str(directory / "offsite")
         if local:
             environment["KB_DR_LOCAL_COPY_PATH"] = str(directory / "local")
-        super().__init__(load_settings(environment), FakeClock())
-        self.memory = {name: MemoryRepository(name) for name in self.copies}
+        clock = FakeClock()
+        super().__init__(load_settings(environment), clock)
+        self.memory = {name: MemoryRepository(name, clock) for name in self.copies}
         self._repositories.update(self.memory)
         self.codec = PlainCodec()
         self.verdict = Verdict.PROVEN

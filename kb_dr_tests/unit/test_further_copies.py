@@ -1,17 +1,15 @@
 """Each further copy gets what it lacks from the nearest copy that has it right, and no more."""
 
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.defs.copies import CopyRead, copy_named
 from kb_dr.defs.postgres.judgement import copy_that_counts
 from kb_dr.domain import layout
 from kb_dr.domain.copies import copy_that_counts as counting
 from kb_dr.domain.copies import further_copies
-from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.proof import Outcome, Standing, Verdict
 from kb_dr.domain.tombstone import PurgeStep
 from kb_dr.errors import (
     ConfigurationError,
@@ -21,45 +19,15 @@ from kb_dr.errors import (
     WalGap,
 )
 from kb_dr.operations.catalog import load_catalog
-from kb_dr.operations.tombstones import read_steps, store_tombstone
+from kb_dr_tests.made_copies import QUIET, bodies, bring, let_go, pass_days
 from kb_dr_tests.made_installation import MadeInstallation
 from kb_dr_tests.stored_backups import segment, store_backup, store_segments
-
-QUIET = SilentProgress()
 
 
 @pytest.fixture
 def installation(tmp_path: Path) -> MadeInstallation:
     """Primary, offsite and local."""
     return MadeInstallation(tmp_path, local=True)
-
-
-def let_go(installation: MadeInstallation, stored: StoredManifest, step: PurgeStep) -> None:
-    """What retention leaves when it lets go of a backup in the local copy, or takes it back."""
-    backup = stored.manifest.backup_id
-    older = read_steps(installation.local, backup, "local")
-    others = [installation.primary, installation.offsite]
-    store_tombstone(
-        installation.local, others, installation.clock, backup, step,
-        reason="older than every tier", digest=stored.digest, older=older,
-    )  # fmt: skip
-
-
-def bring(installation: MadeInstallation, copy: str) -> list[str]:
-    """What `kb-dr copy --to COPY` brings."""
-    wanted = installation.lacking(copy).wanted
-    for each in wanted:
-        installation.copy_backup(each, copy, QUIET)
-    return [str(each) for each in wanted]
-
-
-def bodies(installation: MadeInstallation, copy: str) -> dict[str, bytes]:
-    """All a copy holds but its marker and records."""
-    return {
-        key: body
-        for key, body in installation.memory[copy].bodies.items()
-        if key.startswith(("full/", "wal/"))
-    }
 
 
 # which copy is which
@@ -232,20 +200,82 @@ def test_a_record_nobody_can_read_lets_nothing_be_brought(
 def test_wal_older_than_a_copy_keeps_is_not_brought_again(
     installation: MadeInstallation,
 ) -> None:
-    codec = installation.codec
-    store_segments(installation.primary, codec, 1, 3)
-    installation.clock.pass_time(timedelta(days=100))
-    stored = store_backup(installation.primary, codec, start=4, stop=5)
+    store_segments(installation.primary, installation.codec, 1, 3)
+    pass_days(installation, 100)
+    stored = store_backup(installation.primary, installation.codec, start=4, stop=5)
     installation.copy_backup(stored.manifest.backup_id, "local", QUIET)
-    for number in (1, 2):
-        key = next(key for key in installation.local.bodies if segment(number).name in key)
+    old = sorted(key for key in installation.local.bodies if key.startswith("wal/"))
+    for key in old[:2]:
         installation.local.delete(key)  # as retention does
+    keys = store_segments(installation.primary, installation.codec, 6, 7)
 
-    installation.primary._clock = installation.clock
-    for key in installation.primary.bodies:
-        if segment(1).name in key or segment(2).name in key:
-            installation.primary._modified[key] = installation.clock.now() - timedelta(days=100)
     (done,) = installation.copy_wal(QUIET, "local", everything=True)
 
-    assert (done.copied, done.left_out) == (0, 2)
-    assert not any(segment(1).name in key for key in installation.local.bodies)
+    assert (done.copied, done.left_out) == (2, 2)
+    assert set(keys) < set(installation.local.bodies)
+    assert not set(old[:2]) & set(installation.local.bodies)
+
+
+def test_wal_behind_the_newest_backup_is_brought_however_old_it_is(
+    installation: MadeInstallation,
+) -> None:
+    stored = installation.has_backup()
+    bring(installation, "local")
+    late = store_segments(installation.primary, installation.codec, 4, 6)
+    pass_days(installation, 100)
+
+    (done,) = installation.copy_wal(QUIET, "local", everything=True)
+
+    assert (done.copied, done.left_out) == (3, 0)
+    assert set(late) < set(installation.local.bodies)
+    assert stored.manifest.id not in installation.let_go("local")
+
+
+# what is said of the copies
+
+
+def test_the_list_names_every_copy_that_holds_a_backup(installation: MadeInstallation) -> None:
+    stored = installation.has_backup()
+    bring(installation, "local")
+    installation.has_proof(stored, Verdict.FAILED, copy="local")
+
+    for copy in ("primary", "local"):
+        (row,) = installation.overview(copy)
+        assert row.standings == {"primary": Standing.UNPROVEN, "local": Standing.FAILED}
+        assert row.troubles == {}
+
+
+def test_the_list_says_which_copy_it_could_not_ask_or_read(
+    installation: MadeInstallation,
+) -> None:
+    stored = installation.has_backup()
+    bring(installation, "offsite")
+    installation.offsite.bodies[layout.manifest_key(stored.manifest.backup_id)] = b"damaged"
+    installation.local.failures[""] = RepositoryUnavailable("no answer")
+    installation.local.failures[layout.MARKER] = RepositoryUnavailable("no answer")
+
+    (row,) = installation.overview("primary")
+
+    assert set(row.standings) == {"primary"}
+    assert set(row.troubles) == {"offsite", "local"}
+    assert "no answer" in row.troubles["local"]
+
+
+def test_a_local_copy_nobody_proved_is_not_green(installation: MadeInstallation) -> None:
+    stored = installation.has_backup()
+    for copy in installation.further_copies:
+        bring(installation, copy)
+    installation.has_proof(stored, Verdict.PROVEN)
+    pass_days(installation, 1)
+
+    def age(copy: str = "") -> Outcome:
+        subject = f"age of the newest proof{copy}"
+        return next(e.outcome for e in installation.status().objectives if e.subject == subject)
+
+    assert (age(), age(" of local")) == (Outcome.PASSED, Outcome.COULD_NOT_RUN)
+    installation.has_proof(stored, Verdict.PROVEN, copy="local")
+    assert age(" of local") is Outcome.PASSED
+    pass_days(installation, 8)
+    assert (age(), age(" of local")) == (Outcome.FAILED, Outcome.PASSED), "it waits its turn"
+    pass_days(installation, 16)
+    assert age(" of local") is Outcome.FAILED
