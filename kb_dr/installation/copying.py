@@ -89,15 +89,17 @@ class Copying(Evidence):
                 if isinstance(entry, StoredManifest):
                     found.setdefault(entry.manifest.id, entry)
 
-        def is_gone(name: str, stored: StoredManifest) -> bool:
-            parent = stored.manifest.parent
-            orphan = parent is not None and parent in let_go and parent not in there
-            return name in let_go or orphan
-
-        left = sorted(name for name, stored in found.items() if is_gone(name, stored))
-        kept = [(name, stored) for name, stored in found.items() if name not in left]
-        kept.sort(key=lambda each: (each[1].manifest.started, each[0]))
-        return dict(kept), tuple(left)
+        kept: dict[str, StoredManifest] = {}
+        left: set[str] = set()
+        # Parents come first: they are older.
+        for stored in sorted(found.values(), key=lambda e: (e.manifest.started, e.manifest.id)):
+            name, parent = stored.manifest.id, stored.manifest.parent
+            orphan = parent is not None and parent not in there and parent in (left | set(let_go))
+            if name in let_go or orphan:
+                left.add(name)
+            else:
+                kept[name] = stored
+        return kept, tuple(sorted(left))
 
     def repair(
         self, backup: BackupId | None, copy: str, progress: Progress

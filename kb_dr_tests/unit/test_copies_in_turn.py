@@ -1,6 +1,7 @@
 """Every copy is proven in its turn, and the local one is on the pages as the offsite one is."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from kb_dr.defs.postgres.schedules import PROOF_OP, make_schedules
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
 from kb_dr.domain import layout
 from kb_dr.domain.copies import copies_to_prove
+from kb_dr.domain.proof import Verdict
 from kb_dr.domain.tombstone import PurgeStep
+from kb_dr.operations.proofs import store_proof
 from kb_dr_tests.made_copies import bodies, bring, let_go
-from kb_dr_tests.made_installation import MadeInstallation
+from kb_dr_tests.made_installation import MadeInstallation, made_proof
 from kb_dr_tests.stored_backups import STARTED, store_segments
 
 
@@ -88,6 +91,18 @@ def test_the_weekly_proofs_read_every_copy_in_turn(
     assert read == [["offsite", "local"], ["offsite", "primary"], ["offsite", "local"]]
     proofs = installation.proofs(stored.manifest.backup_id)
     assert [proof.copy for proof in proofs].count("offsite") == 3
+
+
+def test_a_drill_to_a_point_in_time_is_no_turn(installation: MadeInstallation) -> None:
+    stored = installation.has_backup()
+    for copy in ("primary", "local"):
+        installation.has_proof(stored, Verdict.NOT_PROVEN, copy=copy, minutes=len(copy))
+    drill = made_proof(stored, Verdict.PROVEN, copy="local", minutes=500)
+    assert drill.reach is not None
+    drill = replace(drill, reach=replace(drill.reach, exact=True))
+    store_proof(installation.primary, drill)
+
+    assert installation.copies_to_prove() == ("offsite", "local")
 
 
 def test_another_copy_that_is_down_does_not_keep_the_one_that_counts_from_its_proof(

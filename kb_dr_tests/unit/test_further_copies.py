@@ -1,5 +1,7 @@
 """Each further copy gets what it lacks from the nearest copy that has it right, and no more."""
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,10 @@ import pytest
 from kb_dr.defs.copies import CopyRead, copy_named
 from kb_dr.defs.postgres.judgement import copy_that_counts
 from kb_dr.domain import layout
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.copies import copy_that_counts as counting
 from kb_dr.domain.copies import further_copies
+from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Outcome, Standing, Verdict
 from kb_dr.domain.tombstone import PurgeStep
 from kb_dr.errors import (
@@ -18,10 +22,10 @@ from kb_dr.errors import (
     UnreadableRecord,
     WalGap,
 )
-from kb_dr.operations.catalog import load_catalog
+from kb_dr.operations.catalog import load_catalog, store_manifest
 from kb_dr_tests.made_copies import QUIET, bodies, bring, let_go, pass_days
 from kb_dr_tests.made_installation import MadeInstallation
-from kb_dr_tests.stored_backups import segment, store_backup, store_segments
+from kb_dr_tests.stored_backups import segment, store_backup, store_objects, store_segments
 
 
 @pytest.fixture
@@ -229,6 +233,46 @@ def test_wal_behind_the_newest_backup_is_brought_however_old_it_is(
     assert (done.copied, done.left_out) == (3, 0)
     assert set(late) < set(installation.local.bodies)
     assert stored.manifest.id not in installation.let_go("local")
+
+
+# what cannot be restored alone
+
+
+def incremental(
+    installation: MadeInstallation, parent: StoredManifest, *, hours: int
+) -> StoredManifest:
+    """An incremental backup in the primary repository."""
+    started = parent.manifest.started + timedelta(hours=hours)
+    made = store_objects(installation.primary, started=started)
+    backup = BackupId.of("kb", BackupKind.INCR, started)
+    manifest = replace(made, id=str(backup), kind=BackupKind.INCR, parent=parent.manifest.id)
+    return store_manifest(installation.primary, manifest)
+
+
+def test_a_backup_brings_its_parents_along(installation: MadeInstallation) -> None:
+    full = installation.has_backup()
+    first = incremental(installation, full, hours=1)
+    second = incremental(installation, first, hours=1)
+
+    installation.copy_backup(second.manifest.backup_id, "local", QUIET)
+
+    assert all(installation.holds("local", each) for each in (full, first, second))
+
+
+def test_children_of_what_a_copy_has_let_go_of_are_left_out_as_well(
+    installation: MadeInstallation,
+) -> None:
+    full = installation.has_backup()
+    first = incremental(installation, full, hours=1)
+    second = incremental(installation, first, hours=1)
+    let_go(installation, full, PurgeStep.EXPIRED)
+
+    lacking = installation.lacking("local")
+
+    assert lacking.wanted == ()
+    assert set(lacking.let_go) == {each.manifest.id for each in (full, first, second)}
+    with pytest.raises(ConfigurationError, match=full.manifest.id):
+        installation.copy_backup(second.manifest.backup_id, "local", QUIET)
 
 
 # what is said of the copies
