@@ -4,6 +4,7 @@ from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.tombstone import PurgeStep
 from kb_dr.operations.tombstones import read_steps, store_tombstone
+from kb_dr_tests.fakes import MemoryRepository
 from kb_dr_tests.made_installation import MadeInstallation
 
 QUIET = SilentProgress()
@@ -40,3 +41,20 @@ def bodies(installation: MadeInstallation, copy: str) -> dict[str, bytes]:
 def pass_days(installation: MadeInstallation, days: int) -> None:
     """The clock of the installation and of its stores goes on."""
     installation.clock.sleep(days * 86400.0)
+
+
+def key_of(memory: MemoryRepository, part: str) -> str:
+    """The first key in which these letters stand."""
+    return next(key for key in sorted(memory.bodies) if part in key)
+
+
+def damage(memory: MemoryRepository, part: str, how: bytes | str | None) -> str:
+    """Remove an object (None), give it other bytes, or flip its last one; return its key."""
+    key = key_of(memory, part)
+    if how is None:
+        memory.delete(key)
+    elif isinstance(how, bytes):
+        memory.bodies[key] = how
+    else:
+        memory.bodies[key] = memory.bodies[key][:-1] + b"?"
+    return key

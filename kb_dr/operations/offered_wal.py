@@ -1,6 +1,6 @@
 """The WAL one backup needs, as several repositories together can give it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kb_dr.domain import layout
@@ -44,22 +44,32 @@ def find_offered_wal(repositories: Sequence[Repository], manifest: Manifest) -> 
         missing = [each for each in needed.missing if missing is None or each in missing]
         for listed in needed.objects:
             if listed.size_bytes == 0:
-                empty.add(_name(listed))
+                empty.add(name_of(listed.key))
                 continue
             offers.setdefault(listed.key, OfferedWal(listed)).holders.append(repository)
-    digests: dict[str, int] = {}
-    for offered in offers.values():
-        name = _name(offered.listed)
-        digests[name] = digests.get(name, 0) + 1
+    known = {name_of(key) for key in offers}
     doubtful = [
         f"{name} of timeline {timeline_of(name)} is stored with two digests"
-        for name, count in digests.items()
-        if count > 1 and (is_segment(name) or is_history(name))
+        for name in with_two_digests(offers)
     ]
-    doubtful += [f"{name} has zero bytes" for name in sorted(empty) if name not in digests]
+    doubtful += [f"{name} has zero bytes" for name in sorted(empty) if name not in known]
     return WalOffers(tuple(offers.values()), tuple(missing or ()), tuple(doubtful))
 
 
-def _name(listed: Listed) -> str:
-    parts = layout.wal_file_of(listed.key)
-    return parts[1] if parts is not None else listed.key
+def with_two_digests(keys: Iterable[str]) -> tuple[str, ...]:
+    """The segments and histories among these keys that two servers wrote, in order.
+
+    The same digest again is the same file, encrypted to other keys.
+    """
+    digests: dict[str, set[str]] = {}
+    for key in keys:
+        parts = layout.wal_file_of(key)
+        if parts is not None and (is_segment(parts[1]) or is_history(parts[1])):
+            digests.setdefault(parts[1], set()).add(parts[2])
+    return tuple(sorted(name for name, each in digests.items() if len(each) > 1))
+
+
+def name_of(key: str) -> str:
+    """The WAL file's own name."""
+    parts = layout.wal_file_of(key)
+    return parts[1] if parts is not None else key

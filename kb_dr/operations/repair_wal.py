@@ -7,12 +7,11 @@ from itertools import islice
 
 from kb_dr.domain import layout
 from kb_dr.domain.stored import Listed
-from kb_dr.domain.wal_names import is_history, is_segment
 from kb_dr.errors import ObjectMissing
 from kb_dr.operations.copy_object import BAD_FILE, check_wal_object, put_wal
 from kb_dr.operations.find_holders import Held
 from kb_dr.operations.needed_wal import find_needed_wal
-from kb_dr.operations.offered_wal import find_offered_wal
+from kb_dr.operations.offered_wal import find_offered_wal, name_of, with_two_digests
 from kb_dr.operations.replace_object import Mended, replace_object
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
@@ -100,21 +99,14 @@ def needed_files(held: Held, target: Repository) -> NeededFiles:
     known = {each.key: each for each in theirs.objects}
     for offered in offers.files:
         known.setdefault(offered.listed.key, offered.listed)
-    by_name: dict[str, list[str]] = {}
-    for key in known:
-        by_name.setdefault(_name(key), []).append(key)
-    doubled = {
-        name: keys
-        for name, keys in by_name.items()
-        if len(keys) > 1 and (is_segment(name) or is_history(name))
-    }
-    left = [f"{name}: it stands with two digests" for name in sorted(doubled)]
+    doubled = with_two_digests(known)
+    left = [f"{name}: it stands with two digests" for name in doubled]
     left += [
         f"{name}: missing, and no other copy has it"
         for name in theirs.missing
         if name in offers.missing
     ]
-    listed = tuple(each for key, each in known.items() if _name(key) not in doubled)
+    listed = tuple(each for key, each in known.items() if name_of(key) not in doubled)
     return NeededFiles(listed, tuple(left))
 
 
@@ -165,11 +157,6 @@ class WalMender:
             except BAD_FILE as error:
                 logger.warning("%s of %s is not taken: %s", key, source.name, error)
         return None
-
-
-def _name(key: str) -> str:
-    parts = layout.wal_file_of(key)
-    return parts[1] if parts is not None else key
 
 
 def _bounded(said: list[str]) -> tuple[str, ...]:

@@ -1,12 +1,10 @@
 """A damaged copy is mended from one that is right; nothing right is touched, nothing is greened."""
 
-import json
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from kb_dr.cli import copy as copy_verb
-from kb_dr.cli.app import run
 from kb_dr.domain import layout
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Standing, Verdict
@@ -25,7 +23,7 @@ from kb_dr.operations.repair_copy import Repair, repair_backup
 from kb_dr.operations.repair_wal import repair_wal
 from kb_dr.operations.validate_backup import validate_backup
 from kb_dr_tests.fakes import MemoryRepository, PlainCodec
-from kb_dr_tests.made_copies import QUIET, bodies, bring, let_go
+from kb_dr_tests.made_copies import QUIET, bodies, bring, damage, let_go
 from kb_dr_tests.made_installation import MadeInstallation
 from kb_dr_tests.stored_backups import (
     SYSTEM,
@@ -65,10 +63,6 @@ def is_sound(installation: MadeInstallation, stored: StoredManifest, copy: str) 
     ).sound
 
 
-def key_of(memory: MemoryRepository, part: str) -> str:
-    return next(key for key in sorted(memory.bodies) if part in key)
-
-
 DAMAGES = [
     ("base.tar.zst.age.00001", None),
     ("base.tar.zst.age.00001", b"short"),
@@ -80,17 +74,6 @@ DAMAGES = [
     ("00000001000000000000000", b""),
     ("00000001000000000000000", "flip"),
 ]
-
-
-def damage(memory: MemoryRepository, part: str, how: bytes | str | None) -> str:
-    key = key_of(memory, part)
-    if how is None:
-        memory.delete(key)
-    elif isinstance(how, bytes):
-        memory.bodies[key] = how
-    else:
-        memory.bodies[key] = memory.bodies[key][:-1] + b"?"
-    return key
 
 
 @pytest.mark.parametrize("copy", ["primary", "offsite", "local"])
@@ -314,77 +297,17 @@ def test_wal_no_backup_needs_is_mended_as_well() -> None:
     assert {key for key in keys if target.bodies.get(key) != source.bodies[key]} == {keys[9]}
 
 
-# the command line
-
-
-@pytest.fixture
-def typed(installation: MadeInstallation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is typed reaches this installation."""
-    monkeypatch.setattr(copy_verb, "installation", lambda: installation)
-
-
-@pytest.mark.usefixtures("typed")
-def test_copy_without_words_brings_all_to_each_copy(
-    installation: MadeInstallation, capsys: pytest.CaptureFixture[str]
+def test_a_file_encrypted_to_other_keys_stands_beside_the_old_one(
+    installation: MadeInstallation, stored: StoredManifest
 ) -> None:
-    old, new = installation.has_backup(), installation.has_backup(days=1)
-    let_go(installation, old, PurgeStep.PURGED)
+    name, content = segment(3).name, segment_content(segment(3))
+    digest = hashlib.sha256(content).hexdigest()
+    key = layout.wal_key(SYSTEM, name, digest, "0123abcd")
+    installation.primary.put(key, installation.codec.encode(content))
 
-    assert run(["copy", "--json"]) == 0
+    done = mend(installation, stored, "local")
 
-    said = json.loads(capsys.readouterr().out)
-    assert [(each["copy"], each["backup_id"]) for each in said["backups"]] == [
-        ("offsite", old.manifest.id),
-        ("offsite", new.manifest.id),
-        ("local", new.manifest.id),
-    ]
-    assert said["left_out"] == {"offsite": [], "local": [old.manifest.id]}
-    assert {each["copy"] for each in said["wal"]} == {"offsite", "local"}
-    assert run(["copy", old.manifest.id, "--to", "local"]) == 2
-    assert run(["copy", "--to", "primary"]) == 2
-
-
-@pytest.mark.usefixtures("typed")
-def test_a_copy_that_is_down_holds_up_no_other(
-    installation: MadeInstallation, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stored = installation.has_backup()
-    for key in ("", layout.MARKER):
-        installation.offsite.failures[key] = RepositoryUnavailable("no answer")
-
-    assert run(["copy"]) == 11
-
-    assert installation.holds("local", stored)
-    assert stored.manifest.id in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("typed", "stored")
-def test_repair_says_what_it_mended_and_fails_while_something_is_damaged(
-    installation: MadeInstallation, capsys: pytest.CaptureFixture[str]
-) -> None:
-    key = damage(installation.local, "base.tar.zst.age.00001", "flip")
-
-    assert run(["copy", "--repair"]) == 0
-    said = capsys.readouterr().out
-    assert f"mended in local: {key}" in said
-    assert "red until it is proven anew" in said
-
-    for memory in installation.memory.values():
-        damage(memory, "base.tar.zst.age.00001", "flip")
-    assert run(["copy", "--repair"]) == 30
-    said = capsys.readouterr().out
-    assert f"DAMAGED STILL in primary: {key}" in said
-
-
-@pytest.mark.usefixtures("typed")
-def test_a_damaged_manifest_is_said_by_a_copy_and_mended_by_a_repair(
-    installation: MadeInstallation, stored: StoredManifest, capsys: pytest.CaptureFixture[str]
-) -> None:
-    damage(installation.local, "/manifest.json", b"damaged")
-    newer = installation.has_backup(days=1)
-
-    assert run(["copy", "--to", "local"]) == 30
-    assert "kb-dr copy --repair --to local" in capsys.readouterr().err
-    assert installation.holds("local", newer), "it holds up no other backup"
-    assert run(["copy", "--repair", stored.manifest.id, "--to", "local"]) == 0
-    assert installation.holds("local", stored)
+    assert done.left == ()
+    assert [each.split(":")[0] for each in done.mended] == [key]
+    bring(installation, "offsite")
+    assert mend(installation, stored, "local").mended == ()
