@@ -7,7 +7,7 @@ Whether one can be relied on is said by the check `restore_proven`, read from th
 import dagster as dg
 
 from kb_dr.defs import reaper
-from kb_dr.defs.postgres import assets, checks, copying, jobs, schedules, sensors
+from kb_dr.defs.postgres import assets, checks, copying, jobs, repair, schedules, sensors
 from kb_dr.defs.recovery import assets as recovery_assets
 from kb_dr.defs.recovery import checks as recovery_checks
 from kb_dr.defs.recovery import drill, recovery_schedules, restore
@@ -50,6 +50,7 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             jobs.local_wal_job,
             jobs.wal_audit_job,
             jobs.room_watch_job,
+            repair.repair_copies,
             recovery_jobs.negative_controls_job,
             recovery_jobs.controls_watch_job,
             restore.restore_database,

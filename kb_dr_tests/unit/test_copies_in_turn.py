@@ -17,7 +17,7 @@ from kb_dr.domain.copies import copies_to_prove
 from kb_dr.domain.proof import Verdict
 from kb_dr.domain.tombstone import PurgeStep
 from kb_dr.operations.proofs import store_proof
-from kb_dr_tests.made_copies import bodies, bring, let_go
+from kb_dr_tests.made_copies import bodies, bring, damage, let_go
 from kb_dr_tests.made_installation import MadeInstallation, made_proof
 from kb_dr_tests.stored_backups import STARTED, store_segments
 
@@ -191,3 +191,29 @@ def ask(
     """What a sensor answers at one tick."""
     door = InstallationDoor(lambda: installation)
     return sensor(dg.build_sensor_context(instance=instance, resources={"door": door}))
+
+
+def test_copies_are_mended_from_the_pages_and_what_is_left_fails_the_run(
+    instance: dg.DagsterInstance, installation: MadeInstallation
+) -> None:
+    stored = installation.has_backup()
+    for copy in installation.further_copies:
+        bring(installation, copy)
+    good = bodies(installation, "local")
+    job = installation.definitions().resolve_job_def("repair_copies")
+    damage(installation.local, "base.tar.zst.age.00001", "flip")
+
+    def mend(**config: str) -> dg.ExecuteInProcessResult:
+        return job.execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            run_config={"ops": {"mend_copies": {"config": config}}},
+        )
+
+    assert mend(copy_to_mend="local", backup_id=stored.manifest.id).success
+    assert bodies(installation, "local") == good
+
+    for memory in installation.memory.values():
+        damage(memory, "base.tar.zst.age.00001", "flip")
+    assert not mend().success
+    assert not mend(backup_id="no id").success
