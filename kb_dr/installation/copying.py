@@ -82,7 +82,7 @@ class Copying(Evidence):
         self, copy: str, there: Mapping[str, CatalogEntry]
     ) -> tuple[dict[str, StoredManifest], tuple[str, ...]]:
         """What other copies hold that belongs into this one, oldest first; and what does not."""
-        let_go = self.let_go(copy)
+        gone = set(self.let_go(copy))
         found: dict[str, StoredManifest] = {}
         for source in self._sources(copy):
             for entry in self.catalog(source.name):
@@ -90,13 +90,13 @@ class Copying(Evidence):
                     found.setdefault(entry.manifest.id, entry)
 
         kept: dict[str, StoredManifest] = {}
-        left: set[str] = set()
+        left: list[str] = []
         # Parents come first: they are older.
         for stored in sorted(found.values(), key=lambda e: (e.manifest.started, e.manifest.id)):
             name, parent = stored.manifest.id, stored.manifest.parent
-            orphan = parent is not None and parent not in there and parent in (left | set(let_go))
-            if name in let_go or orphan:
-                left.add(name)
+            if name in gone or (parent in gone and parent not in there):
+                gone.add(name)
+                left.append(name)
             else:
                 kept[name] = stored
         return kept, tuple(sorted(left))

@@ -106,6 +106,16 @@ def test_what_the_primary_has_damaged_or_lost_is_taken_from_offsite(
     assert bodies(installation, "local") == good
 
 
+def test_wal_that_a_farther_copy_lacks_is_no_gap(installation: MadeInstallation) -> None:
+    stored = installation.has_backup()
+    bring(installation, "offsite")
+    installation.offsite.delete(next(k for k in installation.offsite.bodies if "wal/" in k))
+
+    installation.copy_backup(stored.manifest.backup_id, "local", QUIET)
+
+    assert bodies(installation, "local") == bodies(installation, "primary")
+
+
 def test_wal_that_no_copy_has_is_a_gap_wherever_it_is_looked_for(
     installation: MadeInstallation,
 ) -> None:
