@@ -62,7 +62,7 @@ class Evidence(Places):
         assert missing is not None
         raise missing
 
-    def holds(self, copy: str, stored: StoredManifest) -> bool:
+    def has_copy(self, copy: str, stored: StoredManifest) -> bool:
         """Whether one copy holds this very manifest."""
         try:
             there = catalogs.read_manifest(self.checked(copy), stored.manifest.backup_id)

@@ -67,7 +67,7 @@ def test_a_copy_that_is_down_holds_up_no_other(
 
     assert run(["copy"]) == 11
 
-    assert installation.holds("local", stored)
+    assert installation.has_copy("local", stored)
     assert stored.manifest.id in capsys.readouterr().out
 
 
@@ -98,6 +98,6 @@ def test_a_damaged_manifest_is_said_by_a_copy_and_mended_by_a_repair(
 
     assert run(["copy", "--to", "local"]) == 30
     assert "kb-dr copy --repair --to local" in capsys.readouterr().err
-    assert installation.holds("local", newer), "it holds up no other backup"
+    assert installation.has_copy("local", newer), "it holds up no other backup"
     assert run(["copy", "--repair", stored.manifest.id, "--to", "local"]) == 0
-    assert installation.holds("local", stored)
+    assert installation.has_copy("local", stored)

@@ -73,7 +73,7 @@ def test_a_backup_is_brought_to_each_further_copy(installation: MadeInstallation
         assert bring(installation, copy) == [stored.manifest.id]
         assert bodies(installation, copy) == bodies(installation, "primary")
         assert bring(installation, copy) == []
-        assert installation.holds(copy, stored)
+        assert installation.has_copy(copy, stored)
 
 
 def test_what_the_primary_lacks_is_brought_from_offsite(installation: MadeInstallation) -> None:
@@ -266,7 +266,7 @@ def test_a_backup_brings_its_parents_along(installation: MadeInstallation) -> No
 
     installation.copy_backup(second.manifest.backup_id, "local", QUIET)
 
-    assert all(installation.holds("local", each) for each in (full, first, second))
+    assert all(installation.has_copy("local", each) for each in (full, first, second))
 
 
 def test_children_of_what_a_copy_has_let_go_of_are_left_out_as_well(

@@ -273,8 +273,8 @@ def test_all_of_a_copy_is_mended_but_what_retention_let_go_of(
         lost.manifest.id,
     ]
     assert is_sound(installation, stored, "local")
-    assert installation.holds("local", lost)
-    assert not installation.holds("local", gone)
+    assert installation.has_copy("local", lost)
+    assert not installation.has_copy("local", gone)
     with pytest.raises(ConfigurationError, match="retention let go"):
         list(installation.repair(gone.manifest.backup_id, "local", QUIET))
 
