@@ -151,7 +151,7 @@ class Evidence(Places):
 
     def gathered_holds(self, backup: BackupId | None = None) -> GatheredHolds:
         """The holds (of one backup) that can be read now, and why some may be missing."""
-        return gather_holds(self._to_be_looked_at(), backup)
+        return gather_holds(self._every_place(), backup)
 
     def standings(self, stored: StoredManifest, copies: Sequence[str]) -> dict[str, Standing]:
         """Where each of these copies of one backup stands."""

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
@@ -13,7 +15,12 @@ from kb_dr.installation.evidence import Evidence
 from kb_dr.installation.places import CLOSED
 from kb_dr.operations import holds
 from kb_dr.operations.tombstones import read_steps
-from kb_dr.ports import Repository
+from kb_dr.ports import Progress, Repository
+
+if TYPE_CHECKING:
+    from kb_dr.operations.apply_retention import AppliedRetention
+    from kb_dr.operations.plan_copy_retention import CopyRetention
+    from kb_dr.operations.undelete_backup import Undeleted
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +81,56 @@ class Retention(Evidence):
         if gathered.problems:
             raise gathered.problems[0]
         return gathered.in_force(str(backup))
+
+    def plan_retention(self, copy: str) -> "CopyRetention":
+        """What goes from one copy now, and why. Nothing is written."""
+        from kb_dr.operations.plan_copy_retention import plan_copy_retention
+
+        return plan_copy_retention(
+            self.checked(copy),
+            self._every_place(),
+            self.clock,
+            self.settings.retention[copy],
+            service=self.settings.service,
+        )
+
+    def apply_retention(self, planned: "CopyRetention", progress: Progress) -> "AppliedRetention":
+        """Do what a plan that was made just now says; see operations.apply_retention."""
+        from kb_dr.operations.apply_retention import apply_retention
+
+        return apply_retention(
+            self.checked(planned.plan.copy),
+            self._every_place(),
+            self.clock,
+            progress,
+            planned,
+            at_once=self.settings.transfers,
+        )
+
+    def undelete(self, backup: BackupId, copy: str, reason: str) -> "Undeleted":
+        """Bring a backup that expired back into a copy, held, so that it does not go again."""
+        from kb_dr.operations.undelete_backup import HELD_FOR, undelete_backup
+
+        repository, places = self.checked(copy), self._answering()
+        if (
+            repository.find(layout.manifest_key(backup)) is None
+            and copy not in _standing(backup, places)[1]
+        ):
+            # Says why not; and holds nothing that cannot come back.
+            undelete_backup(repository, (), self.clock, backup, reason=reason, until=None)
+        since = self.clock.now() - HELD_FOR
+        held_long = any(each.at <= since for each in self.holds(backup))
+        until = timedelta(days=self.settings.retention[copy].undelete_days)
+        others = [each for each in places if each.name != copy]
+        holds.hold(places, self.clock, backup, reason)
+        return undelete_backup(
+            repository,
+            others,
+            self.clock,
+            backup,
+            reason=reason,
+            until=None if held_long else until,
+        )
 
     def _answering(self) -> list[Repository]:
         """Every copy that can be opened; the error of the last one when none can."""

@@ -14,6 +14,7 @@ from kb_dr.domain.stored import Listed
 from kb_dr.operations.gather_retention import GatheredCopy, gather_retention, with_locks
 from kb_dr.ports import Clock, Repository
 
+
 @dataclass(frozen=True, slots=True)
 class CopyRetention:
     """What retention would do to one copy, and what it read to say so."""
