@@ -112,24 +112,17 @@ class Retention(Evidence):
         from kb_dr.operations.undelete_backup import HELD_FOR, undelete_backup
 
         repository, places = self.checked(copy), self._answering()
-        if (
-            repository.find(layout.manifest_key(backup)) is None
-            and copy not in _standing(backup, places)[1]
-        ):
-            # Says why not; and holds nothing that cannot come back.
-            undelete_backup(repository, (), self.clock, backup, reason=reason, until=None)
         since = self.clock.now() - HELD_FOR
         held_long = any(each.at <= since for each in self.holds(backup))
         until = timedelta(days=self.settings.retention[copy].undelete_days)
-        others = [each for each in places if each.name != copy]
-        holds.hold(places, self.clock, backup, reason)
         return undelete_backup(
             repository,
-            others,
+            [each for each in places if each.name != copy],
             self.clock,
             backup,
             reason=reason,
             until=None if held_long else until,
+            hold=lambda: holds.hold(places, self.clock, backup, reason),
         )
 
     def _answering(self) -> list[Repository]:

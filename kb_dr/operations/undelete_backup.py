@@ -1,6 +1,6 @@
 """Bring an expired backup back: its objects stand still, so its manifest is put where it was."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -41,13 +41,16 @@ def undelete_backup(
     *,
     reason: str,
     until: timedelta | None,
+    hold: Callable[[], object] = lambda: None,
 ) -> Undeleted:
     """Put back the manifest of a backup that expired in this copy, and those of its parents.
 
     Every object and all WAL it needs are looked for first, and its objects once more behind it.
     ``until`` is how long after it expired that is allowed: from then on its objects may be going.
-    None: somebody has seen to it that they stay. Again is a success. Raises NoUsableBackup when it
-    cannot be brought back, WalGap when WAL it needs is gone, UnreadableRecord.
+    None: somebody has seen to it that they stay. ``hold`` is called once all is there and before
+    anything is put back, so that the next retention does not let go of it again. Again is a
+    success. Raises NoUsableBackup when it cannot be brought back, WalGap when WAL it needs is gone,
+    UnreadableRecord.
     """
     chain: list[tuple[BackupId, Tombstone, Manifest]] = []
     current: BackupId | None = backup
@@ -66,6 +69,7 @@ def undelete_backup(
         _require_whole(repository, manifest)
         chain.append((current, last, manifest))
         current = BackupId.parse(manifest.parent) if manifest.parent else None
+    hold()
     if not chain:
         stand_again(repository, others, clock, backup, reason)  # cut off just before it was said
     for each, last, manifest in reversed(chain):
