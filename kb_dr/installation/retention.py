@@ -113,7 +113,9 @@ class Retention(Evidence):
 
         repository, places = self.checked(copy), self._answering()
         since = self.clock.now() - HELD_FOR
-        held_long = any(each.at <= since for each in self.holds(backup))
+        held_long = any(
+            each.at <= since for each in self.gathered_holds(backup).in_force(str(backup))
+        )
         until = timedelta(days=self.settings.retention[copy].undelete_days)
         return undelete_backup(
             repository,
