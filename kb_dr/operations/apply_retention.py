@@ -137,6 +137,7 @@ class _Standing:
     def __init__(self, repository: Repository, retention: CopyRetention) -> None:
         self._repository = repository
         self._since = f"{retention.plan.at - _LONGEST_RUN:%Y%m%d-%H%M%S}"
+        self._looked = False
         self._known: set[tuple[BackupKind, str]] = set()
         self._children: dict[str, set[str]] = defaultdict(set)
         self._parent: dict[str, str] = {}
@@ -150,7 +151,9 @@ class _Standing:
 
     def built_upon(self, backup_id: str) -> str | None:
         """A backup that stands and cannot be restored without this one."""
-        self._look(self._since)
+        # Whole at first: a second listing sees what the plan's may have missed.
+        self._look(self._since if self._looked else "")
+        self._looked = True
         return next(iter(sorted(self._children.get(backup_id, ()))), None)
 
     def objects_needed_by(self, backup_id: str) -> str | None:
