@@ -10,6 +10,7 @@ from kb_dr.domain.manifest import Manifest
 from kb_dr.domain.tombstone import PurgeStep, Tombstone, latest_step
 from kb_dr.domain.wording import moment
 from kb_dr.errors import NoUsableBackup, UnreadableRecord, WalGap
+from kb_dr.operations.catalog import read_manifest
 from kb_dr.operations.gather_retention import buried_manifest
 from kb_dr.operations.needed_wal import find_needed_wal
 from kb_dr.operations.tombstones import read_steps, stand_again
@@ -52,36 +53,49 @@ def undelete_backup(
     success. Raises NoUsableBackup when it cannot be brought back, WalGap when WAL it needs is gone,
     UnreadableRecord.
     """
-    chain: list[tuple[BackupId, Tombstone, Manifest]] = []
+    chain: list[tuple[BackupId, Tombstone | None, Manifest]] = []
     current: BackupId | None = backup
     while current is not None:
+        last: Tombstone | None = None
         if repository.find(layout.manifest_key(current)) is not None:
-            break
-        last = _last_step(repository, others, current)
-        if until is not None and clock.now() >= last.at + until - MARGIN:
-            raise NoUsableBackup(
-                f"undelete {current} in {repository.name}: its time was over at "
-                f"{moment(last.at + until - MARGIN)}",
-                hint=f"If its objects still stand: `kb-dr hold {current} --reason …`, and this "
-                "again an hour later.",
-            )
-        manifest = buried_manifest(last)
-        _require_whole(repository, manifest)
+            manifest = read_manifest(repository, current).manifest
+        else:
+            last = _last_step(repository, others, current)
+            _require_time(repository, current, last, clock, until)
+            manifest = buried_manifest(last)
+            _require_whole(repository, manifest)
         chain.append((current, last, manifest))
         current = BackupId.parse(manifest.parent) if manifest.parent else None
     hold()
-    if not chain:
-        stand_again(repository, others, clock, backup, reason)  # cut off just before it was said
+    brought_back: list[str] = []
     for each, last, manifest in reversed(chain):
-        repository.put(layout.manifest_key(each), last.manifest.encode())
-        try:
-            _require_whole(repository, manifest)
-        except (NoUsableBackup, WalGap):
-            repository.delete(layout.manifest_key(each))  # they were going meanwhile
-            raise
+        if last is not None:
+            repository.put(layout.manifest_key(each), last.manifest.encode())
+            try:
+                _require_whole(repository, manifest)
+            except (NoUsableBackup, WalGap):
+                repository.delete(layout.manifest_key(each))  # they were going meanwhile
+                raise
+            brought_back.append(str(each))
+        # Also of one that stands: a run may have been cut off just before it was said.
         stand_again(repository, others, clock, each, reason)
-    return Undeleted(
-        str(backup), repository.name, tuple(str(each) for each, _, _ in reversed(chain))
+    return Undeleted(str(backup), repository.name, tuple(brought_back))
+
+
+def _require_time(
+    repository: Repository,
+    backup: BackupId,
+    last: Tombstone,
+    clock: Clock,
+    until: timedelta | None,
+) -> None:
+    if until is None or clock.now() < last.at + until - MARGIN:
+        return
+    raise NoUsableBackup(
+        f"undelete {backup} in {repository.name}: its time was over at "
+        f"{moment(last.at + until - MARGIN)}",
+        hint=f"If its objects still stand: `kb-dr hold {backup} --reason …`, and this "
+        "again an hour later.",
     )
 
 
