@@ -113,6 +113,11 @@ class FailingRepository:
     def read(self, key: str) -> bytes:
         return self._around("read", key, lambda: self._inner.read(key))
 
+    def read_start(self, listed: Listed, count: int) -> bytes:
+        return self._around(
+            "read start of", listed.key, lambda: self._inner.read_start(listed, count)
+        )
+
     def find(self, key: str) -> Listed | None:
         return self._around("find", key, lambda: self._inner.find(key))
 
