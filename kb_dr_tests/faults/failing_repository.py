@@ -86,6 +86,21 @@ class Fault:
         return RepositoryUnavailable(f"{call}: made to fail")
 
 
+class Meanwhile(Fault):
+    """Nothing fails: something else is done, once, right before the first call that says this."""
+
+    def __init__(self, text: str, work: Callable[[], object]) -> None:
+        super().__init__()
+        self._text = text
+        self._work: Callable[[], object] | None = work
+
+    def due(self, call: str) -> bool:
+        if self._work is not None and self._text in call:
+            work, self._work = self._work, None
+            work()
+        return super().due(call)
+
+
 class FailingRepository:
     """Implements `kb_dr.ports.Repository` over another one, and fails where its Fault says."""
 
