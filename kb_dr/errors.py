@@ -220,6 +220,15 @@ class NoUsableBackup(RecoveryError):
     default_hint = "`kb-dr list` shows what there is in each copy."
 
 
+class BrokenChain(NoUsableBackup):
+    """An incremental backup whose parent is lost, cannot be read, or was replaced by another."""
+
+    exit_code = 35
+    default_hint = (
+        "Restore from another copy with --from, or from an older backup; take a full backup now."
+    )
+
+
 class TimelineForked(RecoveryError):
     """The target lies on another timeline's future."""
 

@@ -14,6 +14,7 @@ _BAD_COPY: frozenset[type[KbDrError]] = frozenset(
         errors.ChecksumMismatch,
         errors.UnreadableRecord,  # a newer schema version is told apart by who reads the manifest
         errors.WrongCluster,
+        errors.BrokenChain,  # the store answered: the parent is lost, or it is another one
         errors.WalGap,
         errors.WalDamaged,
         errors.TargetNotReached,
