@@ -171,6 +171,13 @@ class SourceLockLost(PostgresError):
     default_hint = "The server was restarted, or ended the session: run the backup again."
 
 
+class WalSummariesMissing(PostgresError):
+    """The server has no WAL summaries back to the parent of an incremental backup."""
+
+    exit_code = 29
+    default_hint = "Set summarize_wal = on; a recovery point, or a full backup, does without."
+
+
 class CopyIncomplete(KbDrError):
     """Some objects could not be copied to the other repository; the rest were."""
 

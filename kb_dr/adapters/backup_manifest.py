@@ -6,10 +6,15 @@ Source: PostgreSQL docs, "Backup Manifest Format".
 import hashlib
 import json
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import zstandard
 
+from kb_dr.adapters.unprivileged import Unprivileged
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import WalPosition
 from kb_dr.errors import PostgresCommandFailed
@@ -52,6 +57,26 @@ class BackupManifestReader:
             raise PostgresCommandFailed("read backup_manifest: its checksum is wrong")
         self._compressed.append(self._compressor.flush())
         return _position(json.loads(match[1])), b"".join(self._compressed)
+
+
+@contextmanager
+def unpacked_manifest(compressed: bytes, unprivileged: Unprivileged) -> Iterator[Path]:
+    """A stored manifest as a file that only PostgreSQL's programs read, while the block lasts.
+
+    Raises PostgresCommandFailed when it is not what BackupManifestReader made.
+    """
+    with tempfile.TemporaryDirectory(prefix="kb-dr-manifest-") as directory:
+        path = Path(directory) / "backup_manifest"
+        with path.open("xb") as file:
+            path.chmod(0o600)
+            try:
+                for piece in zstandard.ZstdDecompressor().read_to_iter(compressed):
+                    file.write(piece)
+            except zstandard.ZstdError as error:
+                raise PostgresCommandFailed(f"read the parent's manifest: {error}") from error
+        unprivileged.give(path)
+        unprivileged.give(Path(directory))
+        yield path
 
 
 def _position(ranges: list[dict[str, Any]]) -> WalPosition:
