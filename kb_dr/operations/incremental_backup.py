@@ -89,9 +89,7 @@ def _build_on(run: BackupRun, choice: Increment) -> StoredManifest:
     except WalSummariesMissing as error:
         # Refused before its first byte. What it might have left is of another attempt.
         again = replace(run, attempt=secrets.token_hex(6))
-        return take_recovery_point(
-            _as_point(again, str(error)), parent, last_question=chain_stands
-        )
+        return take_recovery_point(_as_point(again, str(error)), parent, last_question=chain_stands)
 
 
 def _as_point(run: BackupRun, why: str) -> BackupRun:

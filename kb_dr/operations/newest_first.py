@@ -26,7 +26,9 @@ def newest_first(
     """
     upto = (before.stamp, _KINDS.index(before.kind))
     for window in _WINDOWS:
-        since = BackupId.of(before.service, before.kind, before.started - window) if window else None
+        since = (
+            BackupId.of(before.service, before.kind, before.started - window) if window else None
+        )
         stamp = since.stamp if since else ""
         found = [
             (each, rank)
