@@ -84,7 +84,7 @@ class ChainedService:
             SilentProgress(),
             backup=backup or self.newest.manifest.backup_id,
         )
-        assert list(scratch.iterdir()) == [], "scratch outlived its proof"
+        assert not scratch.exists() or list(scratch.iterdir()) == [], "scratch outlived its proof"
         return proof
 
     def path(self, key: str) -> Path:
