@@ -79,9 +79,11 @@ class PgBaseBackup:
             with self._running(command) as running:
                 yield running
             return
-        with unpacked_manifest(parent_manifest_zst, self._programs.unprivileged) as parent:
-            with self._running([*command, f"--incremental={parent}"]) as running:
-                yield running
+        with (
+            unpacked_manifest(parent_manifest_zst, self._programs.unprivileged) as parent,
+            self._running([*command, f"--incremental={parent}"]) as running,
+        ):
+            yield running
 
     @contextmanager
     def _running(self, command: Sequence[str]) -> Iterator["RunningBaseBackup"]:

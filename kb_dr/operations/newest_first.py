@@ -1,4 +1,4 @@
-"""Walk the backups of a repository from the newest to older ones, reading no more than asked for."""
+"""Walk a repository from its newest backup to older ones, reading no more than is asked for."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -26,7 +26,9 @@ def newest_first(
     """
     upto = (before.stamp, _KINDS.index(before.kind))
     for window in _WINDOWS:
-        since = BackupId.of(before.service, before.kind, before.started - window) if window else None
+        since = (
+            BackupId.of(before.service, before.kind, before.started - window) if window else None
+        )
         stamp = since.stamp if since else ""
         found = [
             (each, rank)
