@@ -16,6 +16,7 @@ from kb_dr.errors import ChecksumMismatch, ObjectConflict, ObjectMissing, WalDam
 from kb_dr.operations.catalog import read_manifest_body
 from kb_dr.operations.copy_object import copy_recorded, copy_wal_object
 from kb_dr.operations.copy_wal import follow_wal, recent_wal
+from kb_dr.operations.lacking_parents import lacking_parents
 from kb_dr.operations.needed_wal import find_needed_wal
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
@@ -61,12 +62,15 @@ def copy_backup(
     """Bring one complete backup to ``offsite``; a second call goes on where the first broke off.
 
     Of a backup whose manifest is there already, only what has gone missing since is brought.
+    Of an increment the parents that are not there come first (BrokenChain when one is nowhere).
     Holds ``parallel`` chunks in memory. Raises NoUsableBackup, WalGap (WAL it needs is not in
     ``primary``), ChecksumMismatch (naming the end whose bytes are wrong), ObjectConflict (another
     backup of this id stands there) and what the repositories raise. Deletes nothing.
     """
     found, body = read_manifest_body(primary, backup)
     manifest = found.manifest
+    for parent in lacking_parents(primary, offsite, found):
+        copy_backup(primary, offsite, codec, parent, progress, parallel=parallel)
     committed = _is_committed(offsite, backup, found.digest)
     wal = _needed_wal(primary, manifest)
     trusted = _sizes_there(offsite, manifest) if committed else {}
