@@ -41,10 +41,9 @@ def store_increment(
     begin = segment(first).start.plus(0x28) if files else made.wal.start
     stop = segment(first + 1).start.plus(0x1000)
     store_segments(repository, codec, first, first + 1)
-    chunks = ()
-    if files:
-        chunks = (repository.put(layout.chunk_key(backup, "a1", 0), str(backup).encode()),)
     own = repository.put(layout.postgres_manifest_key(backup, "a1"), b"its own") if files else None
+    keys = [layout.chunk_key(backup, "a1", 0)] if files else []
+    chunks = tuple(repository.put(key, str(backup).encode()) for key in keys)
     manifest = replace(
         made,
         id=str(backup),

@@ -11,7 +11,7 @@ from statistics import median
 from kb_dr.domain.manifest import Manifest
 from kb_dr.domain.proof import Phase, Proof, Verdict
 
-FETCH, VERIFY_FILES = "fetch and unpack", "verify files"
+FETCH, VERIFY_FILES, COMBINE = "fetch and unpack", "verify files", "combine"
 REPLAY_TO_POINT, REPLAY = "replay to the restore point", "replay"
 CHECKS_AT_POINT, CHECKS, PAGE_CHECKSUMS = "checks at the restore point", "checks", "page checksums"
 """Phases as restores and proofs name them."""

@@ -100,6 +100,8 @@ class Manifest:
     """The backup this one cannot be restored without; None for a full."""
     parent_digest: str | None = None
     """Digest of the parent's manifest as it was then: another of the same id is no parent."""
+    replaces: str | None = None
+    """The backup whose very bytes these are, encrypted to other recipients."""
     notes: tuple[str, ...] = field(default=())
     """What an operator should know: rows that moved while sampling, a table without a key."""
 
