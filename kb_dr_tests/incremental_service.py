@@ -22,10 +22,21 @@ from kb_dr.operations.catalog import load_catalog, readable
 from kb_dr.operations.incremental_backup import ChainRules, take_incremental_backup
 from kb_dr.operations.initialise import init_repository
 from kb_dr.ports import Clock, Repository
+from kb_dr.settings import SourceSettings
 from kb_dr_tests.postgres_servers import RunningCluster, source_settings
 from kb_dr_tests.push_wal import archive_command
 
 SUMMARIZING = {"summarize_wal": "on", "wal_summary_keep_time": "0"}
+
+SETTINGS = SourceSettings(
+    host="",
+    port=5432,
+    database="postgres",
+    user="postgres",
+    password=None,
+    sslmode="prefer",
+    data_directory=None,
+)
 
 WORDS = BackupTools("kb", "default", "test-host", chunk_bytes=256 * 1024, wal_deadline_seconds=60)
 
