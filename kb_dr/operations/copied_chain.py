@@ -1,9 +1,11 @@
-"""Which parents of an increment a copy lacks: without each of them it can restore nothing."""
+"""What a copy lacks, and holds already, of the chain of an increment that is to be copied."""
 
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.errors import BrokenChain, NoUsableBackup
+from kb_dr.errors import BrokenChain, NoUsableBackup, UnreadableRecord
 from kb_dr.operations.catalog import read_manifest
+from kb_dr.operations.needed_wal import find_needed_wal
+from kb_dr.operations.newest_first import newest_first
 from kb_dr.ports import Repository
 
 
@@ -34,6 +36,25 @@ def lacking_parents(
             lacking.append(parent.manifest.backup_id)
         child = parent
     return tuple(reversed(lacking))
+
+
+def brought_wal(offsite: Repository, stored: StoredManifest) -> frozenset[str]:
+    """The keys of WAL ``stored`` needs that stand in ``offsite`` for an earlier backup already.
+
+    They were compared from both ends then. A recovery point needs all WAL since its parent: to
+    read that again every hour would take longer each time.
+    """
+    manifest = stored.manifest
+    if manifest.has_files:
+        return frozenset()
+    for _, found in newest_first(offsite, manifest.backup_id):
+        if isinstance(found, UnreadableRecord):
+            continue
+        brother = found.manifest.parent_digest == manifest.parent_digest
+        if found.digest == manifest.parent_digest or (brother and not found.manifest.has_files):
+            there = find_needed_wal(offsite, found.manifest)
+            return frozenset(each.key for each in there.objects if each.size_bytes)
+    return frozenset()
 
 
 def _parent_in(repository: Repository, child: StoredManifest) -> StoredManifest | None:
