@@ -11,6 +11,7 @@ from kb_dr.adapters.clock import SystemClock
 from kb_dr.adapters.directory_repository import DirectoryRepository
 from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.adapters.pg_basebackup import PgBaseBackup
+from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.postgres_source import PostgresSource
 from kb_dr.adapters.restored_checks import RestoredChecks
 from kb_dr.adapters.scratch_space import LocalScratchSpace
@@ -116,13 +117,15 @@ def increment(service: RecoverableService, cluster: RunningCluster) -> StoredMan
     )
 
 
-def make_chain(major: int, directory: Path, increments: int = INCREMENTS) -> ChainedService:
+def make_chain(
+    programs: PostgresPrograms, directory: Path, increments: int = INCREMENTS
+) -> ChainedService:
     """Take the backups, each while three sessions write, and lose the cluster."""
-    service = RecoverableService(programs_of(major), directory)
+    service = RecoverableService(programs, directory)
     chain: list[StoredManifest] = []
     written: list[tuple[Commit, ...]] = []
     with service.in_service() as cluster:
-        if major >= 17:
+        if programs.major >= 17:
             cluster.query("alter system set summarize_wal = on")
             cluster.query("select pg_reload_conf()")
         make_ledger(cluster)
@@ -163,7 +166,7 @@ def chained_of(
 
     def chained(major: int) -> ChainedService:
         if major not in made:
-            made[major] = make_chain(major, directory / str(major))
+            made[major] = make_chain(programs_of(major), directory / str(major))
         return made[major]
 
     yield chained

@@ -18,8 +18,8 @@ from kb_dr_tests.store_fixtures import ceph_store, moto_store, rclone_store
 __all__ = [
     "archived",
     "archived_cluster_of",
-    "chained_of",
     "ceph_store",
+    "chained_of",
     "lost_cluster",
     "moto_store",
     "production",

@@ -65,6 +65,7 @@ def proof_metadata(proof: Proof) -> Metadata:
         "reason": dg.MetadataValue.text(proof.reason),
         "backup_id": dg.MetadataValue.text(proof.backup_id),
         "manifest_digest": dg.MetadataValue.text(proof.manifest_digest or "unreadable"),
+        "chain": table(("manifest digest, the full's first",), ((each,) for each in proof.chain)),
         "copy_read": dg.MetadataValue.text(f"{proof.copy} ({proof.url})"),
         **_reach(proof.reach),
         "rto_seconds": dg.MetadataValue.float(proof.rto_seconds),

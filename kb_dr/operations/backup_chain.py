@@ -4,7 +4,8 @@ An increment holds what changed since one very backup. Its manifest names that p
 of the parent's manifest, so that no other of the same id, and no foreign one, is taken for it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from kb_dr import records
 from kb_dr.domain import layout
@@ -37,17 +38,27 @@ def chain_in(catalog: Sequence[CatalogEntry], stored: StoredManifest) -> tuple[S
     return _follow(stored, _finder(catalog))
 
 
-def broken_chains(catalog: Sequence[CatalogEntry]) -> dict[str, str]:
-    """The increments of a copy that nothing can be restored from, and why: id to reason."""
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """Every backup of one copy that can be read is in one of the two, by its id."""
+
+    whole: Mapping[str, tuple[StoredManifest, ...]]
+    broken: Mapping[str, str]
+    """Increments that nothing can be restored from, and why."""
+
+
+def chains_in(catalog: Sequence[CatalogEntry]) -> Chains:
+    """The chains of a whole catalog."""
     find = _finder(catalog)
+    whole: dict[str, tuple[StoredManifest, ...]] = {}
     broken: dict[str, str] = {}
     for entry in catalog:
         if isinstance(entry, StoredManifest):
             try:
-                _follow(entry, find)
+                whole[entry.manifest.id] = _follow(entry, find)
             except BrokenChain as error:
                 broken[entry.manifest.id] = str(error)
-    return broken
+    return Chains(whole, broken)
 
 
 def _follow(

@@ -7,7 +7,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, failed_parent, standing
 from kb_dr.errors import NoUsableBackup
-from kb_dr.operations.backup_chain import broken_chains, chain_in
+from kb_dr.operations.backup_chain import chains_in
 from kb_dr.operations.catalog import Unreadable, load_catalog, read_manifest
 from kb_dr.operations.proofs import load_proofs
 from kb_dr.ports import Repository
@@ -67,13 +67,14 @@ def choose_backup(
         return Chosen(read_manifest(repository, backup))
     passed_over: list[str] = []
     catalog = load_catalog(repository)
-    will_not_do = {**broken_chains(catalog), **(excluded or {})}
+    chains = chains_in(catalog)
+    will_not_do = {**chains.broken, **(excluded or {})}
     for entry in reversed(catalog):
         if isinstance(entry, Unreadable):
             passed_over.append(f"{entry.key}: {entry.why}")
             continue
         name = entry.manifest.id
-        why = will_not_do.get(name) or known_to_be_bad(repository, chain_in(catalog, entry))
+        why = will_not_do.get(name) or known_to_be_bad(repository, chains.whole[name])
         if why is not None:
             passed_over.append(f"{name}: {why}")
             continue

@@ -6,7 +6,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.recovery import RecoveryPlan
 from kb_dr.domain.recovery_target import Latest, PointTarget, RecoveryTarget
 from kb_dr.errors import NoUsableBackup, TimelineForked
-from kb_dr.operations.backup_chain import broken_chains
+from kb_dr.operations.backup_chain import chains_in
 from kb_dr.operations.catalog import load_catalog, read_manifest, readable, unreadable
 from kb_dr.operations.choose_backup import LATEST, choose_backup, known_to_be_bad
 from kb_dr.operations.plan_point_recovery import plan_point_recovery
@@ -85,7 +85,7 @@ def _plan_to_a_point(
     repository: Repository, codec: Codec, clock: Clock, target: PointTarget, timeline: int | None
 ) -> Planned:
     catalog = load_catalog(repository)
-    broken = broken_chains(catalog)
+    broken = chains_in(catalog).broken
     backups = [each for each in readable(catalog) if each.manifest.id not in broken]
     passed_over = [f"{each.key}: {each.why}" for each in unreadable(catalog)]
     passed_over += [f"{each}: {why}" for each, why in broken.items()]

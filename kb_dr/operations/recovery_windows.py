@@ -8,9 +8,9 @@ from kb_dr.domain.recoverable_window import RecoverableWindow
 from kb_dr.domain.replay_line import ReplayLine, follow
 from kb_dr.domain.timelines import Lineage
 from kb_dr.domain.wal_names import Segment
-from kb_dr.errors import BrokenChain, KbDrError, UnreadableRecord
-from kb_dr.operations.backup_chain import chain_in
-from kb_dr.operations.catalog import CatalogEntry, load_catalog, readable
+from kb_dr.errors import KbDrError, UnreadableRecord
+from kb_dr.operations.backup_chain import chains_in
+from kb_dr.operations.catalog import load_catalog
 from kb_dr.operations.choose_backup import known_to_be_bad
 from kb_dr.operations.find_stop import WalSearch
 from kb_dr.operations.listed_archive import ListedArchive
@@ -27,9 +27,8 @@ def list_recovery_windows(repository: Repository, codec: Codec) -> tuple[Recover
     says so.
     """
     catalog = load_catalog(repository)
-    manifests = [
-        each.manifest for each in readable(catalog) if _may_be_restored(repository, catalog, each)
-    ]
+    chains = chains_in(catalog).whole.values()
+    manifests = [each[-1].manifest for each in chains if _may_be_restored(repository, each)]
     found: list[RecoverableWindow] = []
     for system in sorted({each.source.system_identifier for each in manifests}):
         of_cluster = [each for each in manifests if each.source.system_identifier == system]
@@ -37,13 +36,9 @@ def list_recovery_windows(repository: Repository, codec: Codec) -> tuple[Recover
     return tuple(sorted(found, key=lambda each: (each.begins_at, each.timeline)))
 
 
-def _may_be_restored(
-    repository: Repository, catalog: Sequence[CatalogEntry], stored: StoredManifest
-) -> bool:
+def _may_be_restored(repository: Repository, chain: Sequence[StoredManifest]) -> bool:
     try:
-        return known_to_be_bad(repository, chain_in(catalog, stored)) is None
-    except BrokenChain:
-        return False
+        return known_to_be_bad(repository, chain) is None
     except UnreadableRecord:
         return False  # it may be a red proof, and a restore refuses to guess
 

@@ -114,9 +114,7 @@ def verify_backup(
         stored = _manifest(run, chosen)
         verdict, reason = _prove(run, stored)
     except BrokenChain as error:
-        # Where only a newer kb_dr can read the parent, nothing is said of the copy.
-        newer = error.__cause__
-        verdict, reason = _judged(newer if isinstance(newer, NotProven) else error, evidence)
+        verdict, reason = _judged(error, evidence)
     except NoUsableBackup:
         raise
     except (KbDrError, OSError) as error:
