@@ -9,8 +9,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import zstandard
 
@@ -60,23 +59,22 @@ class BackupManifestReader:
 
 
 @contextmanager
-def unpacked_manifest(compressed: bytes, unprivileged: Unprivileged) -> Iterator[Path]:
-    """A stored manifest as a file that only PostgreSQL's programs read, while the block lasts.
+def unpacked_manifest(compressed: bytes, unprivileged: Unprivileged) -> Iterator[IO[bytes]]:
+    """A stored manifest in a file without a name, which is gone however this process ends.
 
-    Raises PostgresCommandFailed when it is not what BackupManifestReader made.
+    PostgreSQL's programs may open it anew, as /dev/stdin. Raises PostgresCommandFailed when it is
+    not what BackupManifestReader made.
     """
-    with tempfile.TemporaryDirectory(prefix="kb-dr-manifest-") as directory:
-        path = Path(directory) / "backup_manifest"
-        with path.open("xb") as file:
-            path.chmod(0o600)
-            try:
-                for piece in zstandard.ZstdDecompressor().read_to_iter(compressed):
-                    file.write(piece)
-            except zstandard.ZstdError as error:
-                raise PostgresCommandFailed(f"read the parent's manifest: {error}") from error
-        unprivileged.give(path)
-        unprivileged.give(Path(directory))
-        yield path
+    with tempfile.TemporaryFile() as file:
+        try:
+            for piece in zstandard.ZstdDecompressor().read_to_iter(compressed):
+                file.write(piece)
+        except zstandard.ZstdError as error:
+            raise PostgresCommandFailed(f"read the parent's manifest: {error}") from error
+        file.flush()
+        file.seek(0)
+        unprivileged.give_open(file.fileno())
+        yield file
 
 
 def _position(ranges: list[dict[str, Any]]) -> WalPosition:

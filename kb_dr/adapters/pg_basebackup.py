@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import IO
 
 from kb_dr.adapters.await_backup import Patience
 from kb_dr.adapters.backup_manifest import BackupManifestReader, unpacked_manifest
@@ -79,18 +80,23 @@ class PgBaseBackup:
             with self._running(command) as running:
                 yield running
             return
-        with unpacked_manifest(parent_manifest_zst, self._programs.unprivileged) as parent:
-            with self._running([*command, f"--incremental={parent}"]) as running:
-                yield running
+        with (
+            unpacked_manifest(parent_manifest_zst, self._programs.unprivileged) as parent,
+            self._running([*command, "--incremental=/dev/stdin"], parent) as running,
+        ):
+            yield running
 
     @contextmanager
-    def _running(self, command: Sequence[str]) -> Iterator["RunningBaseBackup"]:
+    def _running(
+        self, command: Sequence[str], stdin: "IO[bytes] | int" = subprocess.DEVNULL
+    ) -> Iterator["RunningBaseBackup"]:
         password = self._source.password
         # In the environment of this one process: an argument could be read by every user.
         env = {"PGPASSWORD": password.reveal()} if password else None
         with self._programs.unprivileged.running(
             command,
             env=self._programs.environment(env),
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process:

@@ -21,6 +21,14 @@ _SOUND_SINCE = {17: 170011, 18: 180006}
 increments answers index-only scans wrongly, and neither pg_verifybackup nor amcheck sees it."""
 
 
+def describe_kind(manifest: Manifest) -> str:
+    """What a backup is made of, for people."""
+    if manifest.parent is None:
+        return str(manifest.kind)
+    what = "recovery point" if manifest.engine == RECOVERY_POINT else "increment"
+    return f"{what} on {manifest.parent}"
+
+
 @dataclass(frozen=True, slots=True)
 class SourceState:
     """The source as it is now, as far as it decides on increments."""

@@ -74,6 +74,8 @@ def choose_increment(
                 return _increment(candidate, clock)
             except _Unusable as unusable:
                 passed_over.append(str(unusable))
+                if unusable.full_is_due:
+                    break
         if found_id.kind is BackupKind.FULL:
             break
     return NoParent("; ".join(passed_over) or "there is no full backup before it")
@@ -81,6 +83,11 @@ def choose_increment(
 
 class _Unusable(Exception):
     """A backup nothing may be built on, and why."""
+
+    def __init__(self, why: str, *, full_is_due: bool = False) -> None:
+        super().__init__(why)
+        self.full_is_due = full_is_due
+        """Whether the same holds for whatever is older."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,9 @@ def _refuse_bad(candidate: _Candidate) -> None:
     names = [link.manifest.id for link in chain]
     increments = len(chain) - 1 + sum(candidate.points.count(name) for name in names)
     if increments >= candidate.longest_chain:
-        raise _Unusable(f"{increments} incremental backups stand on {names[0]} already")
+        raise _Unusable(
+            f"{increments} incremental backups stand on {names[0]} already", full_is_due=True
+        )
     for link in chain:
         proofs = load_proofs(repository, link.manifest.backup_id)
         for copy, url in candidate.copies.items():
@@ -156,12 +165,14 @@ def _refuse_holes(candidate: _Candidate, clock: Clock) -> None:
             clock.sleep(_LOOK_SECONDS)
         found = find_needed_wal(candidate.repository, replace(manifest, wal=reach))
         if found.doubtful:
-            raise _Unusable(f"the WAL since {manifest.id}: {', '.join(found.doubtful)}")
+            seen = ", ".join(found.doubtful)
+            raise _Unusable(f"the WAL since {manifest.id}: {seen}", full_is_due=True)
         newest = max(_segments(found.objects), default="")
         holes = [name for name in found.missing if name < newest]
         if not holes:
             return
-    raise _Unusable(f"the WAL since {manifest.id}: {', '.join(holes[:5])} missing")
+    seen = ", ".join(holes[:5])
+    raise _Unusable(f"the WAL since {manifest.id}: {seen} missing", full_is_due=True)
 
 
 def _segments(objects: Sequence[Listed]) -> Iterator[str]:

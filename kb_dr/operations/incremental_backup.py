@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.increment import SourceState
 from kb_dr.domain.manifest import StoredManifest
@@ -14,7 +15,7 @@ from kb_dr.operations.backup_run import BackupRun, BackupTools, backup_run
 from kb_dr.operations.base_backup import Parent, take_into
 from kb_dr.operations.catalog import read_manifest
 from kb_dr.operations.choose_increment import Increment, NoParent, choose_increment
-from kb_dr.operations.name_backup import next_backup_id, refuse_existing
+from kb_dr.operations.name_backup import next_backup_id
 from kb_dr.operations.recovery_point import take_recovery_point
 from kb_dr.ports import BaseBackupProgram, Clock, Codec, Progress, Repository, SourceServer
 
@@ -100,7 +101,8 @@ def _as_point(run: BackupRun, why: str) -> BackupRun:
 
 def _as_full(run: BackupRun, why: str) -> BackupRun:
     wanted = BackupId(run.backup.service, BackupKind.FULL, run.backup.stamp)
-    refuse_existing(run.repository, wanted)
+    if run.repository.find(layout.manifest_key(wanted)) is not None:
+        wanted = next_backup_id(run.repository, run.backup.service, run.started)
     note = f"a full backup, not {run.backup}, since it has no usable parent: {why}"
     logger.info("%s is %s", wanted, note)
     return replace(run, backup=wanted, notes=(note,))

@@ -1,4 +1,4 @@
-"""Walk the backups of a repository from the newest to older ones, reading no more than asked for."""
+"""Walk a repository from its newest backup to older ones, reading no more than is asked for."""
 
 from collections.abc import Iterator
 from datetime import timedelta
