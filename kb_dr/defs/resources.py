@@ -36,6 +36,8 @@ class ScheduleTimes:
     drill: str = "0 7 1 1,4,7,10 *"
     restore_test: str = "0 7 15 * *"
     retention: str = "0 4 * * *"
+    incremental: str | None = "30 * * * *"
+    """None: no incremental backups are taken unattended."""
 
 
 def schedule_times(read: Callable[[], Settings] = load_settings) -> ScheduleTimes:
@@ -55,6 +57,8 @@ def schedule_times(read: Callable[[], Settings] = load_settings) -> ScheduleTime
         drill=_cron_or(settings.drill_schedule, default.drill),
         restore_test=_cron_or(settings.restore_test_schedule, default.restore_test),
         retention=_cron_or(settings.retention_schedule, default.retention),
+        incremental=settings.incremental_schedule
+        and _cron_or(settings.incremental_schedule, default.incremental or ""),
     )
 
 

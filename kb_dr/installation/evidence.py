@@ -1,7 +1,7 @@
 """What is known of the backups: catalogs, proofs, drills, controls."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -40,6 +40,10 @@ class BackupOverview:
     """Copy to standing; a copy that is not there is not named."""
     unreadable: str | None
     """Why the manifest cannot be read; None when it can."""
+    parent: str | None = None
+    """The backup it was made against; None for a full."""
+    broken: str | None = None
+    """Why nothing can be restored from it here, whatever was proven: its chain is broken."""
     holds: tuple[str, ...] = ()
     """Why it is held: the reason of each hold in force."""
 
@@ -61,6 +65,15 @@ class Evidence(Places):
                 missing = error
         assert missing is not None
         raise missing
+
+    def chain(self, stored: StoredManifest) -> tuple[StoredManifest, ...]:
+        """All that is put together to restore a backup, from the copy its manifest was read from.
+
+        Raises what load_chain() raises.
+        """
+        from kb_dr.operations.backup_chain import load_chain
+
+        return load_chain(self.checked(stored.copy), stored)
 
     def is_offsite(self, stored: StoredManifest) -> bool:
         """Whether the offsite repository holds this very manifest."""
@@ -174,19 +187,27 @@ class Evidence(Places):
 
     def overview(self, copy: str) -> tuple[BackupOverview, ...]:
         """The backups of one copy, with the standing of every copy."""
-        void = self.void_through()
+        from kb_dr.operations.backup_chain import chains_in
+
+        void, catalog = self.void_through(), self.catalog(copy)
+        broken = chains_in(catalog).broken
         held = self.gathered_holds()
         for problem in held.problems:
             logger.warning("a hold may be left out that cannot be read: %s", problem)
-        return tuple(self._line(entry, copy, void, held) for entry in self.catalog(copy))
+        return tuple(self._line(entry, copy, void, broken, held) for entry in catalog)
 
     def _line(
-        self, entry: CatalogEntry, copy: str, void: Void | None, held: GatheredHolds
+        self,
+        entry: CatalogEntry,
+        copy: str,
+        void: Void | None,
+        broken: Mapping[str, str],
+        held: GatheredHolds,
     ) -> BackupOverview:
         if isinstance(entry, Unreadable):
             name = f"{self.settings.service}-{entry.kind}-{entry.stamp}"
             reasons = _reasons(held, name)
-            return BackupOverview(name, None, None, None, None, None, {}, entry.why, reasons)
+            return BackupOverview(name, None, None, None, None, None, {}, entry.why, holds=reasons)
         manifest = entry.manifest
         copies = [copy]
         if copy == "primary" and "offsite" in self.copies and self.is_offsite(entry):
@@ -201,6 +222,8 @@ class Evidence(Places):
             standings=self._standings(entry, copies, void),
             unreadable=None,
             holds=_reasons(held, manifest.id),
+            parent=manifest.parent,
+            broken=broken.get(manifest.id),
         )
 
     def _take_status(
