@@ -198,6 +198,16 @@ def tombstone_key(backup: BackupId, copy: str, step_id: str) -> str:
     return f"{tombstones_prefix(backup)}{copy}/{step_id}.json"
 
 
+def purged_wal_prefix(system_identifier: int) -> str:
+    """What this repository has let go of of one cluster's WAL."""
+    return f"purged-wal/{system_identifier}/"
+
+
+def purged_wal_key(system_identifier: int, record_id: str) -> str:
+    """One record of that; ids begin with the time, and the newest says all."""
+    return f"{purged_wal_prefix(system_identifier)}{record_id}.json"
+
+
 REPORTS = "reports/"
 """The daily integrity reports stand under this."""
 

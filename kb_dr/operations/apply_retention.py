@@ -20,6 +20,7 @@ from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.operations.plan_copy_retention import CopyRetention
 from kb_dr.operations.purge_backup import Dealt, Outcome, PurgeTools, expire_backup, purge_backup
 from kb_dr.operations.purge_wal import PurgedWal, purge_wal
+from kb_dr.operations.purged_wal import note_purged_wal
 from kb_dr.operations.tombstones import stand_again
 from kb_dr.operations.undelete_backup import undelete_backup
 from kb_dr.ports import Clock, Progress, Repository
@@ -91,6 +92,10 @@ def apply_retention(
             if done.outcome in (Outcome.PURGED, Outcome.GONE):
                 standing.purged(name)
         ranges, notes = standing.wal_still_due(plan.wal)
+        clusters = retention.boundaries.clusters
+        note_purged_wal(
+            repository, clock, ranges, {name: each.segment_bytes for name, each in clusters.items()}
+        )
         wal = purge_wal(repository, ranges, retention.boundaries, at_once=at_once)
     finally:
         progress.end()

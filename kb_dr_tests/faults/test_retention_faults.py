@@ -21,12 +21,14 @@ from kb_dr.errors import KbDrError
 from kb_dr.operations.catalog import load_catalog, readable
 from kb_dr.operations.gather_retention import buried_manifest
 from kb_dr.operations.holds import hold, release
+from kb_dr.operations.purged_wal import load_purged_wal
 from kb_dr.operations.tombstones import load_tombstones, open_tombstones, store_tombstone
 from kb_dr.operations.undelete_backup import undelete_backup
 from kb_dr.ports import Repository
 from kb_dr_tests.fakes import FakeClock, MemoryRepository
 from kb_dr_tests.faults.failing_repository import FailingRepository, Fault, Killed, When
 from kb_dr_tests.made_history import POLICY, History, restorable, why_not_restorable
+from kb_dr_tests.stored_backups import SYSTEM
 
 DAY = timedelta(days=1)
 
@@ -116,8 +118,9 @@ def _end(places: list[Repository]) -> dict[str, object]:
     found: dict[str, object] = {
         listed.key: places[0].read(listed.key)
         for listed in places[0].list("")
-        if not listed.key.startswith(layout.TOMBSTONES)
+        if not listed.key.startswith((layout.TOMBSTONES, "purged-wal/"))
     }
+    found["let go of"] = load_purged_wal(places[0], SYSTEM)
     for name, steps in load_tombstones(places[0]).items():
         found[f"last step of {name}"] = steps[-1].step
     return found

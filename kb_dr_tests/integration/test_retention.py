@@ -14,6 +14,7 @@ from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.scratch_space import LocalScratchSpace
 from kb_dr.domain.layout import WAL
 from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.recovery_target import AtName
 from kb_dr.operations.plan_target import Wanted, plan_target
 from kb_dr.operations.restore_postgres import plan_restore, restore_postgres
 from kb_dr_tests.days_ago import DaysAgo, environment_days_ago
@@ -120,10 +121,14 @@ def test_a_backup_expires_once_its_replacement_is_proven_and_comes_back_whole(
     into = str(tmp_path / "refused" / "data")
     service.run("restore", "--backup", old, "--into", into).require(41)
 
+    service.run("wal", "audit").require(0)
     service.run("retention", "undelete", old, "--copy", "primary").require(0)
     assert aged.expiring() == [], "it is held"
     service.run("retention", "apply", "--yes").require(0)
-    service.run("restore", "--backup", old, "--into", str(tmp_path / "back" / "data")).require(0)
+    service.run("verify", old).require(0)
+    words = ["restore", "--backup", old, "--into", str(tmp_path / "back" / "data")]
+    said = service.run(*words).require(0)
+    assert "retention let go of the WAL behind" in said.out + said.err
     with RunningCluster(postgres_programs, tmp_path / "back") as cluster:
         assert entries(cluster)[:1] == ["long ago"]
         assert "today" not in entries(cluster)
@@ -143,7 +148,9 @@ def test_a_restore_that_runs_while_its_backup_expires_ends_well(
 
     watched = FailingRepository(recoverable.repository, Meanwhile("get full/", apply))
     clock = DaysAgo(0)
-    wanted = Wanted(backup=aged.old.manifest.backup_id)
+    # Its own WAL stays as its objects do; what lies behind may go, and a restore then says so.
+    backup = aged.old.manifest.backup_id
+    wanted = Wanted(AtName(str(backup)), backup=backup)
     plan = plan_restore(
         plan_target(watched, recoverable.codec, clock, wanted),
         recoverable.host,
