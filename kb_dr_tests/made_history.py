@@ -42,6 +42,7 @@ class History:
     clock: FakeClock
     others: tuple[MemoryRepository, ...] = ()
     next_segment: int = 2
+    system: int = SYSTEM
 
     @classmethod
     def begin(cls, *, others: Sequence[str] = (), name: str = "primary") -> "History":
@@ -72,6 +73,7 @@ class History:
         self.next_segment = last + 2
         backup = BackupId.of("kb", kind, when)
         manifest = store_objects(self.repository, started=when, start=first, stop=last)
+        manifest = replace(manifest, source=replace(manifest.source, system_identifier=self.system))
         if kind is BackupKind.INCR:
             manifest = self._as_incremental(manifest, backup, parent)
         self.clock.pass_time(timedelta(minutes=1))
@@ -100,7 +102,7 @@ class History:
 
     def archive(self, number: int) -> None:
         """One segment, a few bytes long: nobody reads it here."""
-        self.repository.put(layout.wal_key(SYSTEM, segment(number).name, "0" * 64), b"wal")
+        self.repository.put(layout.wal_key(self.system, segment(number).name, "0" * 64), b"wal")
 
     def prove(
         self, stored: StoredManifest, verdict: Verdict = Verdict.PROVEN, *, minutes: float = 1
