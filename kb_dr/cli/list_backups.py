@@ -18,15 +18,26 @@ def command(copy: str, as_json: bool) -> None:
         return
     print_table(
         f"Backups in {copy}",
-        ("id", "taken", "PostgreSQL", "size", "stored", "copies and their standing"),
+        (
+            "id",
+            "taken",
+            "made against",
+            "PostgreSQL",
+            "size",
+            "stored",
+            "copies and their standing",
+            "held",
+        ),
         (
             (
                 row.id,
                 moment(row.finished),
+                row.parent,
                 server_version(row.postgres),
                 size(row.plain_bytes),
                 size(row.stored_bytes),
-                _copies(row) if row.unreadable is None else f"UNREADABLE: {row.unreadable}",
+                _standing(row),
+                "; ".join(row.holds),
             )
             for row in rows
         ),
@@ -34,6 +45,9 @@ def command(copy: str, as_json: bool) -> None:
     )
 
 
-def _copies(row: BackupOverview) -> str:
+def _standing(row: BackupOverview) -> str:
+    if row.unreadable is not None:
+        return f"UNREADABLE: {row.unreadable}"
     said = [f"{name} {standing}" for name, standing in row.standings.items()]
-    return ", ".join([*said, *(f"{name}: {why}" for name, why in row.troubles.items())])
+    known = ", ".join([*said, *(f"{name}: {why}" for name, why in row.troubles.items())])
+    return known if row.broken is None else f"BROKEN: {row.broken}; {known}"

@@ -73,9 +73,13 @@ def stamp_of_manifest(key: str) -> tuple[BackupKind, str] | None:
     return (BackupKind(match[1]), match[2]) if match else None
 
 
+WAL = "wal/"
+"""The WAL of every cluster stands under this."""
+
+
 def wal_prefix(system_identifier: int) -> str:
     """All WAL of one cluster."""
-    return f"wal/{system_identifier}/"
+    return f"{WAL}{system_identifier}/"
 
 
 def timeline_prefix(system_identifier: int, timeline: int) -> str:
@@ -130,7 +134,7 @@ def wal_file_of(key: str) -> tuple[int, str, str] | None:
 
 
 PROOFS = "proofs/"
-"""Every proof of every backup stands under this."""
+"""Every proof stands under this."""
 
 
 def proofs_prefix(backup: BackupId) -> str:
@@ -192,6 +196,16 @@ def tombstones_prefix(backup: BackupId) -> str:
 def tombstone_key(backup: BackupId, copy: str, step_id: str) -> str:
     """One step; ids begin with the time, so keys sort by it."""
     return f"{tombstones_prefix(backup)}{copy}/{step_id}.json"
+
+
+def purged_wal_prefix(system_identifier: int) -> str:
+    """What this repository has let go of of one cluster's WAL."""
+    return f"purged-wal/{system_identifier}/"
+
+
+def purged_wal_key(system_identifier: int, record_id: str) -> str:
+    """One record of that; ids begin with the time, and the newest says all."""
+    return f"{purged_wal_prefix(system_identifier)}{record_id}.json"
 
 
 REPORTS = "reports/"

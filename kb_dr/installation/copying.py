@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kb_dr.domain import layout
@@ -174,9 +174,9 @@ class Copying(Evidence):
     ) -> tuple[WalCopy, ...]:
         """Bring over all WAL one copy lacks, of each cluster.
 
-        ``everything`` compares both archives from end to end, but for what is older than that
-        copy keeps WAL; otherwise what is older than the newest copied backup is taken as brought
-        already. Look at each ``problems``.
+        ``everything`` compares both archives from end to end; otherwise what is older than the
+        newest copied backup is taken as brought already. What retention let go of there is not
+        brought again. Look at each ``problems``.
         """
         source, *others = self._sources(copy)
         target = self.checked(copy)
@@ -191,7 +191,6 @@ class Copying(Evidence):
                     cluster,
                     progress,
                     since=since,
-                    not_before=self._wal_kept_since(copy) if everything else None,
                     others=others,
                     parallel=self.settings.transfers,
                 )
@@ -262,10 +261,6 @@ class Copying(Evidence):
             f"copy to {copy}: there is no other copy to bring anything from",
             hint="Set KB_DR_OFFSITE_URL or KB_DR_LOCAL_COPY_PATH.",
         )
-
-    def _wal_kept_since(self, copy: str) -> datetime:
-        policy = self.settings.retention[copy]
-        return self.clock.now() - timedelta(days=policy.daily_days + policy.wal_days)
 
     @property
     def copy_that_counts(self) -> str:

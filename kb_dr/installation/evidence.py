@@ -15,6 +15,7 @@ from kb_dr.errors import NoUsableBackup, RepositoryError
 from kb_dr.installation.places import CLOSED, Places
 from kb_dr.operations import catalog as catalogs
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
+from kb_dr.operations.holds import GatheredHolds, gather_holds
 from kb_dr.ports import Repository
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ class BackupOverview:
     troubles: dict[str, str] = field(default_factory=dict)
     """Copy to what keeps anybody from telling whether it holds this backup, or what stands there
     instead."""
+    parent: str | None = None
+    """The backup it was made against; None for a full."""
+    broken: str | None = None
+    """Why nothing can be restored from it here, whatever was proven: its chain is broken."""
+    holds: tuple[str, ...] = ()
+    """Why it is held: the reason of each hold in force."""
 
 
 class Evidence(Places):
@@ -61,6 +68,15 @@ class Evidence(Places):
                 missing = error
         assert missing is not None
         raise missing
+
+    def chain(self, stored: StoredManifest) -> tuple[StoredManifest, ...]:
+        """All that is put together to restore a backup, from the copy its manifest was read from.
+
+        Raises what load_chain() raises.
+        """
+        from kb_dr.operations.backup_chain import load_chain
+
+        return load_chain(self.checked(stored.copy), stored)
 
     def has_copy(self, copy: str, stored: StoredManifest) -> bool:
         """Whether one copy holds this very manifest."""
@@ -149,6 +165,10 @@ class Evidence(Places):
             logger.warning("all proofs are taken for void: %s", error)
             return ALL
 
+    def gathered_holds(self, backup: BackupId | None = None) -> GatheredHolds:
+        """The holds (of one backup) that can be read now, and why some may be missing."""
+        return gather_holds(self._every_place(), backup)
+
     def standings(self, stored: StoredManifest, copies: Sequence[str]) -> dict[str, Standing]:
         """Where each of these copies of one backup stands."""
         return self._standings(stored, copies, self.void_through())
@@ -170,8 +190,13 @@ class Evidence(Places):
 
     def overview(self, copy: str) -> tuple[BackupOverview, ...]:
         """The backups of one copy, with the standing of every copy that holds them."""
-        void = self.void_through()
-        entries = self.catalog(copy)
+        from kb_dr.operations.backup_chain import chains_in
+
+        void, entries = self.void_through(), self.catalog(copy)
+        broken = chains_in(entries).broken
+        held = self.gathered_holds()
+        for problem in held.problems:
+            logger.warning("a hold may be left out that cannot be read: %s", problem)
         others: dict[str, dict[str, CatalogEntry] | str] = {}
         for other in self.copies:
             if other != copy:
@@ -180,7 +205,7 @@ class Evidence(Places):
                     others[other] = {self.id_of(each): each for each in self.catalog(other)}
                 except RepositoryError as error:
                     others[other] = str(error)
-        return tuple(self._line(entry, copy, others, void) for entry in entries)
+        return tuple(self._line(entry, copy, others, void, broken, held) for entry in entries)
 
     def id_of(self, entry: CatalogEntry) -> str:
         """The id of a backup, also of one whose manifest cannot be read."""
@@ -194,10 +219,13 @@ class Evidence(Places):
         copy: str,
         others: Mapping[str, Mapping[str, CatalogEntry] | str],
         void: Void | None,
+        broken: Mapping[str, str],
+        held: GatheredHolds,
     ) -> BackupOverview:
         name = self.id_of(entry)
         if isinstance(entry, Unreadable):
-            return BackupOverview(name, None, None, None, None, None, {}, entry.why)
+            reasons = _reasons(held, name)
+            return BackupOverview(name, None, None, None, None, None, {}, entry.why, holds=reasons)
         manifest = entry.manifest
         copies = [copy]
         troubles: dict[str, str] = {}
@@ -221,6 +249,9 @@ class Evidence(Places):
             standings=self._standings(entry, in_order, void),
             unreadable=None,
             troubles=troubles,
+            holds=_reasons(held, manifest.id),
+            parent=manifest.parent,
+            broken=broken.get(manifest.id),
         )
 
     def _take_status(
@@ -239,3 +270,7 @@ class Evidence(Places):
             heartbeat=self.settings.heartbeat,
             also=also,
         )
+
+
+def _reasons(held: GatheredHolds, backup_id: str) -> tuple[str, ...]:
+    return tuple(each.reason for each in held.in_force(backup_id))

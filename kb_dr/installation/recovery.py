@@ -93,7 +93,8 @@ class Recovery(Places):
         recovery = plan.recovery
         # Of this copy alone: the other one may be what is down.
         proofs, _ = gather_proofs([self.repository(recovery.copy)])
-        work = RestoreWork.of(recovery.stored.manifest, len(recovery.segments))
+        manifest = recovery.stored.manifest
+        work = RestoreWork.of(manifest, len(recovery.segments), recovery.fetched)
         measured = measured_runs(proof for each in proofs.values() for proof in each)
         return replace(plan, forecast=forecast(work, measured, copy=recovery.copy, checked=False))
 

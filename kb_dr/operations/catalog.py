@@ -4,7 +4,7 @@ A backup exists when its manifest does. So storing the manifest is the last writ
 of a copy, and nothing but a manifest is ever taken for a backup.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from kb_dr import records
@@ -79,7 +79,13 @@ def load_catalog(repository: Repository) -> tuple[CatalogEntry, ...]:
     A manifest that cannot be read is an Unreadable entry: it hides no other, and it is not
     passed over. A listing or a read that fails raises; half a catalog is none.
     """
-    found: list[tuple[str, BackupKind, CatalogEntry]] = []
+    found = [(stamp, kind, entry) for kind, stamp, entry in each_entry(repository)]
+    found.sort(key=lambda each: each[:2])
+    return tuple(entry for _, _, entry in found)
+
+
+def each_entry(repository: Repository) -> Iterator[tuple[BackupKind, str, CatalogEntry]]:
+    """As load_catalog(), one after the other, by kind and stamp: in memory for one of them."""
     for kind in _KINDS:
         for stamp in _stamps(repository, kind):
             key = layout.manifest_key_of(kind, stamp)
@@ -87,9 +93,28 @@ def load_catalog(repository: Repository) -> tuple[CatalogEntry, ...]:
                 body = repository.read(key)
             except ObjectMissing:
                 continue  # unfinished, or purged since the listing
-            found.append((stamp, kind, _entry(repository, key, kind, stamp, body)))
-    found.sort(key=lambda each: each[:2])
-    return tuple(entry for _, _, entry in found)
+            yield kind, stamp, _entry(repository, key, kind, stamp, body)
+
+
+def entries_besides(
+    repository: Repository, known: Container[tuple[BackupKind, str]], *, since: str = ""
+) -> tuple[CatalogEntry, ...]:
+    """The backups whose manifest stands and whose kind and stamp are not ``known``.
+
+    What is known is not read again. ``since`` is a stamp to begin at.
+    """
+    found: list[CatalogEntry] = []
+    for kind in _KINDS:
+        for stamp in _stamps(repository, kind, since):
+            key = layout.manifest_key_of(kind, stamp)
+            if (kind, stamp) in known:
+                continue
+            try:
+                body = repository.read(key)
+            except ObjectMissing:
+                continue
+            found.append(_entry(repository, key, kind, stamp, body))
+    return tuple(found)
 
 
 def readable(catalog: Sequence[CatalogEntry]) -> tuple[StoredManifest, ...]:
@@ -144,14 +169,14 @@ def _parse(repository: Repository, key: str, body: bytes) -> StoredManifest:
     return StoredManifest(manifest, manifest_digest(body), repository.name)
 
 
-def _stamps(repository: Repository, kind: BackupKind) -> Iterator[str]:
+def _stamps(repository: Repository, kind: BackupKind, since: str = "") -> Iterator[str]:
     """The stamps of everything that looks like a backup of this kind, finished or not.
 
     A big backup's chunks are jumped over, so that the cost grows with the number of backups and
     not with their size.
     """
     prefix = layout.backups_prefix(kind)
-    after = ""
+    after = f"{prefix}{since}" if since else ""
     while True:
         current, count = "", 0
         for listed in repository.list(prefix, start_after=after):

@@ -13,6 +13,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import Manifest, manifest_digest
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import ChecksumMismatch, ObjectConflict, ObjectMissing, WalDamaged, WalGap
+from kb_dr.operations.copied_chain import brought_wal, lacking_parents
 from kb_dr.operations.copy_object import copy_recorded, copy_wal_object
 from kb_dr.operations.copy_wal import follow_wal, recent_wal
 from kb_dr.operations.find_holders import find_holders
@@ -66,7 +67,8 @@ def copy_backup(
 
     What ``source`` lacks or has damaged is taken from the first of ``others`` that holds the same
     manifest and has it right. Of a backup whose manifest is there already, only what has gone
-    missing since is brought. Holds ``parallel`` chunks in memory.
+    missing since is brought. Of an increment the parents that are not there come first
+    (BrokenChain when one is nowhere). Holds ``parallel`` chunks in memory.
 
     Raises NoUsableBackup, NotEnoughSpace (before a byte is written), WalGap (WAL it needs is in
     no repository), ChecksumMismatch (naming the end whose bytes are wrong), ObjectConflict
@@ -75,11 +77,18 @@ def copy_backup(
     held = find_holders((source, *others), backup)
     manifest, nearest = held.manifest, held.holders[0]
     further = held.holders[1:]
+    for parent in lacking_parents(nearest, target, held.stored):
+        copy_backup(source, target, codec, parent, progress, others=others, parallel=parallel)
     committed = _is_committed(target, backup, held.stored.digest)
     wal = _needed_wal(held.holders, manifest)
     trusted = _sizes_there(target, manifest) if committed else {}
     objects = [each for each in manifest.objects if _is_due(each, trusted, target)]
-    files = [each for each in wal if _is_due(each.listed, trusted, target)]
+    there = frozenset() if committed else brought_wal(target, held.stored)
+    files = [
+        each
+        for each in wal
+        if each.listed.key not in there and _is_due(each.listed, trusted, target)
+    ]
     total = sum(each.size_bytes for each in objects)
     total += sum(each.listed.size_bytes for each in files)
     require_room(target, total, f"copy {backup}")

@@ -7,15 +7,15 @@ what retention has let go of in the second is not brought again.
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from kb_dr.domain import layout
 from kb_dr.domain.stored import Listed
-from kb_dr.domain.wal_names import is_segment
+from kb_dr.domain.wal_names import is_history, is_segment
 from kb_dr.errors import CopyIncomplete
 from kb_dr.operations.catalog import load_catalog, readable
 from kb_dr.operations.copy_object import BAD_FILE, check_wal_object, copy_wal_object
 from kb_dr.operations.needed_wal import needed_segments
+from kb_dr.operations.purged_wal import purged_stretches
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
 
@@ -43,7 +43,7 @@ class WalCopy:
     newest: str | None
     """The last segment, by key, that now stands in both."""
     left_out: int
-    """Files it lacks because they are older than it keeps WAL: not brought again."""
+    """Files retention has let go of there: not brought again."""
     problems: tuple[str, ...]
     """Files that could not be copied, each with the reason."""
 
@@ -56,19 +56,17 @@ def copy_wal(
     progress: Progress,
     *,
     since: str = "",
-    not_before: datetime | None = None,
     others: Sequence[Repository] = (),
     parallel: int = 4,
 ) -> WalCopy:
     """Bring over every WAL file of one cluster that ``target`` lacks.
 
     ``since`` is a key to begin after (recent_wal() gives one for a job that runs every minute);
-    without it both archives are compared from end to end. ``not_before`` is how far back
-    ``target`` keeps WAL: what was archived earlier, and lies before its newest backup, is left out
-    when it is not there. A file that is bad in ``source`` is taken from the first of ``others``
-    that has it right. A bad file does not hold up the rest: CopyIncomplete names all of them at
-    the end. A repository that does not answer ends it at once. Memory is bounded, whatever the
-    archive's length.
+    without it both archives are compared from end to end. What ``target`` lacks because retention
+    let go of it there is left out. A file that is bad in ``source`` is taken from the first of
+    ``others`` that has it right. A bad file does not hold up the rest: CopyIncomplete names all
+    of them at the end. A repository that does not answer ends it at once. Memory is bounded,
+    whatever the archive's length.
     """
     report = follow_wal(
         source,
@@ -77,7 +75,6 @@ def copy_wal(
         system_identifier,
         progress,
         since=since,
-        not_before=not_before,
         others=others,
         parallel=parallel,
     )
@@ -97,7 +94,6 @@ def follow_wal(
     progress: Progress,
     *,
     since: str = "",
-    not_before: datetime | None = None,
     others: Sequence[Repository] = (),
     parallel: int = 4,
 ) -> WalCopy:
@@ -114,12 +110,12 @@ def follow_wal(
         progress.advance(listed.size_bytes)
         return checked
 
-    newest_backup = recent_wal(target, system_identifier) if not_before is not None else ""
+    purged = purged_stretches(target, system_identifier)
 
     def is_over(listed: Listed) -> bool:
-        return (
-            not_before is not None and listed.modified < not_before and listed.key < newest_backup
-        )
+        parts = layout.wal_file_of(listed.key)
+        name = parts[1][:24] if parts is not None else ""
+        return not is_history(name) and any(each.first <= name <= each.last for each in purged)
 
     progress.begin(f"copy WAL to {target.name}")
     try:

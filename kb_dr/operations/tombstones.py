@@ -11,12 +11,13 @@ import secrets
 import socket
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.stored import Listed
 from kb_dr.domain.tombstone import PurgeStep, Tombstone, latest_step
 from kb_dr.errors import RepositoryError, UnreadableRecord
 from kb_dr.operations.kept_records import keep_record, parse_kept, read_kept
@@ -71,6 +72,26 @@ def store_tombstone(
     return tombstone
 
 
+def stand_again(
+    repository: Repository,
+    others: Sequence[Repository],
+    clock: Clock,
+    backup: BackupId,
+    reason: str,
+) -> Tombstone | None:
+    """Say that a backup is one again, where the last step says that it goes and its manifest
+    stands. None when nothing says that it goes.
+    """
+    older = read_steps(repository, backup, repository.name)
+    last = latest_step(older)
+    if last is None or last.step is not PurgeStep.EXPIRED:
+        return None
+    return store_tombstone(
+        repository, others, clock, backup, PurgeStep.UNDELETED,
+        reason=reason, digest=last.digest, older=older,
+    )  # fmt: skip
+
+
 def load_tombstones(repository: Repository) -> dict[str, list[Tombstone]]:
     """Every step kept in this repository, of whatever copy: backup id to its steps, oldest first.
 
@@ -84,20 +105,46 @@ def load_tombstones(repository: Repository) -> dict[str, list[Tombstone]]:
     return {name: _in_order(steps) for name, steps in found.items()}
 
 
-def load_open_tombstones(repository: Repository) -> dict[str, list[Tombstone]]:
-    """The steps in this very copy of every backup that is not purged yet, oldest first.
+@dataclass(frozen=True, slots=True)
+class OpenSteps:
+    """The steps in one copy of one backup that is not purged there."""
+
+    backup_id: str
+    steps: tuple[Tombstone, ...]
+    """Whole, oldest first; at least one."""
+    stored: datetime
+    """When the newest was stored, by the store's clock."""
+
+    @property
+    def last(self) -> Tombstone:
+        """Where the backup stands."""
+        return self.steps[-1]
+
+
+def open_tombstones(repository: Repository) -> Iterator[OpenSteps]:
+    """The steps in this very copy of every backup that is not purged yet, one after the other.
 
     What is purged is told by the names alone, so that the cost does not grow with the years.
-    Without the manifests' texts. Raises as load_tombstones() does.
+    Raises as load_tombstones() does.
     """
-    found: dict[str, list[Tombstone]] = {}
-    for backup_id, keys in _grouped(repository):
-        if _is_last_purged(keys):
+    for backup_id, listed in _grouped(repository):
+        if _is_last(PurgeStep.PURGED, [each.key for each in listed]):
             continue
-        read = [each for key in keys if (each := _read(repository, key)) is not None]
+        read = [step for each in listed if (step := _read(repository, each.key)) is not None]
         if read:
-            found[backup_id] = _in_order([replace(each, manifest="") for each in read])
-    return found
+            stored = max(each.modified for each in listed)
+            yield OpenSteps(backup_id, tuple(_in_order(read)), stored)
+
+
+def may_be_open(repository: Repository) -> set[str]:
+    """The ids of backups that some copy has let go of and not purged, by the names of the records
+    kept here: nothing is read, and what the names do not tell is named.
+    """
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for listed in repository.list(layout.TOMBSTONES):
+        backup_id, _, rest = listed.key.removeprefix(layout.TOMBSTONES).partition("/")
+        found[backup_id, rest.partition("/")[0]].append(listed.key)
+    return {name for (name, _), keys in found.items() if not _is_last(PurgeStep.PURGED, keys)}
 
 
 def read_steps(repository: Repository, backup: BackupId, copy: str) -> list[Tombstone]:
@@ -120,34 +167,31 @@ def expired_in(tombstones: Mapping[str, Sequence[Tombstone]], copy: str) -> dict
     return found
 
 
-def _grouped(repository: Repository) -> Iterator[tuple[str, list[str]]]:
-    """The keys of this copy's steps, backup by backup, in order."""
-    current, keys = "", list[str]()
+def _grouped(repository: Repository) -> Iterator[tuple[str, list[Listed]]]:
+    """What is listed of this copy's steps, backup by backup, in order."""
+    current, found = "", list[Listed]()
     for listed in repository.list(layout.TOMBSTONES):
         backup_id, _, rest = listed.key.removeprefix(layout.TOMBSTONES).partition("/")
         if not rest.startswith(f"{repository.name}/"):
             continue
-        if backup_id != current and keys:
-            yield current, keys
-            keys = []
+        if backup_id != current and found:
+            yield current, found
+            found = []
         current = backup_id
-        keys.append(listed.key)
-    if keys:
-        yield current, keys
+        found.append(listed)
+    if found:
+        yield current, found
 
 
-def _is_last_purged(keys: Sequence[str]) -> bool:
-    """Whether the newest of these names, which begin with the time, is of a purge.
+def _is_last(step: PurgeStep, keys: Sequence[str]) -> bool:
+    """Whether the newest of these names, which begin with the time, says so.
 
-    Of two within one second nobody can tell by the name: they are read.
+    Of two within one second nobody can tell by the name.
     """
-    stamps = [key.rpartition("/")[2][:15] for key in keys]
-    return _step_of(keys[-1]) is PurgeStep.PURGED and stamps.count(stamps[-1]) == 1
-
-
-def _step_of(key: str) -> PurgeStep | None:
-    match = _ID.fullmatch(key.rpartition("/")[2].removesuffix(".json"))
-    return PurgeStep(match[1]) if match else None
+    names = [key.rpartition("/")[2] for key in keys]
+    match = _ID.fullmatch(names[-1].removesuffix(".json"))
+    alone = [name[:15] for name in names].count(names[-1][:15]) == 1
+    return match is not None and match[1] == step and alone
 
 
 def _read(repository: Repository, key: str) -> Tombstone | None:

@@ -14,6 +14,7 @@ from kb_dr.domain.copies import copy_that_counts as counting
 from kb_dr.domain.copies import further_copies
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Outcome, Standing, Verdict
+from kb_dr.domain.retention import WalRange
 from kb_dr.domain.tombstone import PurgeStep
 from kb_dr.errors import (
     ConfigurationError,
@@ -23,9 +24,17 @@ from kb_dr.errors import (
     WalGap,
 )
 from kb_dr.operations.catalog import load_catalog, store_manifest
+from kb_dr.operations.purged_wal import note_purged_wal
 from kb_dr_tests.made_copies import QUIET, bodies, bring, let_go, pass_days
 from kb_dr_tests.made_installation import MadeInstallation
-from kb_dr_tests.stored_backups import segment, store_backup, store_objects, store_segments
+from kb_dr_tests.stored_backups import (
+    SEGMENT_BYTES,
+    SYSTEM,
+    segment,
+    store_backup,
+    store_objects,
+    store_segments,
+)
 
 
 @pytest.fixture
@@ -211,38 +220,24 @@ def test_a_record_nobody_can_read_lets_nothing_be_brought(
         installation.lacking("local")
 
 
-def test_wal_older_than_a_copy_keeps_is_not_brought_again(
-    installation: MadeInstallation,
-) -> None:
+def test_wal_a_copy_has_let_go_of_is_not_brought_again(installation: MadeInstallation) -> None:
     store_segments(installation.primary, installation.codec, 1, 3)
-    pass_days(installation, 100)
     stored = store_backup(installation.primary, installation.codec, start=4, stop=5)
     installation.copy_backup(stored.manifest.backup_id, "local", QUIET)
-    old = sorted(key for key in installation.local.bodies if key.startswith("wal/"))
-    for key in old[:2]:
-        installation.local.delete(key)  # as retention does
+    old = sorted(key for key in installation.local.bodies if key.startswith("wal/"))[:2]
+    going = WalRange(SYSTEM, 1, segment(1).name, segment(2).name, 2, 100)
+    note_purged_wal(installation.local, installation.clock, [going], {SYSTEM: SEGMENT_BYTES})
+    for key in old:
+        installation.local.delete(key)
     keys = store_segments(installation.primary, installation.codec, 6, 7)
 
     (done,) = installation.copy_wal(QUIET, "local", everything=True)
 
     assert (done.copied, done.left_out) == (2, 2)
     assert set(keys) < set(installation.local.bodies)
-    assert not set(old[:2]) & set(installation.local.bodies)
-
-
-def test_wal_behind_the_newest_backup_is_brought_however_old_it_is(
-    installation: MadeInstallation,
-) -> None:
-    stored = installation.has_backup()
-    bring(installation, "local")
-    late = store_segments(installation.primary, installation.codec, 4, 6)
-    pass_days(installation, 100)
-
-    (done,) = installation.copy_wal(QUIET, "local", everything=True)
-
-    assert (done.copied, done.left_out) == (3, 0)
-    assert set(late) < set(installation.local.bodies)
-    assert stored.manifest.id not in installation.let_go("local")
+    assert not set(old) & set(installation.local.bodies)
+    (elsewhere,) = installation.copy_wal(QUIET, "offsite", everything=True)
+    assert (elsewhere.copied, elsewhere.left_out) == (7, 0), "each copy has its own policy"
 
 
 # what cannot be restored alone
@@ -255,7 +250,13 @@ def incremental(
     started = parent.manifest.started + timedelta(hours=hours)
     made = store_objects(installation.primary, started=started)
     backup = BackupId.of("kb", BackupKind.INCR, started)
-    manifest = replace(made, id=str(backup), kind=BackupKind.INCR, parent=parent.manifest.id)
+    manifest = replace(
+        made,
+        id=str(backup),
+        kind=BackupKind.INCR,
+        parent=parent.manifest.id,
+        parent_digest=parent.digest,
+    )
     return store_manifest(installation.primary, manifest)
 
 

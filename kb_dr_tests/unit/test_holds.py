@@ -1,14 +1,21 @@
 """Holds: kept wherever they can be, believed from anywhere, and ended by name only."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
-from kb_dr.errors import ConfigurationError, RepositoryUnavailable
+from kb_dr.errors import (
+    ConfigurationError,
+    NoUsableBackup,
+    RepositoryUnavailable,
+    UnreadableRecord,
+)
 from kb_dr.operations.holds import gather_holds, hold, release
 from kb_dr_tests.fakes import FakeClock, MemoryRepository
+from kb_dr_tests.made_installation import MadeInstallation
 
 BACKUP = BackupId.parse("kb-full-20261120-020000")
 OTHER = BackupId.parse("kb-full-20261121-020000")
@@ -97,3 +104,63 @@ def test_a_copy_that_does_not_answer_is_a_problem() -> None:
 
     assert gathered.in_force(str(BACKUP))
     assert len(gathered.problems) == 1
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> MadeInstallation:
+    return MadeInstallation(tmp_path)
+
+
+def test_a_backup_nobody_has_cannot_be_held(made: MadeInstallation) -> None:
+    made.has_backup()
+
+    with pytest.raises(NoUsableBackup) as refused:
+        made.hold(OTHER, "a mistyped id")
+    assert "kb-dr list" in refused.value.hint
+    assert not list(made.primary.list(layout.HOLDS))
+
+
+def test_whether_anybody_has_it_cannot_be_told_while_a_copy_is_down(
+    made: MadeInstallation,
+) -> None:
+    made.offsite.failures[""] = RepositoryUnavailable("down")
+
+    with pytest.raises(RepositoryUnavailable):
+        made.hold(OTHER, "it may be offsite")
+
+
+def test_a_hold_is_shown_and_a_release_says_what_it_ended(made: MadeInstallation) -> None:
+    backup = made.has_backup().manifest.backup_id
+    held = made.hold(backup, "audit")
+
+    assert held.copies == ("primary",)
+    assert [each.holds for each in made.overview("primary")] == [("audit",)]
+    assert made.holds(backup) == (held.event,)
+    released = made.release(backup, "over")
+    assert released.event is not None
+    assert held.event is not None
+    assert released.event.releases == (held.event.id,)
+    assert made.holds(backup) == ()
+
+
+def test_to_release_what_is_not_held_changes_nothing(made: MadeInstallation) -> None:
+    backup = made.has_backup().manifest.backup_id
+
+    assert made.release(backup, "over").event is None
+    assert not list(made.primary.list(layout.HOLDS))
+    with pytest.raises(NoUsableBackup):
+        made.release(OTHER, "over")
+
+
+def test_a_list_is_shown_when_a_hold_cannot_be_read(made: MadeInstallation) -> None:
+    backup = made.has_backup().manifest.backup_id
+    held = made.hold(backup, "audit")
+    assert held.event is not None
+    for place in made.memory.values():
+        place.bodies[layout.hold_key(backup, held.event.id)] = b"{"
+
+    assert [each.id for each in made.overview("primary")] == [str(backup)]
+    with pytest.raises(UnreadableRecord):
+        made.holds(backup)
+    with pytest.raises(UnreadableRecord):
+        made.release(backup, "over")
