@@ -11,7 +11,7 @@ from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import KbDrError, PostgresUnavailable
-from kb_dr.installation.places import Places
+from kb_dr.installation.buckets import Buckets
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.copy_offsite import BackupCopy, copy_backup
@@ -28,12 +28,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Protection(Places):
+class Protection(Buckets):
     """Takes backups and WAL, and brings them offsite."""
 
     def initialise(self, copy: str) -> Marker:
-        """Make one repository ready; its directory is made, a bucket must be there."""
+        """Make one repository ready; its directory is made, a bucket must be there.
+
+        The bucket retains what the settings say before anything is written to it.
+        """
         wiring.make_place(self.settings, copy)
+        self.lock(copy)
         return init_repository(
             self.repository(copy), self.clock, service=self.settings.service, org=self.settings.org
         )
@@ -62,6 +66,7 @@ class Protection(Places):
             ),
             backup=backup,
         )
+        self._look_at_lock(stored)
         self._sweep_after(stored)
         return stored
 

@@ -5,6 +5,7 @@ contracts in kb_dr_tests/contracts hold every implementation to the words writte
 """
 
 from kb_dr.ports.basics import Clock, Progress, Readable, Writable
+from kb_dr.ports.bucket import Bucket
 from kb_dr.ports.restored import (
     Inspection,
     PostgresHost,
@@ -29,6 +30,7 @@ from kb_dr.ports.storage import Codec, Repository
 __all__ = [
     "BaseBackupProgram",
     "BaseBackupStream",
+    "Bucket",
     "Clock",
     "Codec",
     "Heart",
