@@ -18,8 +18,6 @@ from kb_dr.adapters.s3_versions import (
 from kb_dr.domain.stored import NO_END
 from kb_dr.errors import ObjectRetained
 
-_REFUSED_BY_A_LOCK = frozenset({"AccessDenied", "InvalidRequest"})
-
 
 class S3Removal:
     """What a bucket does when something of it is deleted; asked once, when first needed.
@@ -46,10 +44,12 @@ class S3Removal:
             try:
                 remove_version(self._calls, version)
             except CallFailed as failed:
-                if failed.answer.code in _REFUSED_BY_A_LOCK and self._has_locks:
+                if failed.answer.is_404:
+                    continue  # somebody else was faster
+                if not failed.answer.passes and self._has_locks:
+                    # Stores have several words for a refusal by a lock; the lock itself is asked.
                     self._say_retained(version, what)
-                if not failed.answer.is_404:
-                    raise failed.answer.error(what) from None
+                raise failed.answer.error(what) from None
 
     def retained_until(self, prefix: str) -> datetime | None:
         """Implements `kb_dr.ports.Repository.retained_until`."""

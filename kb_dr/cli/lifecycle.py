@@ -88,7 +88,7 @@ def hidden(copy: str, prefix: str, bring_back: bool, yes: bool, as_json: bool) -
     while something is hidden.
     """
     opened = installation()
-    opened.checked(copy) if prefix else opened.repository(copy).check()
+    opened.repository(copy).check()  # no more: what is hidden may be the marker of the repository
     found = list(opened.hidden(copy, (prefix,)))
     if bring_back and yes:
         for each in found:
