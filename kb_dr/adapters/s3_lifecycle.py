@@ -8,7 +8,6 @@ from kb_dr.adapters.s3_client import S3Calls
 from kb_dr.domain.lifecycle import LifecycleRule
 from kb_dr.errors import RepositoryError, RepositoryRefused
 
-_NOT_KNOWN = frozenset({400, 405, 501})
 _OUT_OF_REACH = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes of AWS whose objects are brought back in hours, not read."""
 
@@ -69,7 +68,7 @@ class S3Lifecycle:
             return [dict(each) for each in answer["Rules"]] if answer.get("Rules") else None
         if seen.code == "NoSuchLifecycleConfiguration":
             return []
-        if seen.status in _NOT_KNOWN:
+        if seen.is_not_known:
             return None
         error = seen.error(f"ask {self._calls.location.url} for its lifecycle rules")
         if isinstance(error, RepositoryRefused):

@@ -17,7 +17,7 @@ from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.copy_offsite import BackupCopy, copy_backup
 from kb_dr.operations.copy_partials import copy_partials
 from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
-from kb_dr.operations.initialise import Marker, init_repository
+from kb_dr.operations.initialise import Marker, init_repository, is_ours
 from kb_dr.operations.name_backup import next_backup_id
 from kb_dr.operations.validate_backup import Validation, validate_backup
 from kb_dr.ports import Progress
@@ -34,13 +34,14 @@ class Protection(Buckets):
     def initialise(self, copy: str) -> Marker:
         """Make one repository ready; its directory is made, a bucket must be there.
 
-        The bucket retains what the settings say before anything is written to it.
+        The bucket retains what the settings say before anything is written to it; that of somebody
+        else is never told to.
         """
         wiring.make_place(self.settings, copy)
+        repository, service, org = self.repository(copy), self.settings.service, self.settings.org
+        is_ours(repository, service=service, org=org)
         self.lock(copy)
-        return init_repository(
-            self.repository(copy), self.clock, service=self.settings.service, org=self.settings.org
-        )
+        return init_repository(repository, self.clock, service=service, org=org)
 
     def new_backup_id(self) -> BackupId:
         """The id a full backup that starts now will have; later than every one there is."""

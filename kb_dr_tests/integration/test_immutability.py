@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from kb_dr.adapters.s3_bucket import S3Bucket
+from kb_dr.adapters.s3_location import S3Location
 from kb_dr.adapters.s3_repository import S3Repository
 from kb_dr.domain import layout
 from kb_dr.domain.manifest import StoredManifest
@@ -402,6 +403,75 @@ def test_init_refuses_a_bucket_that_cannot_lock_and_writes_nothing(versioned: Ot
         installed(versioned, **locking("governance", 1)).initialise("primary")
 
     assert versioned.versions() == []
+
+
+def test_init_never_locks_somebody_elses_bucket(lockable: OtherPlace) -> None:
+    installed(lockable).initialise("primary")
+    stranger = installed(lockable, KB_DR_SERVICE="other", **locking("compliance", 1))
+
+    with pytest.raises(WrongRepository):
+        stranger.initialise("primary")
+
+    assert lockable.controls().object_lock() is None
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_a_listing_of_versions_that_breaks_off_deletes_nothing_of_the_rest(
+    versioned: OtherPlace, ceph_store: CephStore, times: int
+) -> None:
+    for body in (b"old", b"new"):
+        versioned.replace("record", body)
+    with S3Proxy(ceph_store.port) as proxy:
+        repository = versioned.repository(endpoint_url=proxy.endpoint_url, deadline_seconds=2.0)
+        proxy.inject(Fault(Kind.CUT_ANSWER, "GET", times=times, in_path="versions"))
+        if times == 1:
+            repository.delete("record")
+            assert versioned.versions() == []
+            return
+        with pytest.raises(RepositoryUnavailable):
+            repository.delete("record")
+        with pytest.raises(RepositoryUnavailable):
+            list(S3Bucket(_through(versioned, proxy)).hidden(""))
+
+    assert len(versioned.versions()) == 2
+
+
+def _through(place: OtherPlace, proxy: S3Proxy) -> S3Location:
+    return place.store.location(
+        place.bucket, place.prefix, endpoint_url=proxy.endpoint_url, deadline_seconds=2.0
+    )
+
+
+def test_a_wrong_secret_is_refused_in_every_call_and_never_shown(lockable: OtherPlace) -> None:
+    wrong = "a-wrong-secret-that-nobody-may-see"
+    stranger = lockable.repository(secret_access_key=wrong)
+    bucket = S3Bucket(
+        lockable.store.location(lockable.bucket, lockable.prefix, secret_access_key=wrong)
+    )
+
+    for call in (
+        lambda: stranger.retained_until(""),
+        lambda: stranger.delete("x"),
+        bucket.keeps_versions,
+        bucket.object_lock,
+        bucket.lifecycle,
+        lambda: list(bucket.hidden("")),
+    ):
+        with pytest.raises(RepositoryRefused) as raised:
+            call()
+        assert wrong not in repr(raised.value) + raised.value.hint
+        assert raised.value.__cause__ is None
+
+
+def test_the_environment_leads_nowhere_else(
+    versioned: OtherPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.setenv(variable, "elsewhere")
+
+    assert versioned.controls().keeps_versions()
 
 
 def test_a_hidden_marker_of_a_repository_is_named_by_doctor(versioned: OtherPlace) -> None:
