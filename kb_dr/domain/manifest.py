@@ -96,6 +96,8 @@ class Manifest:
     """The machine that took the backup."""
     configuration: StoredObject | None = None
     parent: str | None = None
+    replaces: str | None = None
+    """The backup whose very bytes these are, encrypted to other recipients."""
     notes: tuple[str, ...] = field(default=())
     """What an operator should know: rows that moved while sampling, a table without a key."""
 

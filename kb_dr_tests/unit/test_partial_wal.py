@@ -468,7 +468,12 @@ def test_a_state_that_is_retained_stays_and_older_ones_go(
 
     asked: list[str] = []
     delete = stream.repository.delete
-    monkeypatch.setattr(stream.repository, "delete", lambda key: (asked.append(key), delete(key)))
+
+    def noting(key: str) -> None:
+        asked.append(key)
+        delete(key)
+
+    monkeypatch.setattr(stream.repository, "delete", noting)
 
     assert _sweep(stream) == (oldest,)
     assert asked == [oldest, retained], "not every one of a day's thousands"
