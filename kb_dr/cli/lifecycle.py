@@ -4,7 +4,7 @@ import click
 
 from kb_dr.cli.opened import installation, json_option
 from kb_dr.cli.output import print_json, print_table, say
-from kb_dr.domain.lifecycle import needed_days
+from kb_dr.domain.lifecycle import needed_days, too_short
 from kb_dr.errors import ConfigurationError, LifecycleTooShort, VerificationError
 from kb_dr.settings import COPY_NAMES
 
@@ -67,7 +67,11 @@ def lifecycle(copy: str, to_apply: bool, yes: bool, as_json: bool) -> None:
         if plan.changed and not to_apply:
             say("kb-dr retention lifecycle --apply --yes puts these into the bucket")
     if plan.problems:
-        raise LifecycleTooShort(f"lifecycle of {copy}: {'; '.join(plan.problems)}")
+        by_others = too_short(plan.others, opened.settings.retention[copy])
+        raise LifecycleTooShort(
+            f"lifecycle of {copy}: {'; '.join(plan.problems)}",
+            hint="" if by_others else "`kb-dr retention lifecycle --apply --yes` lengthens them.",
+        )
     if to_apply and not yes:
         raise ConfigurationError(
             f"set lifecycle rules of {copy}: not confirmed",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from botocore.exceptions import ClientError
 
 from kb_dr.adapters.s3_bucket import S3Bucket
 from kb_dr.adapters.s3_location import S3Location
@@ -164,6 +165,48 @@ def test_governance_is_never_bypassed_though_it_could_be(lockable: OtherPlace) -
         BypassGovernanceRetention=True,
     )
     assert repository.find("full/1/chunk") is None, "these credentials could have"
+
+
+def test_compliance_is_bypassed_by_nobody(lockable: OtherPlace) -> None:
+    lock_bucket(lockable.controls(), FIRM_DAY, name="primary")
+    repository = lockable.repository()
+    repository.put("full/1/chunk", b"x")
+    (version,) = lockable.client.list_object_versions(Bucket=lockable.bucket)["Versions"]
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        lockable.client.delete_object(
+            Bucket=lockable.bucket,
+            Key=version["Key"],
+            VersionId=version["VersionId"],
+            BypassGovernanceRetention=True,
+        )
+    with pytest.raises(ObjectRetained):
+        repository.delete("full/1/chunk")
+
+
+def test_a_few_calls_tell_that_something_is_retained(
+    lockable: OtherPlace, ceph_store: CephStore
+) -> None:
+    for number in range(30):
+        lockable.repository().put(f"full/1/{number:02d}", b"before there was a lock")
+    lock_bucket(lockable.controls(), A_DAY, name="primary")
+    plain = OtherPlace(ceph_store, S3Place.bucket)
+    with S3Proxy(ceph_store.port) as proxy:
+        repository = lockable.repository(endpoint_url=proxy.endpoint_url)
+
+        assert repository.retained_until("full/1/") is None
+        asked_each = [method for method, _ in proxy.requests].count("HEAD")
+        lockable.repository().put("full/1/manifest.json", b"x")
+        proxy.requests.clear()
+        assert repository.retained_until("full/1/") is not None
+        asked_newest = list(proxy.requests)
+        proxy.requests.clear()
+        assert plain.repository(endpoint_url=proxy.endpoint_url).retained_until("") is None
+        without_versions = list(proxy.requests)
+
+    assert asked_each == 30
+    assert [method for method, _ in asked_newest] == ["GET", "HEAD"]
+    assert without_versions == [("GET", f"/{plain.bucket}?versioning")]
 
 
 def test_what_was_retained_can_go_when_its_time_is_over(lockable: OtherPlace) -> None:
@@ -375,6 +418,23 @@ def locking(mode: str, days: int) -> dict[str, str]:
 def bad(here: Installation, stored: StoredManifest | None = None) -> list[str]:
     newest = stored.manifest if stored else None
     return [each.subject for each in judge_bucket(here, "primary", newest) if not each.good]
+
+
+def test_a_backup_stored_without_its_lock_is_said(
+    lockable: OtherPlace, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = installed(lockable, **locking("governance", 2))
+    unlocked = stored_backup(lockable.repository())
+    here._look_at_lock(unlocked)
+    said = caplog.text
+    caplog.clear()
+
+    lockable.repository().delete(layout.manifest_key(unlocked.manifest.backup_id))
+    here.lock("primary")
+    here._look_at_lock(store_manifest(lockable.repository(), unlocked.manifest))
+
+    assert "it can be deleted now, expected governance, 2 days" in said
+    assert caplog.text == ""
 
 
 def test_init_locks_before_it_writes_and_doctor_looks(lockable: OtherPlace) -> None:
