@@ -39,6 +39,8 @@ _COULD_NOT_RUN: frozenset[type[KbDrError]] = frozenset(
         errors.BackupInProgress,
         errors.PostgresProgramMissing,
         errors.SourceLockLost,
+        errors.LifecycleTooShort,
+        errors.ObjectRetained,
         errors.CopyIncomplete,
         errors.ServiceCommandFailed,
         errors.ServiceUnhealthy,

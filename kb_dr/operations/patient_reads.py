@@ -10,6 +10,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TypeVar
 
 from kb_dr.domain.space import Space
@@ -123,6 +124,9 @@ class PatientRepository:
 
     def space(self) -> Space | None:
         return self._asked(self._inner.space)
+
+    def retained_until(self, prefix: str) -> datetime | None:
+        return self._asked(lambda: self._inner.retained_until(prefix))
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """What ``ask`` returns, asked again until it does or the patience ends."""
