@@ -11,11 +11,12 @@ from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import KbDrError, PostgresUnavailable
+from kb_dr.installation.buckets import Buckets
 from kb_dr.installation.copying import Copying
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.incremental_backup import ChainRules, take_incremental_backup
-from kb_dr.operations.initialise import Marker, init_repository
+from kb_dr.operations.initialise import Marker, init_repository, is_ours
 from kb_dr.operations.name_backup import next_backup_id
 from kb_dr.operations.room import look_at_room, newest_full, require_room
 from kb_dr.operations.validate_backup import Validation, validate_backup
@@ -27,15 +28,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Protection(Copying):
+class Protection(Copying, Buckets):
     """Takes backups and WAL, and brings them to the further copies."""
 
     def initialise(self, copy: str) -> Marker:
-        """Make one repository ready; its directory is made, a bucket must be there."""
+        """Make one repository ready; its directory is made, a bucket must be there.
+
+        The bucket retains what the settings say before anything is written to it; that of somebody
+        else is never told to.
+        """
         wiring.make_place(self.settings, copy)
-        return init_repository(
-            self.repository(copy), self.clock, service=self.settings.service, org=self.settings.org
-        )
+        repository, service, org = self.repository(copy), self.settings.service, self.settings.org
+        is_ours(repository, service=service, org=org)
+        self.lock(copy)
+        return init_repository(repository, self.clock, service=service, org=org)
 
     def new_backup_id(self, kind: BackupKind = BackupKind.FULL) -> BackupId:
         """The id a backup that starts now will have; later than every one there is."""
@@ -82,6 +88,7 @@ class Protection(Copying):
             ),
             backup=backup,
         )
+        self._look_at_lock(stored)
         self._sweep_after(stored)
         return stored
 

@@ -1,6 +1,7 @@
 """A damaged copy is mended from one that is right; nothing right is touched, nothing is greened."""
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from kb_dr.errors import (
     KbDrError,
     KeyMissing,
     ObjectConflict,
-    RepositoryError,
     RepositoryUnavailable,
     UnreadableRecord,
 )
@@ -163,25 +163,20 @@ def test_the_manifest_is_mended_after_all_it_names(stored: StoredManifest) -> No
 
 
 def test_what_the_store_retains_is_reported_and_the_rest_is_mended(
-    installation: MadeInstallation, stored: StoredManifest, monkeypatch: pytest.MonkeyPatch
+    installation: MadeInstallation, stored: StoredManifest
 ) -> None:
     retained = damage(installation.local, "base.tar.zst.age.00001", "flip")
     other = damage(installation.local, "base.tar.zst.age.00002", "flip")
-    delete = installation.local.delete
-
-    def refuse(key: str) -> None:
-        if key == retained:
-            raise RepositoryError(f"delete {key}: retained until 2027-01-01")
-        delete(key)
-
-    monkeypatch.setattr(installation.local, "delete", refuse)
+    bad = installation.local.bodies[retained]
+    installation.local.retained[retained] = datetime(2027, 1, 1, tzinfo=UTC)
 
     done = mend(installation, stored, "local")
 
     assert [each.split(":")[0] for each in done.mended] == [other]
     (left,) = done.left
     assert retained in left
-    assert "retained until" in left
+    assert "retained until 2027-01-01" in left
+    assert installation.local.bodies[retained] == bad
 
 
 def test_two_manifests_of_one_id_are_refused_and_nothing_is_touched(
