@@ -23,6 +23,7 @@ from kb_dr.operations.incremental_backup import ChainRules, take_incremental_bac
 from kb_dr.operations.verify import verify_backup
 from kb_dr.ports import PostgresHost, ServerInspector
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of, source_settings
+from kb_dr_tests.protected_service import Service
 from kb_dr_tests.recoverable import (
     Commit,
     RecoverableService,
@@ -84,8 +85,25 @@ class ChainedService:
             SilentProgress(),
             backup=backup or self.newest.manifest.backup_id,
         )
-        assert list(scratch.iterdir()) == [], "scratch outlived its proof"
+        assert not scratch.exists() or list(scratch.iterdir()) == [], "scratch outlived its proof"
         return proof
+
+    def commands(self) -> Service:
+        """`kb-dr` in front of it, on a host that holds the key and nothing else."""
+        directory = self.service.directory
+        key = directory / "kb.agekey"
+        key.write_text(f"{self.service.identity}\n")
+        return Service(
+            directory,
+            {
+                "KB_DR_REPOSITORY_URL": str(self.root),
+                "KB_DR_AGE_RECIPIENTS": str(self.service.identity.to_public()),
+                "KB_DR_AGE_IDENTITY_FILE": str(key),
+                "KB_DR_POSTGRES_BIN_DIRS": str(self.service.programs.bin_dir),
+                "KB_DR_SCRATCH_DIR": str(directory / "scratch"),
+                "KB_DR_STATE_DIR": str(directory / "state"),
+            },
+        )
 
     def path(self, key: str) -> Path:
         """The file of an object, to be damaged."""

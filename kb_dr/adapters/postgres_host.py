@@ -49,6 +49,8 @@ _NO_CHAIN = (
 check_backup_label_files and check_control_files); all else may be the fault of this host."""
 _PIPE_BYTES = 1 << 20
 _FULL = ("No space left on device", "Disk quota exceeded")
+_CUT_SHORT = re.compile(r"wrote \d+ of \d+")
+"""How pg_combinebackup says that a disk filled within one write."""
 _DAY_SECONDS = 86400.0
 
 _AUTO = "postgresql.auto.conf"
@@ -360,7 +362,7 @@ def _tar_failed(directory: Path, status: int, words: IO[bytes]) -> Exception:
 
 def _combine_failed(directory: Path, status: int, stderr: bytes) -> Exception:
     said = stderr.decode("utf-8", "replace")
-    if any(sign in said for sign in _FULL):
+    if any(sign in said for sign in _FULL) or _CUT_SHORT.search(said):
         return NotEnoughSpace(
             f"combine a chain into {directory}: {last_words(stderr)}",
             hint="Make room there, or restore to another file system.",

@@ -355,7 +355,7 @@ def test_the_stale_visibility_maps_of_an_old_minor_are_seen_and_nothing_else_see
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(increment, "_SOUND_SINCE", {})  # as if nobody had known
-    spoilt = make_chain(_spoiling_programs(), tmp_path, increments=1)
+    spoilt = make_chain(_spoiling_programs(), tmp_path, increments=2)
     assert spoilt.newest.manifest.has_files
     assert spoilt.newest.manifest.source.server_version == 180004
 
