@@ -285,6 +285,24 @@ class TargetUnreachable(RecoveryError):
     default_hint = "`kb-dr restore --dry-run` shows the recoverable windows of each copy."
 
 
+class ObjectRetained(RepositoryError):
+    """The store refuses to delete an object: it is retained (Object Lock) or under legal hold.
+
+    No fault of anybody's: it does what it was set up for. Whoever deletes many things says
+    "retained" and goes on with the next.
+    """
+
+    exit_code = 50
+    default_hint = "Nothing is to be done: it can go when its retention ends; docs/immutability.md."
+
+
+class LifecycleTooShort(RepositoryError):
+    """A lifecycle rule of the bucket removes what the retention policy keeps."""
+
+    exit_code = 58
+    default_hint = "Mend or remove that rule first: `kb-dr retention lifecycle` shows them all."
+
+
 class VerificationError(KbDrError):
     """Something was checked, and is bad."""
 

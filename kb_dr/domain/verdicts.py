@@ -41,6 +41,8 @@ _COULD_NOT_RUN: frozenset[type[KbDrError]] = frozenset(
         errors.PostgresProgramMissing,
         errors.SourceLockLost,
         errors.WalSummariesMissing,
+        errors.LifecycleTooShort,
+        errors.ObjectRetained,
         errors.CopyIncomplete,
         errors.ServiceCommandFailed,
         errors.ServiceUnhealthy,

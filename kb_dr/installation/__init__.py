@@ -21,7 +21,7 @@ class Installation(Keys, Proving):
 
     def status(self) -> Status:
         """Can we recover now: each copy, the objectives, what a disaster would cost."""
-        also = [self._drills()]
+        also = [self._drills(), *self.locks()]
         if (cut_off := self._replacement_cut_off()) is not None:
             also.append(cut_off)
         return self._take_status(self._to_be_looked_at(), also)
