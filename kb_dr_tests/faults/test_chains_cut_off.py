@@ -164,7 +164,7 @@ def test_the_command_shows_what_a_backup_is_made_of(chained: ChainedService, pla
 
 def test_a_drill_recovers_to_a_time_from_a_chain(chained: ChainedService) -> None:
     drilled = [
-        answered(chained.commands(), "drill", "--from", "primary", *words, status=None)
+        answered(chained.commands(), "drill", "--from", "primary", *words, status=None)["drill"]
         for words in (["--seed", "11"], ["--latest"])
     ]
 
