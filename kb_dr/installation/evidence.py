@@ -190,7 +190,11 @@ class Evidence(Places):
         )
 
     def _take_status(
-        self, repositories: Sequence[Repository], also: Sequence[Finding] = ()
+        self,
+        repositories: Sequence[Repository],
+        also: Sequence[Finding] = (),
+        *,
+        everything: bool = False,
     ) -> "Status":
         from kb_dr.operations.status import take_status
 
@@ -204,4 +208,5 @@ class Evidence(Places):
             source=self.source,
             heartbeat=self.settings.heartbeat,
             also=also,
+            everything=everything,
         )

@@ -7,7 +7,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Standing, standing
 from kb_dr.errors import NoUsableBackup
-from kb_dr.operations.catalog import Unreadable, load_catalog, read_manifest
+from kb_dr.operations.catalog import Unreadable, read_manifest, walk_back
 from kb_dr.operations.proofs import load_proofs
 from kb_dr.ports import Repository
 
@@ -53,7 +53,7 @@ def choose_backup(
             raise NoUsableBackup(f"choose a backup: {error}") from error
         return Chosen(read_manifest(repository, backup))
     passed_over: list[str] = []
-    for entry in reversed(load_catalog(repository)):
+    for entry in walk_back(repository):
         if isinstance(entry, Unreadable):
             passed_over.append(f"{entry.key}: {entry.why}")
             continue

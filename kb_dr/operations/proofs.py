@@ -8,7 +8,7 @@ from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.proof import Proof
 from kb_dr.errors import UnreadableRecord
-from kb_dr.operations.kept_records import keep_record, load_kept
+from kb_dr.operations.kept_records import keep_record, load_kept, parse_kept
 from kb_dr.ports import Repository
 
 
@@ -26,6 +26,11 @@ def load_proofs(repository: Repository, backup: BackupId) -> tuple[Proof, ...]:
     """Every proof of one backup kept in this repository, of whatever copy, oldest first."""
     found = load_kept(repository, layout.proofs_prefix(backup), Proof, _key)
     return tuple(sorted(found, key=lambda proof: (proof.finished, proof.id)))
+
+
+def parse_proof(repository: Repository, key: str, body: bytes) -> Proof:
+    """One proof that was read; UnreadableRecord also when it stands where another belongs."""
+    return parse_kept(repository, key, body, Proof, _key)
 
 
 def _key(proof: Proof) -> str:
