@@ -199,6 +199,9 @@ def timelines_present(repository: Repository, system_identifier: int) -> list[in
             found.append(timeline_of(stored.name))
         elif shipped is not None:
             found.append(timeline_of(shipped[1]))
+        else:
+            after = listed.key  # a stray object must not hide the timeline behind it
+            continue
         # "0" is the byte after "/": everything under this folder is passed over.
         after = f"{prefix}{folder}0"
 

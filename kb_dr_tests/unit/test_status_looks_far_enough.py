@@ -146,7 +146,7 @@ def make_world(chance: random.Random) -> World:
         places = [place for place in world.copies if chance.random() < 0.9]
         started = STARTED + number * 2 * HOUR
         if chance.random() < 0.03:
-            started = NOW + chance.randint(1, 100) * HOUR
+            started = NOW + number * HOUR
         stored = world.back_up(started, number, timeline, *places)
         for place in places:
             if chance.random() < 0.05:
