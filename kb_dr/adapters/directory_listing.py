@@ -24,7 +24,7 @@ def files_in_key_order(
     lies behind it is not followed, and a listing that left it out would be taken for whole.
     """
     folder, slash, _ = prefix.rpartition("/")
-    if slash and not _leads_to(root, folder):
+    if slash and not (_may_hold(folder + slash, prefix, start_after) and _leads_to(root, folder)):
         return
     yield from _below(root, folder + slash, prefix, start_after, held_names)
 
