@@ -133,6 +133,20 @@ def test_it_looks_back_until_it_finds_a_proven_backup_over_wal_without_a_gap() -
     assert broken(status).keys() <= {"RTO forecast from primary"}  # no phases in that proof
 
 
+def test_a_red_one_does_not_end_the_search_for_a_proven_one() -> None:
+    site = Site(400)
+    site.forget_proofs()
+    site.prove(-100)
+    site.prove(-120, Verdict.FAILED)
+    site.prove(-10, Verdict.FAILED)
+
+    status = site.status()
+
+    assert status.rpo[0].base is not None
+    assert status.rpo[0].base.id == site.backup(-100).manifest.id
+    assert "newest backup in primary" in broken(status)
+
+
 def test_a_gap_between_the_proven_backup_and_now_is_found_however_old_it_is() -> None:
     site = Site(400)
     site.forget_proofs()
