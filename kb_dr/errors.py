@@ -171,6 +171,13 @@ class SourceLockLost(PostgresError):
     default_hint = "The server was restarted, or ended the session: run the backup again."
 
 
+class WalSummariesMissing(PostgresError):
+    """The server has no WAL summaries back to the parent of an incremental backup."""
+
+    exit_code = 29
+    default_hint = "Set summarize_wal = on; a recovery point, or a full backup, does without."
+
+
 class CopyIncomplete(KbDrError):
     """Some objects could not be copied to the other repository; the rest were."""
 
@@ -211,6 +218,15 @@ class NoUsableBackup(RecoveryError):
 
     exit_code = 41
     default_hint = "`kb-dr list` shows what there is in each copy."
+
+
+class BrokenChain(NoUsableBackup):
+    """An incremental backup whose parent is lost, cannot be read, or was replaced by another."""
+
+    exit_code = 35
+    default_hint = (
+        "Restore from another copy with --from, or from an older backup; take a full backup now."
+    )
 
 
 class TimelineForked(RecoveryError):

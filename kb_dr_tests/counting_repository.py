@@ -50,6 +50,10 @@ class CountingRepository:
             self.read_keys.append(key)
         return self.real.read(key)
 
+    def read_start(self, listed: Listed, count: int) -> bytes:
+        self._count("read")
+        return self.real.read_start(listed, count)
+
     def find(self, key: str) -> Listed | None:
         self._count("find")
         return self.real.find(key)

@@ -82,6 +82,9 @@ class MemoryRepository:
         except KeyError:
             raise ObjectMissing(f"get {self.url}/{key}: no such object") from None
 
+    def read_start(self, listed: Listed, count: int) -> bytes:
+        return self.read(listed.key)[:count]
+
     def find(self, key: str) -> Listed | None:
         self._fail(checked_key(key))
         body = self.bodies.get(key)
@@ -117,6 +120,10 @@ class PlainCodec:
     def recipients(self) -> tuple[str, ...]:
         return ("nobody",)
 
+    @property
+    def identities(self) -> tuple[str, ...]:
+        return self.recipients
+
     def encode(self, plain: bytes) -> bytes:
         return _PLAIN + zlib.crc32(plain).to_bytes(4, "big") + plain
 
@@ -125,6 +132,11 @@ class PlainCodec:
         if not coded.startswith(_PLAIN) or crc != zlib.crc32(plain).to_bytes(4, "big"):
             raise ChecksumMismatch("decode a stream: damaged")
         return plain
+
+    def openers(self, start: bytes) -> tuple[str, ...]:
+        if not start.startswith(_PLAIN):
+            raise ChecksumMismatch("read a header: this is none")
+        return self.recipients
 
     def encode_stream(self, plain: Readable, sink: Writable) -> int:
         body = _all(plain)

@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from kb_dr import records
@@ -117,3 +118,34 @@ _SOURCE = Source(
     settings={"max_connections": "100"},
     size_bytes=1000,
 )
+
+
+def encrypted_backup(
+    repository: Repository,
+    codec: Codec,
+    *,
+    started: datetime = STARTED,
+    start: int = 2,
+    stop: int = 3,
+) -> StoredManifest:
+    """As store_backup(), with chunks that the codec made, and digests of what is in them."""
+    manifest = store_objects(repository, started=started, chunks=0, start=start, stop=stop)
+    backup = manifest.backup_id
+    plain = hashlib.shake_256(b"a tar, as far as anybody here looks").digest(5000)
+    coded = codec.encode(plain)
+    half = len(coded) // 2
+    chunks = tuple(
+        repository.put(layout.chunk_key(backup, "a1", number), part)
+        for number, part in enumerate((coded[:half], coded[half:]))
+    )
+    store_segments(repository, codec, start, stop)
+    return store_manifest(
+        repository,
+        replace(
+            manifest,
+            chunks=chunks,
+            plain_bytes=len(plain),
+            plain_sha256=hashlib.sha256(plain).hexdigest(),
+            recipients=codec.recipients,
+        ),
+    )

@@ -23,6 +23,12 @@ _INTERRUPTED = re.compile(r"\w*Interrupt\w*\b")
 _NO_KEY = "No matching keys found"
 """pyrage has one error for all; this text is what tells a foreign key from damage."""
 
+_NO_PAYLOAD = "age file is truncated"
+"""What it says when the header was opened and nothing came after the nonce."""
+
+_VERSION_LINE = b"age-encryption.org/v1\n"
+_NONCE_BYTES = 16
+
 
 class AgeCodec:
     """Implements `kb_dr.ports.Codec`.
@@ -50,6 +56,10 @@ class AgeCodec:
     def recipients(self) -> tuple[str, ...]:
         return self._recipients
 
+    @property
+    def identities(self) -> tuple[str, ...]:
+        return tuple(str(each.to_public()) for each in self._secret)
+
     def encode(self, plain: bytes) -> bytes:
         coded = io.BytesIO()
         self.encode_stream(io.BytesIO(plain), coded)
@@ -59,6 +69,14 @@ class AgeCodec:
         plain = io.BytesIO()
         self.decode_stream(io.BytesIO(coded), plain)
         return plain.getvalue()
+
+    def openers(self, start: bytes) -> tuple[str, ...]:
+        header = _header(start)
+        if header is None:
+            raise ChecksumMismatch("read an age header: this is none, or it is cut short")
+        return tuple(
+            str(identity.to_public()) for identity in self._secret if _opens(identity, header)
+        )
 
     def encode_stream(self, plain: "Readable", sink: "Writable") -> int:
         if not self._public:
@@ -98,6 +116,34 @@ class AgeCodec:
             raise ChecksumMismatch("decrypt a stream: bytes follow its end")
         target.finish()
         return target.count
+
+
+def _opens(identity: "pyrage.x25519.Identity", header: bytes) -> bool:
+    """Whether this identity opens the header, and finds its MAC to be right.
+
+    Nothing follows the nonce here, so decrypting always ends in an error; which one tells.
+    """
+    try:
+        pyrage.decrypt(header, [identity])
+    except pyrage.DecryptError as error:
+        if _NO_KEY in str(error):
+            return False
+        if _NO_PAYLOAD in str(error):
+            return True
+        raise ChecksumMismatch(f"read an age header: {error}") from None
+    return True
+
+
+def _header(start: bytes) -> bytes | None:
+    """The age header at the beginning, with the nonce behind it; None when there is none, whole.
+
+    Source: C2SP, age-encryption.org/v1: the header ends with the line of its MAC, ``--- ``.
+    """
+    if not start.startswith(_VERSION_LINE):
+        return None
+    mac = start.find(b"\n--- ")
+    end = start.find(b"\n", mac + 1) + 1 if mac >= 0 else 0
+    return start[: end + _NONCE_BYTES] if 0 < end <= len(start) - _NONCE_BYTES else None
 
 
 class _Source:

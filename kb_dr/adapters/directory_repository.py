@@ -95,6 +95,18 @@ class DirectoryRepository:
             except FileNotFoundError:
                 raise ObjectMissing(f"get {self._where(key)}: no such file") from None
 
+    def read_start(self, listed: Listed, count: int) -> bytes:
+        *folders, filename = checked_key(listed.key).split("/")
+        with self._said("get", listed.key), self._opened_root() as root:
+            try:
+                with (
+                    self._folder(root, folders, make=False) as folder,
+                    _opened_file(folder, filename) as file,
+                ):
+                    return os.pread(file.descriptor, count, 0)
+            except FileNotFoundError:
+                raise ObjectMissing(f"get {self._where(listed.key)}: no such file") from None
+
     def find(self, key: str) -> Listed | None:
         *folders, filename = checked_key(key).split("/")
         with self._said("look at", key), self._opened_root() as root:

@@ -67,6 +67,11 @@ class OverlayRepository:
             raise ObjectMissing(f"get {self.url}/{key}: no such object")
         return body
 
+    def read_start(self, listed: Listed, count: int) -> bytes:
+        if checked_key(listed.key) not in self._layer:
+            return self._real.read_start(listed, count)
+        return self.read(listed.key)[:count]
+
     def find(self, key: str) -> Listed | None:
         if checked_key(key) not in self._layer:
             return self._real.find(key)

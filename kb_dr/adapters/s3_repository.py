@@ -93,9 +93,12 @@ class S3Repository:
         return body
 
     def read(self, key: str) -> bytes:
+        return self._read(key, lambda key: _body(self._store, key))
+
+    def _read(self, key: str, fetch: Callable[[str], bytes]) -> bytes:
         checked_key(key)
         try:
-            return self._call(lambda: _body(self._store, key))
+            return self._call(lambda: fetch(key))
         except CallFailed as failed:
             answer = failed.answer
         if answer.is_404 and not answer.bucket_is_missing:
@@ -103,6 +106,12 @@ class S3Repository:
                 self._require_bucket("get", key)
             raise ObjectMissing(f"get {self._where(key)}: {answer.text}")
         raise answer.error(f"get {self._where(key)}")
+
+    def read_start(self, listed: Listed, count: int) -> bytes:
+        size = min(count, listed.size_bytes)
+        if size == 0:
+            return b""  # a store answers no range of nothing
+        return self._read(listed.key, lambda key: _beginning(self._store, key, size))
 
     def find(self, key: str) -> Listed | None:
         there = self._head(checked_key(key))
@@ -334,6 +343,10 @@ def _credentials(location: S3Location) -> "S3CredentialProvider | None":
 
 def _body(store: S3Store, key: str) -> bytes:
     return obstore.get(store, key).bytes().to_bytes()
+
+
+def _beginning(store: S3Store, key: str, size: int) -> bytes:
+    return obstore.get_range(store, key, start=0, length=size).to_bytes()
 
 
 def _is_md5(e_tag: str | None, stored: StoredObject) -> bool:

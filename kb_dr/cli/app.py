@@ -27,6 +27,7 @@ _VERBS = {
     "restore": ("kb_dr.cli.restore", "Restore into a new directory, or in place."),
     "drill": ("kb_dr.cli.drill", "Walk the whole way back, to a random time, and time it."),
     "wal": ("kb_dr.cli.wal", "Archive, stream, fetch and audit WAL."),
+    "keys": ("kb_dr.cli.keys", "Do the keys held here open everything that is stored?"),
     "heartbeat": ("kb_dr.cli.heartbeat", "Beat in the source, so that RPO is a measurement."),
     "doctor": ("kb_dr.cli.doctor", "Test every setting and dependency."),
     "sandbox": ("kb_dr.cli.sandbox", "A production of your own to try things on."),

@@ -21,7 +21,10 @@ _MANIFEST = re.compile(r"(full|incr|dump|rdb|objects|snap)/(\d{8}-\d{6})/manifes
 _PARTIAL = re.compile(
     r"wal/(\d+)/([0-9A-F]{8})/([0-9A-F]{24})\.partial/([0-9A-F]{8})-([0-9A-F]{8})\.zst\.age"
 )
-_WAL = re.compile(r"wal/(\d+)/([0-9A-F]{8})/([0-9A-F]{8}[0-9A-F.a-z]*?)-([0-9a-f]{64})\.zst\.age")
+_WAL = re.compile(
+    r"wal/(\d+)/([0-9A-F]{8})/([0-9A-F]{8}[0-9A-F.a-z]*?)"
+    r"-([0-9a-f]{64})(?:\.[0-9a-f]{8})?\.zst\.age"
+)
 
 
 def backup_prefix(backup: BackupId) -> str:
@@ -85,9 +88,14 @@ def wal_file_prefix(system_identifier: int, name: str) -> str:
     return f"{timeline_prefix(system_identifier, timeline_of(name))}{name}-"
 
 
-def wal_key(system_identifier: int, name: str, sha256: str) -> str:
-    """One WAL file; ``sha256`` is of its plain bytes."""
-    return f"{wal_file_prefix(system_identifier, name)}{sha256}{CODED}"
+def wal_key(system_identifier: int, name: str, sha256: str, keys: str = "") -> str:
+    """One WAL file; ``sha256`` is of its plain bytes.
+
+    ``keys`` is of a file that was encrypted anew, to other recipients: eight hex digits for them.
+    Nothing is overwritten, so it stands beside the old one until that is removed.
+    """
+    variant = f".{keys}" if keys else ""
+    return f"{wal_file_prefix(system_identifier, name)}{sha256}{variant}{CODED}"
 
 
 def partials_prefix(system_identifier: int, segment: str) -> str:

@@ -59,6 +59,8 @@ class BackupStatus:
     """Whether all WAL it needs stands in this copy."""
     work: RestoreWork | None = None
     """What a restore to the newest moves; None when its WAL is not complete."""
+    broken: str = ""
+    """Why an increment has failed with its parents: one is lost, or is known to be bad."""
 
     @property
     def usable(self) -> bool:

@@ -9,14 +9,14 @@ from kb_dr.domain.proof import Outcome
 from kb_dr.domain.status import Status
 from kb_dr.errors import RepositoryError
 from kb_dr.installation.evidence import BackupOverview
+from kb_dr.installation.keys import Keys
 from kb_dr.installation.proof import Proving
-from kb_dr.installation.protection import Protection
 from kb_dr.settings import Settings
 
 __all__ = ["BackupOverview", "Installation", "open_installation"]
 
 
-class Installation(Protection, Proving):
+class Installation(Keys, Proving):
     """One service under protection, with its repositories and this machine."""
 
     def status(self, *, everything: bool = False) -> Status:

@@ -1,7 +1,7 @@
 """What is known of the backups: catalogs, proofs, drills, controls."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -40,6 +40,10 @@ class BackupOverview:
     """Copy to standing; a copy that is not there is not named."""
     unreadable: str | None
     """Why the manifest cannot be read; None when it can."""
+    parent: str | None = None
+    """The backup it was made against; None for a full."""
+    broken: str | None = None
+    """Why nothing can be restored from it here, whatever was proven: its chain is broken."""
 
 
 class Evidence(Places):
@@ -64,6 +68,15 @@ class Evidence(Places):
                 missing = error
         assert missing is not None
         raise missing
+
+    def chain(self, stored: StoredManifest) -> tuple[StoredManifest, ...]:
+        """All that is put together to restore a backup, from the copy its manifest was read from.
+
+        Raises what load_chain() raises.
+        """
+        from kb_dr.operations.backup_chain import load_chain
+
+        return load_chain(self.checked(stored.copy), stored)
 
     def is_offsite(self, stored: StoredManifest) -> bool:
         """Whether the offsite repository holds this very manifest."""
@@ -173,10 +186,15 @@ class Evidence(Places):
 
     def overview(self, copy: str) -> tuple[BackupOverview, ...]:
         """The backups of one copy, with the standing of every copy."""
-        void = self.void_through()
-        return tuple(self._line(entry, copy, void) for entry in self.catalog(copy))
+        from kb_dr.operations.backup_chain import chains_in
 
-    def _line(self, entry: CatalogEntry, copy: str, void: Void | None) -> BackupOverview:
+        void, catalog = self.void_through(), self.catalog(copy)
+        broken = chains_in(catalog).broken
+        return tuple(self._line(entry, copy, void, broken) for entry in catalog)
+
+    def _line(
+        self, entry: CatalogEntry, copy: str, void: Void | None, broken: Mapping[str, str]
+    ) -> BackupOverview:
         if isinstance(entry, Unreadable):
             name = f"{self.settings.service}-{entry.kind}-{entry.stamp}"
             return BackupOverview(name, None, None, None, None, None, {}, entry.why)
@@ -193,6 +211,8 @@ class Evidence(Places):
             stored_bytes=manifest.stored_bytes,
             standings=self._standings(entry, copies, void),
             unreadable=None,
+            parent=manifest.parent,
+            broken=broken.get(manifest.id),
         )
 
     def _take_status(

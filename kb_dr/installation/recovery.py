@@ -102,7 +102,8 @@ class Recovery(Places):
         )
         newest.reach(_MEASURED_BACKUPS)
         proofs, _ = gather_proofs([repository], newest.names)
-        work = RestoreWork.of(recovery.stored.manifest, len(recovery.segments))
+        manifest = recovery.stored.manifest
+        work = RestoreWork.of(manifest, len(recovery.segments), recovery.fetched)
         measured = measured_runs(proof for each in proofs.values() for proof in each)
         return replace(plan, forecast=forecast(work, measured, copy=recovery.copy, checked=False))
 

@@ -5,7 +5,7 @@ of a copy, and nothing but a manifest is ever taken for a backup.
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -96,8 +96,29 @@ def walk_catalog(
     """As load_catalog(), one after the other and in bounded memory, however many there are."""
     each_kind = (list_backups(repository, kind) for kind in KINDS)
     listed = heapq.merge(*each_kind, key=lambda each: (each.stamp, each.kind))
-    while batch := list(islice(listed, _HELD)):
-        yield from read_entries(repository, batch, known)
+    return (entry for _, entry in _read_ahead(repository, listed, known))
+
+
+def each_entry(repository: Repository) -> Iterator[tuple[BackupKind, str, CatalogEntry]]:
+    """As walk_catalog(), with kind and stamp, kind by kind."""
+    listed = (each for kind in KINDS for each in list_backups(repository, kind))
+    return ((each.kind, each.stamp, entry) for each, entry in _read_ahead(repository, listed))
+
+
+def entries_besides(
+    repository: Repository, known: Container[tuple[BackupKind, str]], *, since: str = ""
+) -> tuple[CatalogEntry, ...]:
+    """The backups whose manifest stands and whose kind and stamp are not ``known``.
+
+    What is known is not read again. ``since`` is a stamp to begin at.
+    """
+    listed = (
+        each
+        for kind in KINDS
+        for each in list_backups(repository, kind, since=since)
+        if (each.kind, each.stamp) not in known
+    )
+    return tuple(entry for _, entry in _read_ahead(repository, listed))
 
 
 def walk_back(repository: Repository, now: datetime | None = None) -> Iterator[CatalogEntry]:
@@ -109,35 +130,46 @@ def walk_back(repository: Repository, now: datetime | None = None) -> Iterator[C
         yield from read_entries(repository, (listed,))
 
 
-def read_entries(
+def read_entries(repository: Repository, listed: Sequence[ListedBackup]) -> list[CatalogEntry]:
+    """What these are, in their order; those without a manifest are left out."""
+    return [entry for _, entry in _read_ahead(repository, iter(listed))]
+
+
+def _read_ahead(
     repository: Repository,
-    listed: Sequence[ListedBackup],
+    listed: Iterator[ListedBackup],
     known: "KnownEntries[CatalogEntry] | None" = None,
-) -> list[CatalogEntry]:
-    """What these are, in their order, a few read at once; those without a manifest are left out."""
+) -> Iterator[tuple[ListedBackup, CatalogEntry]]:
+    """Each with its manifest, a few read at once and never more than a few held."""
 
-    def read(each: ListedBackup) -> CatalogEntry | None:
-        if known is not None and each.manifest is not None:
-            entry = known.get(repository.url, each.manifest)
-            if entry is not None:
-                return entry
-        key = layout.manifest_key_of(each.kind, each.stamp)
-        try:
-            body = repository.read(key)
-        except ObjectMissing:
-            return None  # purged since the listing
-        entry = _entry(repository, key, each.kind, each.stamp, body)
-        if known is not None and each.manifest is not None:
-            known.put(repository.url, each.manifest, entry)
-        return entry
+    def read(some: Sequence[ListedBackup]) -> list[tuple[ListedBackup, CatalogEntry]]:
+        found = ((each, _read(repository, each, known)) for each in some)
+        return [(each, entry) for each, entry in found if entry is not None]
 
-    # A stretch each: what is read in a moment, as from a directory, is not worth a switch each.
-    size = max(1, -(-len(listed) // _READ_AT_ONCE))
-    stretches = [listed[begin : begin + size] for begin in range(0, len(listed), size)]
-    found = run_parallel(
-        stretches, lambda some: [read(each) for each in some], at_once=_READ_AT_ONCE
-    )
-    return [entry for some in found for entry in some if entry is not None]
+    while batch := list(islice(listed, _HELD)):
+        # A stretch each: what is read in a moment, as from a directory, is not worth a switch each.
+        size = -(-len(batch) // _READ_AT_ONCE)
+        stretches = [batch[begin : begin + size] for begin in range(0, len(batch), size)]
+        for found in run_parallel(stretches, read, at_once=_READ_AT_ONCE):
+            yield from found
+
+
+def _read(
+    repository: Repository, listed: ListedBackup, known: "KnownEntries[CatalogEntry] | None"
+) -> CatalogEntry | None:
+    if known is not None and listed.manifest is not None:
+        entry = known.get(repository.url, listed.manifest)
+        if entry is not None:
+            return entry
+    key = layout.manifest_key_of(listed.kind, listed.stamp)
+    try:
+        body = repository.read(key)
+    except ObjectMissing:
+        return None  # purged since the listing
+    entry = _entry(repository, key, listed.kind, listed.stamp, body)
+    if known is not None and listed.manifest is not None:
+        known.put(repository.url, listed.manifest, entry)
+    return entry
 
 
 def readable(catalog: Sequence[CatalogEntry]) -> tuple[StoredManifest, ...]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import chain, islice
 
-from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import KbDrError
 from kb_dr.operations.catalog import CatalogEntry, read_entries
@@ -20,8 +20,8 @@ _READ_TOGETHER = 64
 class CatalogPart:
     """Some of a copy's catalog, the newest of it. Raises nothing of ours: see ``error``.
 
-    Chunks and samples are left out of its manifests, so that many of them take little memory: it
-    is for judging, not for restoring.
+    All chunks but one and the samples are left out of its manifests, so that many of them take
+    little memory: it is for judging, not for restoring.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class CatalogPart:
         self.whole = False
         """Whether nothing stands there that was not looked at."""
         self._newest_first: list[CatalogEntry] = []
+        self._parents: list[CatalogEntry] = []
         self._listed: Iterator[ListedBackup] = newest_first(repository, now)
         self._next: ListedBackup | None = None
         self._oldest = ""
@@ -48,9 +49,14 @@ class CatalogPart:
         return tuple(reversed(self._newest_first))
 
     @property
+    def with_parents(self) -> tuple[CatalogEntry, ...]:
+        """The same, and the older backups that increments among them are put together from."""
+        return (*self._parents, *self.entries)
+
+    @property
     def names(self) -> set[BackupId]:
-        """The ids of those that can be read."""
-        found = (each for each in self._newest_first if isinstance(each, StoredManifest))
+        """The ids of all those that can be read, parents too."""
+        found = (each for each in self.with_parents if isinstance(each, StoredManifest))
         return {each.manifest.backup_id for each in found}
 
     @property
@@ -67,12 +73,15 @@ class CatalogPart:
 
     def reach(self, count: int | None) -> None:
         """Look at so many backups in all; at every one with None."""
-        while not self.ended and (count is None or len(self._newest_first) < count):
-            more = _READ_TOGETHER if count is None else count - len(self._newest_first)
-            try:
+        if self.ended:
+            return
+        try:
+            while not self.whole and (count is None or len(self._newest_first) < count):
+                more = _READ_TOGETHER if count is None else count - len(self._newest_first)
                 self._read(min(more, _READ_TOGETHER))
-            except KbDrError as error:
-                self.error = error
+            self._find_parents()
+        except KbDrError as error:
+            self.error = error
 
     def _read(self, most: int) -> None:
         ahead = () if self._next is None else (self._next,)
@@ -83,10 +92,41 @@ class CatalogPart:
         self._next = next(self._listed, None)
         self.whole = self._next is None
 
+    def _find_parents(self) -> None:
+        """Read the chains that lead out of what was looked at, a link of each at a time."""
+        self._parents = []
+        known = {_name(each) for each in self._newest_first}
+        children: list[CatalogEntry] = self._newest_first
+        while lacking := {each for each in map(_parent_of, children) if each} - known:
+            known |= lacking
+            listed = [ListedBackup(kind, stamp, None) for kind, stamp in sorted(lacking)]
+            children = [_lean(each) for each in read_entries(self.repository, listed)]
+            self._parents += children
+
+
+def _name(entry: CatalogEntry) -> tuple[BackupKind, str]:
+    if isinstance(entry, StoredManifest):
+        backup = entry.manifest.backup_id
+        return backup.kind, backup.stamp
+    return entry.kind, entry.stamp
+
+
+def _parent_of(entry: CatalogEntry) -> tuple[BackupKind, str] | None:
+    """Kind and stamp of what an increment was made against; None when it names nothing."""
+    if not isinstance(entry, StoredManifest) or entry.manifest.parent is None:
+        return None
+    try:
+        parent = BackupId.parse(entry.manifest.parent)
+    except ValueError:
+        return None  # whoever follows the chain says so
+    return parent.kind, parent.stamp
+
 
 def _lean(entry: CatalogEntry) -> CatalogEntry:
     if not isinstance(entry, StoredManifest):
         return entry
     manifest = entry.manifest
     fingerprint = replace(manifest.fingerprint, tables=())
-    return replace(entry, manifest=replace(manifest, chunks=(), fingerprint=fingerprint))
+    return replace(
+        entry, manifest=replace(manifest, chunks=manifest.chunks[:1], fingerprint=fingerprint)
+    )

@@ -31,6 +31,9 @@ class ClosedRepository:
     def read(self, key: str) -> bytes:
         self._raise()
 
+    def read_start(self, listed: Listed, count: int) -> bytes:
+        self._raise()
+
     def find(self, key: str) -> Listed | None:
         self._raise()
 

@@ -66,7 +66,7 @@ class ListedArchive:
             segment = Segment.parse(stored.name, segment_bytes)
         except ValueError as error:
             raise WalDamaged(f"list WAL: {error}") from error
-        if segment in self.segments:
+        if segment in self.segments and self.segments[segment].sha256 != stored.sha256:
             self.unusable[segment] = ObjectConflict(
                 f"list WAL: {stored.name} is stored with two digests",
                 hint="Two servers wrote it: find out which one was promoted wrongly.",

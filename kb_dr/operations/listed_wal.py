@@ -51,7 +51,7 @@ def find_wal(repository: Repository, system_identifier: int, name: str) -> Store
         for listed in repository.list(prefix)
         if (stored := stored_wal(listed)) is not None and stored.name == name
     ]
-    if len(found) > 1:
+    if len({stored.sha256 for stored in found}) > 1:
         digests = ", ".join(stored.sha256[:12] for stored in found)
         raise ObjectConflict(
             f"find WAL file {name} in {repository.url}: {len(found)} digests ({digests})",
@@ -110,7 +110,7 @@ def segments_between(
             continue
         if stored.name > last.name:
             break
-        if stored.name in found:
+        if stored.sha256 != found.get(stored.name, stored).sha256:
             raise ObjectConflict(f"list WAL of {repository.url}: {stored.name} has two digests")
         if listed.size_bytes == 0:
             raise ChecksumMismatch(f"list WAL of {repository.url}: {stored.name} is empty")

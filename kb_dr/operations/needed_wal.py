@@ -36,22 +36,22 @@ def find_needed_wal(repository: Repository, manifest: Manifest) -> NeededWal:
     timeline = manifest.wal.timeline
     prefix = layout.timeline_prefix(system, timeline)
     found: list[Listed] = []
-    seen: dict[str, int] = {}
+    seen: dict[str, set[str]] = {}
     doubtful: list[str] = []
     for listed in repository.list(prefix, start_after=prefix + first.name):
         parts = layout.wal_file_of(listed.key)
         if parts is None or is_history(parts[1]):
             continue
-        name = parts[1]
+        _, name, digest = parts
         if name[:24] > last.name:
             break
-        _note(listed, name, found, seen, doubtful)
+        _note(listed, name, digest, found, seen, doubtful)
     for ancestor in range(2, timeline + 1):
         histories = layout.wal_file_prefix(system, history_name(ancestor))
         for listed in repository.list(histories):
             parts = layout.wal_file_of(listed.key)
             if parts is not None:
-                _note(listed, parts[1], found, seen, doubtful)
+                _note(listed, parts[1], parts[2], found, seen, doubtful)
     needed = [
         Segment(timeline, number, first.segment_bytes).name
         for number in range(first.number, last.number + 1)
@@ -66,11 +66,18 @@ def find_needed_wal(repository: Repository, manifest: Manifest) -> NeededWal:
 
 
 def _note(
-    listed: Listed, name: str, found: list[Listed], seen: dict[str, int], doubtful: list[str]
+    listed: Listed,
+    name: str,
+    digest: str,
+    found: list[Listed],
+    seen: dict[str, set[str]],
+    doubtful: list[str],
 ) -> None:
     found.append(listed)
-    seen[name] = seen.get(name, 0) + 1
-    if seen[name] == 2 and (is_segment(name) or is_history(name)):
+    digests = seen.setdefault(name, set())
+    # The same digest again is the same file, encrypted to other keys.
+    if len(digests) == 1 and digest not in digests and (is_segment(name) or is_history(name)):
         doubtful.append(f"{name} of timeline {timeline_of(name)} is stored with two digests")
+    digests.add(digest)
     if listed.size_bytes == 0:
         doubtful.append(f"{name} has zero bytes")

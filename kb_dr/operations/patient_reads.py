@@ -95,6 +95,9 @@ class PatientRepository:
     def read(self, key: str) -> bytes:
         return self._asked(lambda: self._inner.read(key))
 
+    def read_start(self, listed: Listed, count: int) -> bytes:
+        return self._asked(lambda: self._inner.read_start(listed, count))
+
     def find(self, key: str) -> Listed | None:
         return self._asked(lambda: self._inner.find(key))
 

@@ -134,12 +134,17 @@ def _named(
     search: WalSearch, target: AtName, manifests: Sequence[Manifest], timelines: Iterable[int]
 ) -> list[Place]:
     """The one restore point of that name on each timeline; several on one mean several states."""
-    recorded = [each for each in manifests if each.fingerprint.restore_point == target.name]
+    # By position: a backup that was encrypted anew bears the restore point of the old one.
+    recorded = {
+        (each.wal.timeline, each.fingerprint.lsn): each
+        for each in manifests
+        if each.fingerprint.restore_point == target.name
+    }
     if recorded:
         return [
-            Place(each.wal.timeline, _recorded_stop(each), live=True)
-            for each in recorded
-            if each.wal.timeline in set(timelines)
+            Place(timeline, _recorded_stop(each), live=True)
+            for (timeline, _), each in recorded.items()
+            if timeline in set(timelines)
         ]
     places = []
     for timeline in sorted(timelines):

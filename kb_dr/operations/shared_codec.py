@@ -25,6 +25,10 @@ class SharedCodec:
     def recipients(self) -> tuple[str, ...]:
         return self._codec.recipients
 
+    @property
+    def identities(self) -> tuple[str, ...]:
+        return self._codec.identities
+
     def encode(self, plain: bytes) -> bytes:
         digest = hashlib.sha256(plain).hexdigest()
         with self._lock:
@@ -38,6 +42,9 @@ class SharedCodec:
 
     def decode(self, coded: bytes) -> bytes:
         return self._codec.decode(coded)
+
+    def openers(self, start: bytes) -> tuple[str, ...]:
+        return self._codec.openers(start)
 
     def encode_stream(self, plain: Readable, sink: Writable) -> int:
         return self._codec.encode_stream(plain, sink)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kb_dr.domain.forecast import RestoreWork
 from kb_dr.domain.manifest import Manifest, StoredManifest
-from kb_dr.domain.proof import Proof, Standing, Void, standing
+from kb_dr.domain.proof import Proof, Standing, Void, failed_parent, standing
 from kb_dr.domain.replay_line import choose_lineage
 from kb_dr.domain.status import BackupStatus, CopyStatus, Evidence, ProvenBackup, Window
 from kb_dr.domain.timelines import Lineage
@@ -16,6 +16,7 @@ from kb_dr.domain.wal_archive import WalArchive
 from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import KbDrError, WalDamaged
 from kb_dr.operations.archived_end import find_archived_end
+from kb_dr.operations.backup_chain import Chains, chains_in
 from kb_dr.operations.catalog import readable, unreadable
 from kb_dr.operations.catalog_part import CatalogPart
 from kb_dr.operations.gather_proofs import Proofs
@@ -31,8 +32,26 @@ class _Known:
     proofs: Proofs
     url: str
     void_through: Void | None
+    chains: Chains
+
+    def chain(self, stored: StoredManifest) -> tuple[StoredManifest, ...]:
+        """The full first; the backup alone when its chain is broken."""
+        return self.chains.whole.get(stored.manifest.id, (stored,))
+
+    def broken(self, stored: StoredManifest) -> str:
+        """Why an increment is worth nothing, whatever was proven of it; empty when it is."""
+        why = self.chains.broken.get(stored.manifest.id)
+        if why is not None:
+            return why
+        *parents, own = (self._own(each) for each in self.chain(stored))
+        red = failed_parent(own, parents)
+        return f"proof {red.id} of its parent {red.backup_id} FAILED: {red.reason}" if red else ""
 
     def standing(self, stored: StoredManifest) -> tuple[Standing, Proof | None]:
+        """Of the backup, with all it is put together from."""
+        return (Standing.FAILED, None) if self.broken(stored) else self._own(stored)
+
+    def _own(self, stored: StoredManifest) -> tuple[Standing, Proof | None]:
         return standing(
             self.proofs.get(stored.manifest.id, ()),
             digest=stored.digest,
@@ -66,9 +85,9 @@ def survey_part(
     repository = part.repository
     if part.error is not None:
         return _unknown(repository, part.error)
-    known = _Known(proofs, repository.url, void_through)
     catalog = part.entries
     found = readable(catalog)
+    known = _Known(proofs, repository.url, void_through, chains_in(part.with_parents))
     problem, hint = "", ""
     backups: list[BackupStatus] = []
     windows: tuple[Window, ...] = ()
@@ -120,7 +139,7 @@ def _backups_and_windows(
         manifest = each.manifest
         system = manifest.source.system_identifier
         last = lines[system].last_segment(manifest)
-        work = _work(manifest, last) if last is not None else None
+        work = _work(known.chain(each), last) if last is not None else None
         status = _backup(each, known, wal_complete=last is not None, work=work)
         backups.append(status)
         if last is not None and status.usable:
@@ -245,9 +264,10 @@ def _evidence(
     return Evidence(at, tip.end, timeline, what)
 
 
-def _work(manifest: Manifest, last: Segment) -> RestoreWork:
-    first, _ = needed_segments(manifest)
-    return RestoreWork.of(manifest, last.number - first.number + 1)
+def _work(chain: Sequence[StoredManifest], last: Segment) -> RestoreWork:
+    manifests = [each.manifest for each in chain]
+    first, _ = needed_segments(manifests[-1])
+    return RestoreWork.of(manifests[-1], last.number - first.number + 1, manifests)
 
 
 def _backup(
@@ -265,6 +285,7 @@ def _backup(
         standing=known.standing(stored)[0],
         wal_complete=wal_complete,
         work=work,
+        broken=known.broken(stored),
     )
 
 

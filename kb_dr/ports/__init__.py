@@ -24,9 +24,10 @@ from kb_dr.ports.source import (
     SourceServer,
     WalReceiver,
 )
-from kb_dr.ports.storage import Codec, Repository
+from kb_dr.ports.storage import HEADER_BYTES, Codec, Repository
 
 __all__ = [
+    "HEADER_BYTES",
     "BaseBackupProgram",
     "BaseBackupStream",
     "Clock",

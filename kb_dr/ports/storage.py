@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from kb_dr.ports.basics import Readable, Writable
 
 
+HEADER_BYTES = 8192
+"""Enough of an encoded object for Codec.openers(): a header with some fifty recipients."""
+
+
 class Repository(Protocol):
     """A place backups live: a bucket and prefix, or a directory.
 
@@ -53,6 +57,13 @@ class Repository(Protocol):
         """
         ...
 
+    def read_start(self, listed: Listed, count: int) -> bytes:
+        """The first ``count`` bytes of a listed object, or all of a shorter one; as read().
+
+        What is fetched grows with ``count``, not with the object.
+        """
+        ...
+
     def find(self, key: str) -> Listed | None:
         """What stands under exactly this key; None only when certainly absent, as in read()."""
         ...
@@ -77,12 +88,25 @@ class Codec(Protocol):
         """The public keys anything encoded is encrypted to."""
         ...
 
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """The public keys of the identities at hand; a host that only backs up holds none."""
+        ...
+
     def encode(self, plain: bytes) -> bytes:
         """Compress and encrypt a small thing. The result differs at each call."""
         ...
 
     def decode(self, coded: bytes) -> bytes:
         """Undo encode(); KeyMissing when no identity fits, ChecksumMismatch when damaged."""
+        ...
+
+    def openers(self, start: bytes) -> tuple[str, ...]:
+        """Which identities at hand open something encoded, told from its first HEADER_BYTES.
+
+        By their public keys, in the order they were given; none when it is for others. Raises
+        ChecksumMismatch when this is no beginning of anything encoded.
+        """
         ...
 
     def encode_stream(self, plain: Readable, sink: Writable) -> int:

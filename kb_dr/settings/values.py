@@ -105,6 +105,8 @@ class Settings:
     transfers: int
     """Uploads or downloads at once."""
     s3_timeout_seconds: float
+    chain_length: int
+    """Incremental backups on one full; then a full is taken."""
     wal_deadline_seconds: float
     """How long a backup waits for its WAL to arrive in the repository."""
     restore_patience_seconds: float
@@ -115,6 +117,8 @@ class Settings:
     heartbeat: bool
     """Whether `kb-dr heartbeat run` is expected to be running."""
     backup_schedule: str
+    incremental_schedule: str | None
+    """None: no incremental backups are taken unattended."""
     verify_schedule: str
     controls_schedule: str
     drill_schedule: str

@@ -103,7 +103,8 @@ def _manifest(history: History, template: Manifest, number: int) -> Manifest:
     first = _FIRST + number * history.between
     start = segment(first)
     stop = segment(first + 1).start.plus(0x1000)
-    (chunk,) = template.chunks
+    (chunk,), own = template.chunks, template.postgres_manifest
+    assert own is not None
     return replace(
         template,
         id=str(backup),
@@ -112,9 +113,7 @@ def _manifest(history: History, template: Manifest, number: int) -> Manifest:
         wal=WalPosition(1, start.start.plus(0x28), stop),
         fingerprint=Fingerprint(str(backup), stop.plus(0x100), ()),
         chunks=(replace(chunk, key=layout.chunk_key(backup, template.attempt, 0)),),
-        postgres_manifest=replace(
-            template.postgres_manifest, key=layout.postgres_manifest_key(backup, template.attempt)
-        ),
+        postgres_manifest=replace(own, key=layout.postgres_manifest_key(backup, template.attempt)),
     )
 
 

@@ -11,6 +11,7 @@ from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.operations.name_backup import clock_notes, next_backup_id
 from kb_dr.operations.sweep import sweep
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
+from kb_dr_tests.made_chains import store_increment
 from kb_dr_tests.stored_backups import store_backup
 
 OLD = timedelta(hours=25)
@@ -116,6 +117,23 @@ def test_ids_keep_their_order_when_the_clock_goes_back_a_little(
     after = next_backup_id(repository, "kb", earlier)
     assert after.started == newest.started + timedelta(seconds=1)
     assert "a clock was wrong" in clock_notes(repository, after, earlier)[0]
+
+
+def test_an_increment_is_named_after_every_backup_of_any_kind(
+    repository: MemoryRepository,
+) -> None:
+    full = store_backup(repository, PlainCodec())
+    child = store_increment(repository, PlainCodec(), full)
+    of_the_child = child.manifest.started
+
+    named = [
+        next_backup_id(repository, "kb", of_the_child - early, kind)
+        for kind in (BackupKind.FULL, BackupKind.INCR)
+        for early in (timedelta(0), timedelta(minutes=20))
+    ]
+
+    assert {each.started for each in named} == {of_the_child + timedelta(seconds=1)}
+    assert str(child.manifest.id) in clock_notes(repository, named[0], of_the_child)[0]
 
 
 def test_one_backup_from_the_far_future_does_not_name_all_later_ones(
