@@ -6,8 +6,9 @@ name and the bytes of its neighbours.
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ import obstore
 from obstore.store import S3Store
 
 from kb_dr import records
+from kb_dr.adapters.s3_location import S3Location
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.fingerprint import Fingerprint
@@ -186,16 +188,25 @@ def make_in_directory(root: Path, backups: int, segments: int) -> None:
     make_history(history, put)
 
 
-def make_in_bucket(store: S3Store, url: str, backups: int, segments: int) -> None:
-    """The same on S3, many puts at once. ``store`` has the repository's prefix."""
-    history = History(backups, segments, datetime.now(UTC), url)
+def make_in_bucket(location: S3Location, backups: int, segments: int) -> None:
+    """The same on S3, many puts at once, none of them looked at."""
+    store = S3Store(
+        location.bucket,
+        prefix=location.prefix,
+        endpoint=location.endpoint_url,
+        region=location.region,
+        access_key_id=location.access_key_id,
+        secret_access_key=location.secret_access_key,
+        client_options={"allow_http": True},
+    )
+    history = History(backups, segments, datetime.now(UTC), location.url)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        waiting = []
+        waiting: deque[Future[object]] = deque()
 
         def put(key: str, body: bytes) -> None:
             waiting.append(pool.submit(obstore.put, store, key, body, use_multipart=False))
             if len(waiting) >= 4 * _AT_ONCE:
-                waiting.pop(0).result()
+                waiting.popleft().result()
 
         make_history(history, put)
         for each in waiting:

@@ -9,14 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import obstore
+from obstore.store import S3Store
 
 from kb_dr.adapters.clock import SystemClock
 from kb_dr.adapters.directory_repository import DirectoryRepository
 from kb_dr.adapters.s3_location import S3Location
-from kb_dr.adapters.s3_repository import S3Repository, _store
+from kb_dr.adapters.s3_repository import S3Repository
 from kb_dr.domain.status import Status
 from kb_dr.operations.audit_wal import audit_wal
-from kb_dr.operations.catalog import load_catalog
+from kb_dr.operations.catalog import walk_catalog
 from kb_dr.operations.status import take_status
 from kb_dr.ports import Repository
 from kb_dr.settings import Objectives
@@ -75,8 +76,17 @@ def list_raw(place: Place) -> str:
     """Every name and size, by the store's own means and nothing else: the floor."""
     if place.directory:
         return f"{_files_below(place.directory)} files"
-    pages = obstore.list(_store(place.location), chunk_size=1000)
-    return f"{sum(len(page) for page in pages)} objects"
+    here = place.location
+    store = S3Store(
+        here.bucket,
+        prefix=here.prefix,
+        endpoint=here.endpoint_url,
+        region=here.region,
+        access_key_id=here.access_key_id,
+        secret_access_key=here.secret_access_key,
+        client_options={"allow_http": True},
+    )
+    return f"{sum(len(page) for page in obstore.list(store, chunk_size=1000))} objects"
 
 
 def _files_below(folder: str) -> int:
@@ -96,7 +106,7 @@ def _list(repository: Repository) -> str:
 
 
 def _catalog(repository: Repository) -> str:
-    return f"{len(load_catalog(repository))} backups"
+    return f"{sum(1 for _ in walk_catalog(repository))} backups"
 
 
 def _audit(repository: Repository) -> str:
@@ -107,15 +117,30 @@ def _audit(repository: Repository) -> str:
 
 
 def _status(repository: Repository) -> str:
-    return _said(
-        take_status([repository], CODEC, SystemClock(), OBJECTIVES, service=SERVICE, org=ORG)
+    return _said(_take_status(repository, everything=False))
+
+
+def _status_of_everything(repository: Repository) -> str:
+    return _said(_take_status(repository, everything=True))
+
+
+def _take_status(repository: Repository, *, everything: bool) -> Status:
+    return take_status(
+        [repository],
+        CODEC,
+        SystemClock(),
+        OBJECTIVES,
+        service=SERVICE,
+        org=ORG,
+        everything=everything,
     )
 
 
 def _said(status: Status) -> str:
     (copy,) = status.copies
     bad = [each.subject for each in status.objectives if not each.good]
-    return f"{len(copy.backups)} backups, {len(copy.proven)} proven, broken: {bad or 'none'}"
+    broken = f", broken: {', '.join(bad)}" if bad else ", all objectives hold"
+    return f"{len(copy.backups)} backups, {len(copy.proven)} proven{broken}"
 
 
 VERBS: dict[str, Callable[[Repository], str]] = {
@@ -123,6 +148,7 @@ VERBS: dict[str, Callable[[Repository], str]] = {
     "catalog": _catalog,
     "audit": _audit,
     "status": _status,
+    "status, everything": _status_of_everything,
 }
 RAW = "raw listing"
 
