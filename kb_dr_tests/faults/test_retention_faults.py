@@ -141,7 +141,7 @@ def _sweep(history: History, place: Callable[[], Place], whens: list[When]) -> i
                 history.apply(seen=[FailingRepository(each, fault) for each in places])
             except (KbDrError, Killed):
                 loud += 1
-            told = f"{when} {fault.calls[number]}"
+            told = f"{when} {fault.calls[min(number, len(fault.calls) - 1)]}"
             _nothing_is_lost(history.clock, places, kept, told)
             history.apply(seen=places)
             assert _end(places) == end, told
