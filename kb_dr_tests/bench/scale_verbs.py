@@ -15,9 +15,11 @@ from kb_dr.adapters.clock import SystemClock
 from kb_dr.adapters.directory_repository import DirectoryRepository
 from kb_dr.adapters.s3_location import S3Location
 from kb_dr.adapters.s3_repository import S3Repository
+from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.status import Status
 from kb_dr.operations.audit_wal import audit_wal
 from kb_dr.operations.catalog import walk_catalog
+from kb_dr.operations.plan_copy_retention import plan_copy_retention
 from kb_dr.operations.status import take_status
 from kb_dr.ports import Repository
 from kb_dr.settings import Objectives
@@ -136,6 +138,14 @@ def _take_status(repository: Repository, *, everything: bool) -> Status:
     )
 
 
+def _retention_plan(repository: Repository) -> str:
+    planned = plan_copy_retention(
+        repository, [repository], SystemClock(), RetentionPolicy(), service=SERVICE
+    ).plan
+    files = sum(each.files for each in planned.wal)
+    return f"{len(planned.decisions)} backups, {len(planned.expire)} expire, {files} WAL files go"
+
+
 def _said(status: Status) -> str:
     (copy,) = status.copies
     bad = [each.subject for each in status.objectives if not each.good]
@@ -147,6 +157,7 @@ VERBS: dict[str, Callable[[Repository], str]] = {
     "list": _list,
     "catalog": _catalog,
     "audit": _audit,
+    "retention plan": _retention_plan,
     "status": _status,
     "status, everything": _status_of_everything,
 }
