@@ -457,6 +457,37 @@ def test_superseded_states_are_swept_after_an_hour_and_the_newest_never(stream: 
     assert newest in stream.repository.bodies
 
 
+def test_a_state_that_is_retained_stays_and_older_ones_go(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oldest, retained, younger, newest = (_shipped_after_an_hour(stream) for _ in range(4))
+    stream.clock.pass_time(timedelta(hours=2))
+    store(stream.repository, f"{FIRST.name}.00000028.backup", b"label")
+    until = stream.clock.now() + timedelta(days=1)
+    stream.repository.retained = {retained: until, younger: until}
+
+    asked: list[str] = []
+    delete = stream.repository.delete
+
+    def noting(key: str) -> None:
+        asked.append(key)
+        delete(key)
+
+    monkeypatch.setattr(stream.repository, "delete", noting)
+
+    assert _sweep(stream) == (oldest,)
+    assert asked == [oldest, retained], "not every one of a day's thousands"
+    assert {retained, younger, newest} <= set(stream.repository.bodies)
+    stream.clock.set(until)
+    assert _sweep(stream) == (retained, younger)
+
+
+def _shipped_after_an_hour(stream: Stream) -> str:
+    stream.commit()
+    stream.clock.pass_time(timedelta(hours=1))
+    return stream.ship()
+
+
 def test_states_of_a_segment_that_stands_in_full_are_swept(stream: Stream) -> None:
     old = stream.ship()
     stream.clock.pass_time(timedelta(minutes=11))
