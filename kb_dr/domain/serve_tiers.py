@@ -28,42 +28,41 @@ class Tiers:
         at: datetime,
     ) -> None:
         since = {tier: kept_since(tier, policy, at) for tier in Tier}
-        self._since = {tier: moment for tier, moment in since.items() if moment is not None}
-        self._policy = policy
         good = [each for each in backups if chains.whole(each)]
+        bad = [each for each in backups if not chains.whole(each)]
         proven = [each for each in good if each.standing is Standing.PROVEN]
         self._newest_proven = proven[-1] if proven else None
-        self._represents: dict[str, Periods] = {}
+        self._living: dict[str, Periods] = {}
+        self._over: dict[str, Periods] = {}
         self._spoilt: dict[str, Periods] = {}
         self._member: dict[Tier, Candidate] = {}
-        for tier in self._since:
-            self._choose(tier, good, backups)
+        for tier, moment in since.items():
+            if moment is not None:
+                self._choose(tier, moment, good, bad)
 
-    def _choose(self, tier: Tier, good: Iterable[Candidate], backups: Iterable[Candidate]) -> None:
+    def _choose(
+        self, tier: Tier, since: datetime, good: Iterable[Candidate], bad: Iterable[Candidate]
+    ) -> None:
         chosen = _first_of_each(tier, good)
         for start, each in chosen.items():
-            self._represents.setdefault(each.id, {})[tier] = start
-            newest = self._member.get(tier)
-            if each.standing is Standing.PROVEN and (
-                newest is None or each.started > newest.started
-            ):
-                self._member[tier] = each
-        for start, each in _first_of_each(tier, backups).items():
-            if start not in chosen and self._lives(tier, start):
+            periods = self._living if period_end(tier, start) > since else self._over
+            periods.setdefault(each.id, {})[tier] = start
+        self._member.update(
+            (tier, each)
+            for each in sorted(chosen.values(), key=lambda each: each.started)
+            if each.standing is Standing.PROVEN
+        )
+        for start, each in _first_of_each(tier, bad).items():
+            if start not in chosen and period_end(tier, start) > since:
                 self._spoilt.setdefault(each.id, {})[tier] = start
-
-    def _lives(self, tier: Tier, start: datetime) -> bool:
-        return period_end(tier, start) > self._since[tier]
 
     def living(self, each: Candidate) -> Periods:
         """The periods it represents that are young enough."""
-        found = self._represents.get(each.id, {})
-        return {tier: start for tier, start in found.items() if self._lives(tier, start)}
+        return self._living.get(each.id, {})
 
     def over(self, each: Candidate) -> Periods:
         """The periods it represents that are too old."""
-        found = self._represents.get(each.id, {})
-        return {tier: start for tier, start in found.items() if not self._lives(tier, start)}
+        return self._over.get(each.id, {})
 
     def owed(self, each: Candidate) -> Periods:
         """Those of them whose tier has nothing newer that is proven, and so may not shed it."""
