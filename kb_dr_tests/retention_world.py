@@ -59,7 +59,7 @@ class World:
 
     true: datetime = datetime(2026, 1, 28, 5, 20, tzinfo=UTC)
     skew: timedelta = timedelta(0)
-    policy: RetentionPolicy = RetentionPolicy()
+    policy: RetentionPolicy = field(default_factory=RetentionPolicy)
     made: list[Made] = field(default_factory=list)
     """Everything ever made, in the order it was made."""
     wal: dict[WalFile, datetime] = field(default_factory=dict)

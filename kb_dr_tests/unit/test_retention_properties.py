@@ -335,7 +335,7 @@ class Histories(RuleBasedStateMachine):
     def nothing_needed_went(
         self, before: Oracle, present: list[Made], gone: list[Made], purged: list[Made]
     ) -> None:
-        """Nothing held, locked, young, newest or ahead of time; nothing at all while proofs fail."""
+        """Nothing held, locked, young, newest, from the future; nothing while proofs fail."""
         if before.stopped:
             assert not gone
             assert not purged
