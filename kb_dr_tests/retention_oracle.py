@@ -66,6 +66,7 @@ class Oracle:
         self.past = [e for e in self.backups if max(e.started, e.finished) <= self.now]
         self.good = [each for each in self.past if self.whole(each)]
         self.proven = [e for e in self.good if world.standing(e) is Standing.PROVEN]
+        self._members = {tier: self._first_ones(tier, self.good) for tier in TIERS}
 
     def whole(self, made: Made) -> bool:
         """Present down to the full backup, and nothing known against any of it."""
@@ -82,7 +83,7 @@ class Oracle:
 
     def members(self, tier: str) -> list[Made]:
         """The first good full backup of each period, or the first incremental where none is."""
-        return self._first_ones(tier, self.good)
+        return self._members[tier]
 
     def _first_ones(self, tier: str, backups: list[Made]) -> list[Made]:
         periods: dict[int, list[Made]] = {}
@@ -100,8 +101,13 @@ class Oracle:
     def may_shed(self, tier: str, made: Made) -> bool:
         """F2: whether a newer member of this tier is proven."""
         return any(
-            each.started > made.started for each in self.members(tier) if each in self.proven
+            each.started > made.started for each in self.members(tier) if each in self.evident
         )
+
+    @property
+    def evident(self) -> list[Made]:
+        """What a restore has read that is not forgotten: the proven, and the newest one's chain."""
+        return [*self.proven, *(self.proven[-1].chain if self.proven else ())]
 
     def in_daily(self, made: Made) -> bool:
         """Whether the daily tier has not let go of it."""

@@ -5,8 +5,9 @@ system identifier, and its backups are the newest all the same.
 
 In each period of each tier the first good full backup at or after the anchor represents it, where
 there is no full one the first good incremental. A tier sheds what its period is too old for only
-once a newer backup that represents a period of this tier is proven. What represents nothing goes
-once anything newer is proven.
+once a newer backup that represents a period of this tier is proven: by a restore of its own, or by
+that of the newest proven backup, if it is built upon it. What represents nothing goes once
+anything newer is proven.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from kb_dr.domain.hold import holds_in_force
 from kb_dr.domain.proof import Standing
 from kb_dr.domain.retention import Candidate, Decision, ExpiredBackup, RetentionPlan, WalRange
 from kb_dr.domain.retention_periods import period_name, span_name
-from kb_dr.domain.retention_policy import RetentionPolicy
+from kb_dr.domain.retention_policy import RetentionPolicy, Tier
 from kb_dr.domain.serve_tiers import Tiers
 from kb_dr.domain.wording import moment
 
@@ -83,6 +84,7 @@ def plan_retention(
         decisions=tuple(decisions),
         purge_now=tuple(purge),
         notes=tuple(notes),
+        prove_next=here.prove_next(),
         stopped=bool(why),
     )
     return replace(plan, fingerprint=plan_fingerprint(plan))
@@ -175,6 +177,17 @@ class _Copy:
             ],
         )
 
+    def prove_next(self) -> tuple[str, ...]:
+        """The newest of each tier that holds on to something older, too old for it."""
+        owed = {
+            tier
+            for each in self._ours
+            for tier in self._tiers.owed(each)
+            if self._tiers.newest_of(tier).started > each.started
+        }
+        wanted = [self._tiers.newest_of(tier) for tier in Tier if tier in owed]
+        return tuple(dict.fromkeys(each.id for each in wanted))
+
     def notes(self) -> list[str]:
         """What people should know of backups that retention cannot make use of."""
         broken = [
@@ -263,7 +276,7 @@ class _Copy:
             )
         return "; ".join(
             f"{period_name(tier, start)}, older than {span_name(tier, self._policy)}; "
-            f"{self._tiers.shed_for(tier)}, newer, is proven"
+            f"{self._tiers.shed_for(tier)}"
             for tier, start in over.items()
         )
 

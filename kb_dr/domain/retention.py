@@ -91,6 +91,8 @@ class RetentionPlan:
     """Why something was left alone that would otherwise go."""
     fingerprint: str = ""
     """Digest of everything that goes (not of the moment): apply refuses when it has changed."""
+    prove_next: tuple[str, ...] = ()
+    """Backups whose proof would let a tier shed what it is owed, the shortest tier first."""
     stopped: bool = False
     """Whether nothing at all may go, for the reasons that the notes begin with."""
 

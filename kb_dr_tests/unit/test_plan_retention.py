@@ -183,6 +183,50 @@ def test_a_proof_of_what_represents_nothing_in_a_tier_sheds_nothing_there() -> N
     )
 
 
+def test_the_newest_proof_is_one_of_all_it_is_built_upon() -> None:
+    old = full("2026-11-20 02:00")
+    base = full("2026-11-26 02:00")
+    between = incremental("2026-11-26 03:00", base)
+    proven = incremental("2026-11-26 04:00", between, PROVEN)
+    newest = full("2026-11-27 02:00")
+
+    made = plan(old, base, between, proven, newest)
+
+    assert kept(made) == {base.id, between.id, proven.id, newest.id}
+    assert why(made, old) == (
+        f"daily of 2026-11-20, older than 5 days; {base.id}, newer, is proven with {proven.id}"
+    )
+
+
+def test_an_older_proof_says_nothing_of_what_it_was_built_upon() -> None:
+    # What was proven may go, and with it all that tells that its base is good.
+    policy = RetentionPolicy(0, 2, 3, 0, 0)
+    old_week = full("2026-10-18 02:00")
+    week = full("2026-11-22 02:00")
+    proven = incremental("2026-11-22 03:00", week, PROVEN)
+    tuesday = full("2026-11-24 02:00", PROVEN)
+    newest = full("2026-11-26 02:00")
+
+    assert old_week.id in kept(plan(old_week, week, proven, tuesday, newest, policy=policy))
+    assert old_week.id not in kept(plan(old_week, week, proven, newest, policy=policy))
+
+
+def test_it_is_told_which_proofs_would_let_the_tiers_shed() -> None:
+    policy = RetentionPolicy(0, 2, 2, 0, 0)
+    old_week = full("2026-10-18 02:00")
+    week = full("2026-11-22 02:00")
+    tuesday = full("2026-11-24 02:00")
+    newest = full("2026-11-26 02:00")
+
+    made = plan(old_week, week, tuesday, newest, policy=policy)
+
+    assert made.prove_next == (newest.id, week.id)
+    assert plan(old_week, week, replace(tuesday, standing=PROVEN), policy=policy).prove_next == (
+        week.id,
+    )
+    assert plan(replace(newest, standing=PROVEN), old_week, policy=DAYS).prove_next == ()
+
+
 def test_what_goes_names_what_is_proven_in_its_place() -> None:
     old = full("2026-11-20 02:00")
     newest = full("2026-11-26 02:00", PROVEN)

@@ -1,5 +1,6 @@
 """Which WAL goes: never what a retained backup, the window or a history is needed for."""
 
+import tracemalloc
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -305,8 +306,6 @@ def test_the_fingerprint_covers_the_wal() -> None:
 
 
 def test_a_million_files_are_planned_in_memory_that_does_not_grow() -> None:
-    import tracemalloc
-
     oldest = full("2026-11-22 02:00")
     found = boundaries(oldest, full("2026-11-26 02:00", PROVEN))
 

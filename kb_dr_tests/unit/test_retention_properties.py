@@ -359,7 +359,7 @@ class Histories(RuleBasedStateMachine):
                     continue
                 assert not before.lives(tier, each)
                 assert any(
-                    other.present and other in before.proven and other.started > each.started
+                    other.present and other in before.evident and other.started > each.started
                     for other in members
                 )
 
