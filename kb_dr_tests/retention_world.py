@@ -96,13 +96,14 @@ class World:
                 self._archive(at)
         self.true += timedelta(hours=hours)
 
-    def back_up(self, kind: BackupKind, parent: Made | None, minutes: int = 3) -> Made:
-        """A backup that comes to its end; its WAL is archived by then."""
+    def back_up(self, kind: BackupKind, parent: Made | None) -> Made:
+        """A backup that comes to its end in three minutes; its WAL is archived by then."""
         started = self.ours
         names = {each.id for each in self.made}
         while (name := str(BackupId.of("kb", kind, started))) in names:
             started += timedelta(seconds=1)
-        finished = max(started, self.ours + timedelta(minutes=minutes))
+        self.true += timedelta(minutes=3)
+        finished = max(started, self.ours)
         first = self.segment
         self._archive(self.true)
         self._archive(self.true)
