@@ -224,7 +224,7 @@ class _Copy:
             why.append(f"{self._named[each.id]} backups bear this id")
         if self._ahead(each):
             why.append(f"its times are ahead of {moment(self._at)}: a clock was wrong")
-        elif self._at - each.finished < YOUNG:
+        elif not why and self._at - each.finished < YOUNG:
             why.append("less than 24 hours old")
         why += [
             f"{period_name(tier, start)} has nothing better, though no restore of this one can "
@@ -265,20 +265,20 @@ class _Copy:
 
     def _why_it_goes(self, each: Candidate) -> str:
         if each.standing is Standing.FAILED:
-            return f"its proof failed; {self._tiers.newest_proven_id}, newer, is proven"
+            return f"its proof failed; newer and proven: {self._tiers.newest_proven_id}"
         if not self._chains.whole(each):
-            return f"its chain is broken; {self._tiers.newest_proven_id}, newer, is proven"
+            return f"its chain is broken; newer and proven: {self._tiers.newest_proven_id}"
         over = self._tiers.over(each)
         if not over:
             return (
-                f"represents no hour, day or longer period; {self._tiers.newest_proven_id}, "
-                "newer, is proven"
+                "represents no hour, day or longer period; newer and proven: "
+                f"{self._tiers.newest_proven_id}"
             )
-        return "; ".join(
-            f"{period_name(tier, start)}, older than {span_name(tier, self._policy)}; "
-            f"{self._tiers.shed_for(tier)}"
-            for tier, start in over.items()
-        )
+        (longest, start), *shorter = reversed(over.items())
+        ages = [f"{period_name(longest, start)} is older than {span_name(longest, self._policy)}"]
+        ages += [f"{tier} than {span_name(tier, self._policy)}" for tier, _ in shorter]
+        proven = dict.fromkeys(self._tiers.shed_for(tier) for tier in reversed(over))
+        return f"{', '.join(ages)}; newer and proven: {', '.join(proven)}"
 
     def _why_not_purged(self, backup: Candidate) -> str:
         held = holds_in_force(backup.holds)

@@ -93,10 +93,10 @@ class Tiers:
         return self._newest_proven.id if self._newest_proven else "nothing"
 
     def shed_for(self, tier: Tier) -> str:
-        """The newest proven backup that represents a period of this tier."""
+        """The newest proven backup that represents a period of this tier, and by whose proof."""
         found = self._shed_for[tier]
         by = "" if found.standing is Standing.PROVEN else f" with {self.newest_proven_id}"
-        return f"{found.id}, newer, is proven{by}"
+        return f"{found.id}{by}"
 
     def newest_of(self, tier: Tier) -> Candidate:
         """What represents the newest period of a tier that anything represents."""

@@ -34,7 +34,7 @@ def test_the_first_full_backup_of_a_period_represents_it() -> None:
     assert kept(made) == {early.id, newest.id}
     assert why(made, early) == "daily of 2026-11-24"
     assert why(made, late) == (
-        f"represents no hour, day or longer period; {newest.id}, newer, is proven"
+        f"represents no hour, day or longer period; newer and proven: {newest.id}"
     )
 
 
@@ -87,7 +87,7 @@ def test_a_failed_backup_never_represents_anything() -> None:
     made = plan(bad, good, newest)
 
     assert kept(made) == {good.id, newest.id}
-    assert why(made, bad) == f"its proof failed; {newest.id}, newer, is proven"
+    assert why(made, bad) == f"its proof failed; newer and proven: {newest.id}"
 
 
 def test_a_failed_backup_stays_while_its_period_has_nothing_else() -> None:
@@ -194,7 +194,7 @@ def test_the_newest_proof_is_one_of_all_it_is_built_upon() -> None:
 
     assert kept(made) == {base.id, between.id, proven.id, newest.id}
     assert why(made, old) == (
-        f"daily of 2026-11-20, older than 5 days; {base.id}, newer, is proven with {proven.id}"
+        f"daily of 2026-11-20 is older than 5 days; newer and proven: {base.id} with {proven.id}"
     )
 
 
@@ -235,7 +235,7 @@ def test_what_goes_names_what_is_proven_in_its_place() -> None:
 
     assert kept(made) == {newest.id}
     assert why(made, old) == (
-        f"daily of 2026-11-20, older than 5 days; {newest.id}, newer, is proven"
+        f"daily of 2026-11-20 is older than 5 days; newer and proven: {newest.id}"
     )
 
 
