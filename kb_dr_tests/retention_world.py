@@ -34,6 +34,8 @@ class Made:
     first: int
     last: int
     parent: "Made | None" = None
+    replaces: "Made | None" = None
+    """The backup whose very bytes these are."""
     present: bool = True
     expired_at: datetime | None = None
     """Set while its objects stand without a manifest."""
@@ -118,6 +120,26 @@ class World:
         made = self.back_up(BackupKind.INCR, parent)
         made.first = parent.first
         return made
+
+    def encrypt_anew(self, old: Made) -> None:
+        """The same bytes under another id, with the times of the old one."""
+        names = {each.id for each in self.made}
+        stamp = old.started
+        while (name := str(BackupId.of("kb", old.kind, stamp))) in names:
+            stamp += timedelta(seconds=1)
+        made = Made(
+            name,
+            old.kind,
+            old.started,
+            old.finished,
+            old.system,
+            old.timeline,
+            old.first,
+            old.last,
+            replaces=old,
+        )
+        self.made.append(made)
+        self._touch()
 
     def promote(self) -> None:
         """A standby takes over: another timeline, from the middle of the segment being written."""
@@ -217,6 +239,7 @@ class World:
             ),
             parent=made.parent.id if made.parent else None,
             parent_digest=f"digest of {made.parent.id}" if made.parent else None,
+            replaces=made.replaces.id if made.replaces else None,
             standing=self.standing(made),
             holds=tuple(
                 HoldEvent(1, name, made.id, HoldAction.HOLD, made.finished, name, "host")

@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from kb_dr.domain import layout
 from kb_dr.domain.backup_chains import BackupChains
 from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.encrypted_anew import encrypted_anew
 from kb_dr.domain.hold import holds_in_force
 from kb_dr.domain.proof import Standing
 from kb_dr.domain.retention import Candidate, Decision, ExpiredBackup, RetentionPlan, WalRange
@@ -122,12 +123,14 @@ class _Copy:
         self.ids = self._named.keys()
         self._chains = BackupChains(found)
         self._ours = [each for each in found if each.kind in _PLANNED and not self._ahead(each)]
-        self._tiers = Tiers(self._ours, self._chains, policy, at)
+        self._anew = encrypted_anew(self._ours, self._chains)
+        self._tiers = Tiers(self._ours, self._chains, policy, at, not_counting=self._anew)
 
     def decide(self, stop: str | None) -> list[Decision]:
         """Keep or expire, each with its reasons."""
         reasons = {each.id: self._reasons(each) for each in self._found}
         self._keep_newest(reasons)
+        self._keep_encrypted_anew(reasons)
         self._keep_parents(reasons)
         decisions = []
         for each in self._found:
@@ -231,21 +234,38 @@ class _Copy:
             "succeed as it is"
             for tier, start in self._tiers.spoilt(each).items()
         ]
-        if not why and not self._tiers.replaced_by_any(each):
+        if not why and not self._is_superseded(each) and not self._tiers.replaced_by_any(each):
             why.append("nothing newer is proven")
         return why
 
     def _keep_newest(self, reasons: dict[str, list[str]]) -> None:
         good = [each for each in self._ours if self._chains.whole(each)]
-        proven = [each for each in self._ours if each.standing is Standing.PROVEN]
+        proven = [each for each in good if each.standing is Standing.PROVEN]
         for kept, why in (
-            ([each for each in good if each.standing is Standing.PROVEN], "the newest proven"),
             (proven, "the newest proven"),
             (self._ours, "the newest"),
             (good, "the newest with nothing against it"),
         ):
             if kept and not any(said.startswith("the newest") for said in reasons[kept[-1].id]):
                 reasons[kept[-1].id].append(why)
+
+    def _keep_encrypted_anew(self, reasons: dict[str, list[str]]) -> None:
+        """What is to take the place of anything kept is kept with it."""
+        for each in self._ours:
+            counts = self._anew.get(each.id)
+            if counts is not None and reasons[counts.id] and not self._is_superseded(each):
+                reasons[each.id].append(
+                    f"encrypted anew from {counts.id}, and takes its place once it is proven"
+                )
+
+    def _is_superseded(self, each: Candidate) -> bool:
+        """Whether the same bytes are there, encrypted anew later on, and proven."""
+        counts = self._anew.get(each.id)
+        return (
+            counts is not None
+            and counts.standing is Standing.PROVEN
+            and _order(counts) > _order(each)
+        )
 
     def _keep_parents(self, reasons: dict[str, list[str]]) -> None:
         """What anything kept is built upon is kept with it, down to the full backup."""
@@ -268,6 +288,10 @@ class _Copy:
             return f"its proof failed; newer and proven: {self._tiers.newest_proven_id}"
         if not self._chains.whole(each):
             return f"its chain is broken; newer and proven: {self._tiers.newest_proven_id}"
+        if self._is_superseded(each):
+            return f"encrypted anew as {self._anew[each.id].id}, which is proven"
+        if each.id in self._anew:
+            return f"the same bytes as {self._anew[each.id].id}, which goes as well"
         over = self._tiers.over(each)
         if not over:
             return (

@@ -1,6 +1,6 @@
 """Which backup represents which period of which tier, and what may take its place."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
 
 from kb_dr.domain.backup_chains import BackupChains
@@ -17,7 +17,8 @@ Periods = dict[Tier, datetime]
 class Tiers:
     """The periods of all tiers the policy keeps, living and over, and what represents them.
 
-    ``backups`` ascend by time and hold none from the future.
+    ``backups`` ascend by time and hold none from the future. ``not_counting`` are ids of such that
+    another one of the same bytes stands for.
     """
 
     def __init__(
@@ -26,6 +27,8 @@ class Tiers:
         chains: BackupChains,
         policy: RetentionPolicy,
         at: datetime,
+        *,
+        not_counting: Container[str] = (),
     ) -> None:
         since = {tier: kept_since(tier, policy, at) for tier in Tier}
         good = [each for each in backups if chains.whole(each)]
@@ -42,9 +45,10 @@ class Tiers:
         self._spoilt: dict[str, Periods] = {}
         self._shed_for: dict[Tier, Candidate] = {}
         self._newest: dict[Tier, Candidate] = {}
+        counting = [each for each in good if each.id not in not_counting]
         for tier, moment in since.items():
             if moment is not None:
-                self._choose(tier, moment, good, bad)
+                self._choose(tier, moment, counting, bad)
 
     def _choose(
         self, tier: Tier, since: datetime, good: Iterable[Candidate], bad: Iterable[Candidate]

@@ -259,6 +259,28 @@ def test_what_represents_nothing_goes_only_when_something_newer_is_proven() -> N
     assert why(made, second) == "nothing newer is proven"
 
 
+def test_a_proof_of_the_same_moment_lets_nothing_go() -> None:
+    base = full("2026-11-23 02:00")
+    proven = full("2026-11-24 02:00", PROVEN)
+    same = incremental("2026-11-24 02:00", base)
+    newest = full("2026-11-26 02:00")
+
+    made = plan(base, proven, same, newest)
+
+    assert why(made, same) == "nothing newer is proven"
+
+
+def test_what_ends_in_the_future_is_no_proof_of_anything_newer() -> None:
+    old = full("2026-11-20 02:00")
+    newest = full("2026-11-26 02:00")
+    ahead = full("2026-11-27 12:29", PROVEN)
+
+    made = plan(old, newest, ahead)
+
+    assert kept(made) == {old.id, newest.id, ahead.id}
+    assert "a clock was wrong" in why(made, ahead)
+
+
 def test_the_newest_stays_whatever_is_known_against_it() -> None:
     newest = full("2026-11-26 02:00", FAILED)
     second = full("2026-11-25 14:00")
@@ -296,6 +318,66 @@ def test_a_parent_of_anything_kept_is_kept_and_says_for_whom() -> None:
     assert kept(made) == {base.id, between.id, held.id, newest.id}
     assert why(made, base) == f"parent of {between.id}, which is kept"
     assert why(made, between) == f"parent of {held.id}, which is kept"
+
+
+def anew(old: Candidate, standing: Standing = Standing.UNPROVEN, second: int = 1) -> Candidate:
+    name = f"{old.id[:-1]}{second}"
+    return replace(
+        old, id=name, digest=f"digest of {name}", replaces=old.id, standing=standing, holds=()
+    )
+
+
+def test_what_is_encrypted_anew_stays_beside_the_old_one_until_it_is_proven() -> None:
+    old = full("2026-11-24 02:00", PROVEN)
+    newest = full("2026-11-26 02:00", PROVEN)
+
+    made = plan(old, anew(old), newest)
+
+    assert kept(made) == {old.id, anew(old).id, newest.id}
+    assert why(made, old) == "daily of 2026-11-24"
+    assert why(made, anew(old)) == (
+        f"encrypted anew from {old.id}, and takes its place once it is proven"
+    )
+
+
+def test_what_is_encrypted_anew_takes_the_place_of_the_old_one_when_it_is_proven() -> None:
+    old = full("2026-11-24 02:00")
+    new, newer = anew(old), anew(old, PROVEN, second=2)
+    newest = full("2026-11-26 02:00")
+
+    made = plan(old, new, newer, newest)
+
+    assert kept(made) == {newer.id, newest.id}
+    assert why(made, newer) == "daily of 2026-11-24; the newest proven"
+    assert why(made, old) == f"encrypted anew as {newer.id}, which is proven"
+
+
+def test_what_is_encrypted_anew_and_fails_takes_no_place() -> None:
+    old = full("2026-11-24 02:00")
+    newest = full("2026-11-26 02:00", PROVEN)
+
+    assert kept(plan(old, anew(old, FAILED), newest)) == {old.id, newest.id}
+
+
+def test_an_old_one_that_is_held_or_built_upon_stays_beside_the_new_one() -> None:
+    old = full("2026-11-24 02:00", held="case 7")
+    base = full("2026-11-23 02:00")
+    increment = incremental("2026-11-25 03:00", base)
+    newest = full("2026-11-26 02:00", PROVEN)
+
+    made = plan(old, anew(old, PROVEN), base, anew(base, PROVEN), increment, newest)
+
+    assert made.expire == ()
+
+
+def test_what_is_encrypted_anew_goes_with_the_old_one() -> None:
+    old = full("2026-11-20 02:00")
+    newest = full("2026-11-26 02:00", PROVEN)
+
+    made = plan(old, anew(old), newest)
+
+    assert kept(made) == {newest.id}
+    assert why(made, anew(old)) == f"the same bytes as {old.id}, which goes as well"
 
 
 def test_nothing_held_goes_until_every_hold_is_released() -> None:
