@@ -132,14 +132,14 @@ def test_a_daily_backup_kept_as_monthly_holds_the_window_until_something_newer_i
 
 
 def test_wal_stays_from_the_newest_proven_backup_on() -> None:
-    base = full("2026-11-20 01:00")
+    base = full("2026-11-19 02:00")
     proven = incremental("2026-11-20 02:00", base, PROVEN)
     daily = full("2026-11-20 23:00")
     newest = full("2026-11-26 02:00")
 
     found = boundaries(base, proven, daily, newest)
 
-    assert found.keeps(wal(last(proven) + 1))
+    assert found.keeps(wal(first(proven)))
 
 
 def test_wal_of_what_can_still_be_brought_back_stays() -> None:
