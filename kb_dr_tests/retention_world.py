@@ -91,7 +91,7 @@ class World:
 
         Long stretches archive as many segments as short ones: a quiet service writes little.
         """
-        steps = min(hours, 4)
+        steps = min(hours, 4)  # none for no hours
         for step in range(1, steps + 1):
             at = self.true + timedelta(hours=hours * step // steps)
             if writing:
@@ -119,6 +119,13 @@ class World:
         """No files of its own: the parent's, and WAL from its start on."""
         made = self.back_up(BackupKind.INCR, parent)
         made.first = parent.first
+        return made
+
+    def back_up_ahead_of_time(self, days: int) -> Made:
+        """One that a wrong clock dates into the future."""
+        skew, self.skew = self.skew, timedelta(days=days)
+        made = self.back_up(BackupKind.FULL, None)
+        self.skew = skew
         return made
 
     def encrypt_anew(self, old: Made) -> None:
@@ -192,7 +199,7 @@ class World:
         """The backups that have a manifest, in order of time."""
         return sorted(
             (each for each in self.made if each.present),
-            key=lambda each: (each.started, each.finished, each.id),
+            key=lambda each: (each.started, each.id),
         )
 
     def newest_native(self) -> Made | None:

@@ -318,8 +318,8 @@ class _Copy:
         return max(each.started, each.finished) > self._at
 
 
-def _order(each: Candidate) -> tuple[datetime, datetime, str]:
-    return each.started, each.finished, each.id
+def _order(each: Candidate) -> tuple[datetime, str]:
+    return each.started, each.id
 
 
 def _unreadable(name: str, problem: str) -> Decision:

@@ -17,7 +17,7 @@ from kb_dr.domain.retention_policy import RetentionPolicy, Tier
 from kb_dr.domain.wal_names import Segment, is_backup_label, is_partial, is_segment
 from kb_dr.domain.wording import moment
 
-MOST_RANGES = 10_000
+MOST_RANGES = 50_000
 """So many are planned at once; what lies behind them goes the next time."""
 
 

@@ -82,8 +82,8 @@ def test_the_oldest_of_each_timeline_counts_and_those_before_it() -> None:
 
     found = boundaries(later, earlier, newest)
 
-    assert found.keeps(wal(first(later), timeline=3))
-    assert found.keeps(wal(first(earlier), timeline=2))
+    assert found.keeps(wal(last(later) + 5, timeline=3))
+    assert found.keeps(wal(last(earlier) + 5, timeline=2))
     assert not found.keeps(wal(first(earlier) - 1, timeline=2))
     assert not found.keeps(wal(first(later) - 1, timeline=3))
 
@@ -109,6 +109,17 @@ def test_an_older_retained_backup_keeps_what_makes_it_consistent_and_no_more() -
     needed = [found.keeps(wal(number)) for number in range(first(held) - 1, last(held) + 2)]
     assert needed == [False, True, True, True, True, True, False]
     assert not found.keeps(wal(first(held), timeline=2))
+
+
+def test_a_long_backup_keeps_its_wal_though_a_shorter_one_lies_within() -> None:
+    long = full("2026-01-10 02:00", held="case 7", minutes=60)
+    short = full("2026-01-10 02:10", held="case 7")
+    newest = full("2026-11-26 02:00", PROVEN)
+
+    found = boundaries(long, short, newest)
+
+    assert found.keeps(wal(last(long)))
+    assert not found.keeps(wal(last(long) + 1))
 
 
 def test_a_daily_backup_that_no_proof_lets_go_of_keeps_all_wal_behind_it() -> None:

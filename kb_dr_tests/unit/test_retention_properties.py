@@ -122,16 +122,16 @@ class Histories(RuleBasedStateMachine):
         days=st.integers(2, 8),
         step=st.sampled_from([1, 1, 1, 7, 15]),
         increments=st.integers(0, 2),
-        proven=st.integers(0, 9),
+        proven=st.sampled_from([1, 2, 3, 9]),
     )
     def days_as_planned(self, days: int, step: int, increments: int, proven: int) -> None:
         for day in range(days):
-            full = self.world.back_up(BackupKind.FULL, None)
+            newest = self.world.back_up(BackupKind.FULL, None)
             for _ in range(increments):
                 self.world.pass_time(1)
-                self.world.back_up(BackupKind.INCR, self.world.newest_native())
-            if day == proven:
-                self.world.prove(full, Verdict.PROVEN)
+                newest = self.world.back_up(BackupKind.INCR, newest)
+            if day % proven == proven - 1:
+                self.world.prove(newest, Verdict.PROVEN)
             self.world.pass_time(24 * step - increments)
 
     @rule()
@@ -230,6 +230,14 @@ class Histories(RuleBasedStateMachine):
     def upgrade(self) -> None:
         self.world.upgrade()
 
+    @rule(days=st.sampled_from([2, 50, 500]), proven=st.booleans(), later=st.integers(0, 3))
+    def backup_ahead_of_time(self, days: int, proven: bool, later: int) -> None:
+        made = self.world.back_up_ahead_of_time(days)
+        if proven:
+            self.world.prove(made, Verdict.PROVEN)
+        self.world.pass_time(24 * later)
+        self.judged(0)
+
     @rule(days=st.sampled_from([0, 0, 0, -400, -1, 1, 30, 4000]), minutes=st.integers(-50, 50))
     def clock_jumps(self, days: int, minutes: int) -> None:
         self.world.skew = timedelta(days=days, minutes=minutes if days else 0)
@@ -278,15 +286,24 @@ class Histories(RuleBasedStateMachine):
         self.world.pass_time(24 * days)
         self.judged(0)
 
-    @rule(days=st.integers(1, 20), of_all=st.booleans())
-    def apply_on_a_good_day(self, days: int, of_all: bool) -> None:
+    @rule(
+        days=st.integers(0, 20),
+        of_all=st.booleans(),
+        increments=st.integers(0, 3),
+        apart=st.integers(0, 1),
+    )
+    def apply_on_a_good_day(self, days: int, of_all: bool, increments: int, apart: int) -> None:
         """The newest is proven, nothing is void, no clock is wrong."""
         self.world.skew = timedelta(0)
         self.world.pass_time(24 * days)
         for each in self.world.present:
             if of_all or self.world.standing(each) is Standing.VOID:
                 self.world.prove(each, Verdict.PROVEN)
-        self.world.prove(self.world.back_up(BackupKind.FULL, None), Verdict.PROVEN)
+        newest = self.world.back_up(BackupKind.FULL, None)
+        for _ in range(increments):
+            self.world.pass_time(apart)
+            newest = self.world.back_up(BackupKind.INCR, newest)
+        self.world.prove(newest, Verdict.PROVEN)
         self.judged(0)
 
     @rule(number=PICK)
