@@ -80,7 +80,7 @@ class Oracle:
         return [each for each in self.good if self._origin(each) is self._origin(made)]
 
     def _origin(self, made: Made) -> Made:
-        while made.replaces is not None and made in self.past:
+        while made.replaces is not None:
             made = made.replaces
         return made
 

@@ -13,26 +13,30 @@ def encrypted_anew(backups: Sequence[Candidate], chains: BackupChains) -> Mappin
     It is the latest that is proven; while none is, the first. ``backups`` ascend by time and id,
     and so by when they were encrypted. One whose proof failed is none of them.
     """
-    by_id = {each.id: each for each in backups}
-    families: dict[str, list[Candidate]] = {}
+    families: dict[object, list[Candidate]] = {}
     for each in backups:
         if chains.whole(each):
-            families.setdefault(_origin(each, by_id), []).append(each)
+            families.setdefault(_bytes_of(each), []).append(each)
     found: dict[str, Candidate] = {}
     for family in families.values():
+        if sum(each.replaces is None for each in family) > 1:
+            continue  # two that were taken at once, and not of each other
         proven = [each for each in family if each.standing is Standing.PROVEN]
         counts = proven[-1] if proven else family[0]
         found.update((each.id, counts) for each in family if each.id != counts.id)
     return found
 
 
-def _origin(backup: Candidate, by_id: Mapping[str, Candidate]) -> str:
-    """The id of the backup it all began with; it may be gone."""
-    seen = {backup.id}
-    name = backup.id
-    current: Candidate | None = backup
-    while current is not None and current.replaces is not None and current.replaces not in seen:
-        name = current.replaces
-        seen.add(name)
-        current = by_id.get(name)
-    return name
+def _bytes_of(backup: Candidate) -> object:
+    """What stays the same when a backup is encrypted anew.
+
+    Not what it replaces: of three in a row the one between may be gone.
+    """
+    return (
+        backup.kind,
+        backup.system_identifier,
+        backup.timeline,
+        backup.started,
+        backup.finished,
+        backup.wal,
+    )

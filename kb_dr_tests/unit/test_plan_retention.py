@@ -352,6 +352,16 @@ def test_what_is_encrypted_anew_takes_the_place_of_the_old_one_when_it_is_proven
     assert why(made, old) == f"encrypted anew as {newer.id}, which is proven"
 
 
+def test_what_was_encrypted_anew_twice_keeps_its_place_when_the_one_between_is_gone() -> None:
+    old = full("2026-11-24 02:00", PROVEN, held="case 7")
+    between = anew(old, PROVEN)
+    last = replace(anew(old, PROVEN, second=2), replaces=between.id)
+    newest = full("2026-11-26 02:00", PROVEN)
+
+    assert kept(plan(old, between, last, newest)) == {old.id, last.id, newest.id}
+    assert kept(plan(old, last, newest)) == {old.id, last.id, newest.id}
+
+
 def test_what_is_encrypted_anew_and_fails_takes_no_place() -> None:
     old = full("2026-11-24 02:00")
     newest = full("2026-11-26 02:00", PROVEN)
