@@ -171,6 +171,13 @@ class SourceLockLost(PostgresError):
     default_hint = "The server was restarted, or ended the session: run the backup again."
 
 
+class WalSummariesMissing(PostgresError):
+    """The server has no WAL summaries back to the parent of an incremental backup."""
+
+    exit_code = 29
+    default_hint = "Set summarize_wal = on; a recovery point, or a full backup, does without."
+
+
 class CopyIncomplete(KbDrError):
     """Some objects could not be copied to the other repository; the rest were."""
 
@@ -211,6 +218,15 @@ class NoUsableBackup(RecoveryError):
 
     exit_code = 41
     default_hint = "`kb-dr list` shows what there is in each copy."
+
+
+class BrokenChain(NoUsableBackup):
+    """An incremental backup whose parent is lost, cannot be read, or was replaced by another."""
+
+    exit_code = 35
+    default_hint = (
+        "Restore from another copy with --from, or from an older backup; take a full backup now."
+    )
 
 
 class TimelineForked(RecoveryError):
@@ -278,6 +294,30 @@ class ObjectRetained(RepositoryError):
 
     exit_code = 50
     default_hint = "Nothing is to be done: it can go when its retention ends; docs/immutability.md."
+
+
+class RetentionError(KbDrError):
+    """Retention could not do what it was asked to; what it left alone stands as before."""
+
+    exit_code = 53
+    default_hint = "Nothing that is restorable was lost; mend what is named, then run it again."
+
+
+class PlanChanged(RetentionError):
+    """What would go is not what was shown."""
+
+    exit_code = 51
+    default_hint = "Look at it again: `kb-dr retention plan`."
+
+
+class RetentionBlocked(RetentionError):
+    """Nothing may go, because something that could forbid it cannot be read."""
+
+    exit_code = 54
+    default_hint = (
+        "Mend what cannot be read, or bring the copy back that does not answer; "
+        "`kb-dr retention plan` shows what would go."
+    )
 
 
 class LifecycleTooShort(RepositoryError):

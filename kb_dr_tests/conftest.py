@@ -7,6 +7,7 @@ import pytest
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr_tests.archived_cluster import archived, archived_cluster_of
+from kb_dr_tests.chained_service import chained_of
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 from kb_dr_tests.protected_cluster import lost_cluster
 from kb_dr_tests.protected_service import protected_service
@@ -18,6 +19,7 @@ __all__ = [
     "archived",
     "archived_cluster_of",
     "ceph_store",
+    "chained_of",
     "lost_cluster",
     "moto_store",
     "production",

@@ -4,6 +4,7 @@ import click
 
 from kb_dr.cli.opened import from_option, installation, json_option
 from kb_dr.cli.output import moment, print_json, print_table, server_version, size
+from kb_dr.installation.evidence import BackupOverview
 
 
 @click.command("list")
@@ -17,19 +18,35 @@ def command(copy: str, as_json: bool) -> None:
         return
     print_table(
         f"Backups in {copy}",
-        ("id", "taken", "PostgreSQL", "size", "stored", "copies and their standing"),
+        (
+            "id",
+            "taken",
+            "made against",
+            "PostgreSQL",
+            "size",
+            "stored",
+            "copies and their standing",
+            "held",
+        ),
         (
             (
                 row.id,
                 moment(row.finished),
+                row.parent,
                 server_version(row.postgres),
                 size(row.plain_bytes),
                 size(row.stored_bytes),
-                ", ".join(f"{name} {standing}" for name, standing in row.standings.items())
-                if row.unreadable is None
-                else f"UNREADABLE: {row.unreadable}",
+                _standing(row),
+                "; ".join(row.holds),
             )
             for row in rows
         ),
         caption="" if rows else "none; `kb-dr backup full` takes one",
     )
+
+
+def _standing(row: BackupOverview) -> str:
+    if row.unreadable is not None:
+        return f"UNREADABLE: {row.unreadable}"
+    known = ", ".join(f"{name} {standing}" for name, standing in row.standings.items())
+    return known if row.broken is None else f"BROKEN: {row.broken}; {known}"

@@ -1,11 +1,16 @@
 """`kb-dr show ID`: one backup, its copies and its proofs."""
 
+from collections.abc import Sequence
+
 import click
 
 from kb_dr.cli.opened import installation, json_option, parse_backup_id
 from kb_dr.cli.output import moment, print_json, print_table, server_version, size
+from kb_dr.domain.hold import HoldEvent
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Void, is_void
+from kb_dr.errors import BrokenChain, KbDrError
+from kb_dr.installation import Installation
 
 
 @click.command("show")
@@ -17,21 +22,59 @@ def command(backup_id: str, as_json: bool) -> None:
     stored = opened.find_backup(parse_backup_id(backup_id))
     proofs = opened.proofs(stored.manifest.backup_id)
     void = opened.void_through()
+    held = opened.gathered_holds(stored.manifest.backup_id)
+    holds = held.in_force(stored.manifest.id)
+    chain, broken = _chain(opened, stored)
     if as_json:
         print_json(
             {
                 "manifest": stored.manifest,
                 "digest": stored.digest,
+                "chain": [{"id": each.manifest.id, "digest": each.digest} for each in chain],
+                "broken": broken,
                 "proofs": proofs,
                 "void": [proof.id for proof in proofs if is_void(proof, void)],
+                "holds": holds,
+                "holds_untold": [str(problem) for problem in held.problems],
             }
         )
         return
-    _print_manifest(stored)
+    _print_manifest(stored, holds, held.problems)
+    if stored.manifest.parent is not None:
+        _print_chain(chain, broken)
     _print_proofs(proofs, void)
 
 
-def _print_manifest(stored: StoredManifest) -> None:
+def _chain(
+    opened: Installation, stored: StoredManifest
+) -> tuple[tuple[StoredManifest, ...], str | None]:
+    """What it is restored from, or why that is not all there."""
+    try:
+        return opened.chain(stored), None
+    except BrokenChain as error:
+        return (stored,), str(error)
+
+
+def _print_chain(chain: Sequence[StoredManifest], broken: str | None) -> None:
+    print_table(
+        "Chain",
+        ("backup", "taken", "files", "manifest"),
+        (
+            (
+                each.manifest.id,
+                moment(each.manifest.finished),
+                size(each.manifest.stored_bytes) if each.manifest.has_files else "its parent's",
+                each.digest[:12],
+            )
+            for each in chain
+        ),
+        caption=f"BROKEN: {broken}" if broken else "restored and proven together",
+    )
+
+
+def _print_manifest(
+    stored: StoredManifest, holds: Sequence[HoldEvent], untold: Sequence[KbDrError]
+) -> None:
     manifest = stored.manifest
     rows = (
         ("taken", f"{moment(manifest.started)} to {moment(manifest.finished)}"),
@@ -51,6 +94,8 @@ def _print_manifest(stored: StoredManifest) -> None:
             for each in manifest.source.tablespaces
         ),
         *(("note", note) for note in manifest.notes),
+        *(("held", f"since {moment(each.at)} by {each.host}: {each.reason}") for each in holds),
+        *(("held", f"nobody can tell: {problem}") for problem in untold),
     )
     print_table(manifest.id, ("", ""), rows)
     print_table(

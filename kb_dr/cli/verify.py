@@ -50,6 +50,7 @@ def print_proof(proof: Proof) -> None:
             ("why", proof.reason),
             ("read from", f"{proof.copy} ({proof.url})"),
             ("manifest", f"sha256 {proof.manifest_digest or 'unreadable'}"),
+            *(("with", f"sha256 {digest}") for digest in proof.chain[:-1]),
             ("reached", f"{reach.reached_lsn} on timeline {reach.reached_timeline}"
              if reach else "not known"),
             ("expected", f"{reach.expected_lsn} on timeline {reach.expected_timeline}"

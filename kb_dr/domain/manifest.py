@@ -68,7 +68,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One complete base backup."""
+    """One complete backup: full, or the increment to its parent."""
 
     schema_version: int
     id: str
@@ -87,7 +87,8 @@ class Manifest:
     """Length of the tar."""
     plain_sha256: str
     """Digest of the tar: the same whatever it was encrypted to."""
-    postgres_manifest: StoredObject
+    postgres_manifest: StoredObject | None
+    """PostgreSQL's own; None only for a recovery point, which has no files."""
     compression: str
     recipients: tuple[str, ...]
     tools: dict[str, str]
@@ -96,6 +97,9 @@ class Manifest:
     """The machine that took the backup."""
     configuration: StoredObject | None = None
     parent: str | None = None
+    """The backup this one cannot be restored without; None for a full."""
+    parent_digest: str | None = None
+    """Digest of the parent's manifest as it was then: another of the same id is no parent."""
     replaces: str | None = None
     """The backup whose very bytes these are, encrypted to other recipients."""
     notes: tuple[str, ...] = field(default=())
@@ -107,6 +111,11 @@ class Manifest:
         return BackupId.parse(self.id)
 
     @property
+    def has_files(self) -> bool:
+        """Whether it holds files of the cluster; a recovery point takes those of its parent."""
+        return bool(self.chunks)
+
+    @property
     def stored_bytes(self) -> int:
         """What it takes in the repository."""
         return sum(chunk.size_bytes for chunk in self.chunks)
@@ -114,8 +123,8 @@ class Manifest:
     @property
     def objects(self) -> tuple[StoredObject, ...]:
         """Everything it names, besides itself and WAL."""
-        extra = (self.configuration,) if self.configuration else ()
-        return (*self.chunks, self.postgres_manifest, *extra)
+        extras = (self.postgres_manifest, self.configuration)
+        return (*self.chunks, *(extra for extra in extras if extra is not None))
 
 
 @dataclass(frozen=True, slots=True)

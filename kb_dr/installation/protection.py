@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from kb_dr import wiring
-from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import KbDrError, PostgresUnavailable
 from kb_dr.installation.buckets import Buckets
@@ -17,6 +17,7 @@ from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.copy_offsite import BackupCopy, copy_backup
 from kb_dr.operations.copy_partials import copy_partials
 from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
+from kb_dr.operations.incremental_backup import ChainRules, take_incremental_backup
 from kb_dr.operations.initialise import Marker, init_repository, is_ours
 from kb_dr.operations.name_backup import next_backup_id
 from kb_dr.operations.validate_backup import Validation, validate_backup
@@ -43,9 +44,11 @@ class Protection(Buckets):
         self.lock(copy)
         return init_repository(repository, self.clock, service=service, org=org)
 
-    def new_backup_id(self) -> BackupId:
-        """The id a full backup that starts now will have; later than every one there is."""
-        return next_backup_id(self.checked("primary"), self.settings.service, self.clock.now())
+    def new_backup_id(self, kind: BackupKind = BackupKind.FULL) -> BackupId:
+        """The id a backup that starts now will have; later than every one there is."""
+        return next_backup_id(
+            self.checked("primary"), self.settings.service, self.clock.now(), kind
+        )
 
     def back_up(self, backup: BackupId | None, progress: Progress) -> StoredManifest:
         """Take one full backup into the primary repository."""
@@ -56,20 +59,44 @@ class Protection(Buckets):
             wiring.base_backup_program(self.settings),
             self.clock,
             progress,
-            BackupTools(
-                service=self.settings.service,
-                org=self.settings.org,
-                host=socket.gethostname(),
-                critical_tables=self.settings.critical_tables,
-                chunk_bytes=self.settings.chunk_bytes,
-                transfers=self.settings.transfers,
-                wal_deadline_seconds=self.settings.wal_deadline_seconds,
+            self._backup_tools(),
+            backup=backup,
+        )
+        self._sweep_after(stored)
+        return stored
+
+    def back_up_incremental(self, backup: BackupId | None, progress: Progress) -> StoredManifest:
+        """Take one increment into the primary repository: native, a recovery point, or a full
+        one (with an id of that kind) where there is no parent; its notes say why.
+        """
+        stored = take_incremental_backup(
+            self.checked("primary"),
+            self.codec,
+            self.source,
+            wiring.base_backup_program(self.settings),
+            self.clock,
+            progress,
+            self._backup_tools(),
+            ChainRules(
+                copies={copy: self.repository(copy).url for copy in self.copies},
+                longest=self.settings.chain_length,
             ),
             backup=backup,
         )
         self._look_at_lock(stored)
         self._sweep_after(stored)
         return stored
+
+    def _backup_tools(self) -> BackupTools:
+        return BackupTools(
+            service=self.settings.service,
+            org=self.settings.org,
+            host=socket.gethostname(),
+            critical_tables=self.settings.critical_tables,
+            chunk_bytes=self.settings.chunk_bytes,
+            transfers=self.settings.transfers,
+            wal_deadline_seconds=self.settings.wal_deadline_seconds,
+        )
 
     def _sweep_after(self, stored: StoredManifest) -> None:
         """Remove what earlier tries left; trouble with it never spoils a good backup."""

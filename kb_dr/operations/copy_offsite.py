@@ -14,6 +14,7 @@ from kb_dr.domain.manifest import Manifest, manifest_digest
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import ChecksumMismatch, ObjectConflict, ObjectMissing, WalDamaged, WalGap
 from kb_dr.operations.catalog import read_manifest_body
+from kb_dr.operations.copied_chain import brought_wal, lacking_parents
 from kb_dr.operations.copy_object import copy_recorded, copy_wal_object
 from kb_dr.operations.copy_wal import follow_wal, recent_wal
 from kb_dr.operations.needed_wal import find_needed_wal
@@ -61,17 +62,21 @@ def copy_backup(
     """Bring one complete backup to ``offsite``; a second call goes on where the first broke off.
 
     Of a backup whose manifest is there already, only what has gone missing since is brought.
+    Of an increment the parents that are not there come first (BrokenChain when one is nowhere).
     Holds ``parallel`` chunks in memory. Raises NoUsableBackup, WalGap (WAL it needs is not in
     ``primary``), ChecksumMismatch (naming the end whose bytes are wrong), ObjectConflict (another
     backup of this id stands there) and what the repositories raise. Deletes nothing.
     """
     found, body = read_manifest_body(primary, backup)
     manifest = found.manifest
+    for parent in lacking_parents(primary, offsite, found):
+        copy_backup(primary, offsite, codec, parent, progress, parallel=parallel)
     committed = _is_committed(offsite, backup, found.digest)
     wal = _needed_wal(primary, manifest)
     trusted = _sizes_there(offsite, manifest) if committed else {}
     objects = [each for each in manifest.objects if _is_due(each, trusted, offsite)]
-    files = [each for each in wal if _is_due(each, trusted, offsite)]
+    there = frozenset() if committed else brought_wal(offsite, found)
+    files = [each for each in wal if each.key not in there and _is_due(each, trusted, offsite)]
     total = sum(each.size_bytes for each in objects) + sum(each.size_bytes for each in files)
 
     def bring_object(stored: StoredObject) -> int:

@@ -118,9 +118,7 @@ def _store(
         id=str(new),
         attempt=attempt,
         chunks=chunks,
-        postgres_manifest=repository.put(
-            layout.postgres_manifest_key(new, attempt), repository.get(old.postgres_manifest)
-        ),
+        postgres_manifest=_postgres_manifest(repository, old, new, attempt),
         configuration=_configuration(repository, codec, old, new, attempt),
         recipients=codec.recipients,
         replaces=old.id,
@@ -128,6 +126,15 @@ def _store(
         notes=(*old.notes, f"{old.id}, encrypted anew"),
     )
     return store_manifest(repository, manifest)
+
+
+def _postgres_manifest(
+    repository: Repository, old: Manifest, new: BackupId, attempt: str
+) -> StoredObject | None:
+    if old.postgres_manifest is None:
+        return None
+    body = repository.get(old.postgres_manifest)
+    return repository.put(layout.postgres_manifest_key(new, attempt), body)
 
 
 def _configuration(

@@ -80,6 +80,8 @@ def write_environment(places: Places, state: State) -> None:
         "KB_DR_POSTGRES_BIN_DIRS": str(programs().bin_dir),
         "KB_DR_SCRATCH_DIR": str(places.scratch),
         "KB_DR_STATE_DIR": str(places.root / "state"),
+        # A story lasts minutes: whatever the hour, nothing happens in it that is not told.
+        "KB_DR_INCREMENTAL_SCHEDULE": "off",
         "KB_DR_DAGSTER_PG_HOST": "127.0.0.1",
         "KB_DR_DAGSTER_PG_PORT": str(state.ports["storage"]),
         "KB_DR_DAGSTER_PG_USER": SUPERUSER,

@@ -108,6 +108,8 @@ class Settings:
     transfers: int
     """Uploads or downloads at once."""
     s3_timeout_seconds: float
+    chain_length: int
+    """Incremental backups on one full; then a full is taken."""
     wal_deadline_seconds: float
     """How long a backup waits for its WAL to arrive in the repository."""
     restore_patience_seconds: float
@@ -118,10 +120,13 @@ class Settings:
     heartbeat: bool
     """Whether `kb-dr heartbeat run` is expected to be running."""
     backup_schedule: str
+    incremental_schedule: str | None
+    """None: no incremental backups are taken unattended."""
     verify_schedule: str
     controls_schedule: str
     drill_schedule: str
     restore_test_schedule: str
+    retention_schedule: str
     retention: dict[str, RetentionPolicy]
     """Copy to what it keeps; every copy of COPY_NAMES is named."""
     service_commands: ServiceCommands

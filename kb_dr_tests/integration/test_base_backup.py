@@ -145,6 +145,7 @@ def test_a_backup_is_complete_and_its_tar_unpacks_without_us(protected: Protecte
     assert manifest.wal.start < manifest.wal.stop <= manifest.fingerprint.lsn
     needed = find_needed_wal(protected.repository, manifest)
     assert needed.missing == ()
+    assert manifest.postgres_manifest is not None
     kept = protected.repository.get(manifest.postgres_manifest)
     text = zstandard.ZstdDecompressor().decompressobj().decompress(kept)
     assert str(manifest.wal.stop).encode() in text
@@ -392,14 +393,14 @@ def back_up_and_hang(
     bin_dir: str, sockets: str, repository: str, recipient: str
 ) -> None:  # pragma: no cover - runs in a process that is killed
     """Take a backup whose manifest is never stored: say so, and wait to be killed."""
-    from kb_dr.operations import base_backup
+    from kb_dr.operations import backup_run
 
     def hang(*_: object) -> StoredManifest:
         print("before the manifest", flush=True)
         time.sleep(3600)
         raise AssertionError("nobody killed this process")
 
-    vars(base_backup)["store_manifest"] = hang
+    vars(backup_run)["store_manifest"] = hang
     programs = PostgresPrograms(Path(bin_dir))
     settings = replace(_SETTINGS, host=sockets)
     take_base_backup(

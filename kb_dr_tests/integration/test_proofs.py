@@ -275,7 +275,9 @@ def swapped_chunks(lost: LostCluster) -> None:
 
 
 def missing_backup_manifest(lost: LostCluster) -> None:
-    (lost.root / lost.stored.manifest.postgres_manifest.key).unlink()
+    own = lost.stored.manifest.postgres_manifest
+    assert own is not None
+    (lost.root / own.key).unlink()
 
 
 def hole_in_the_wal(lost: LostCluster) -> None:

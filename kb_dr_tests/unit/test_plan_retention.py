@@ -666,3 +666,13 @@ def test_the_order_candidates_come_in_plays_no_part() -> None:
     random.Random(4).shuffle(backups)
 
     assert plan(*backups) == made
+
+
+def test_what_is_encrypted_anew_has_the_place_of_the_old_one_in_a_living_period_too() -> None:
+    old = full("2026-11-22 02:00", PROVEN)
+    newest = full("2026-11-26 02:00", PROVEN)
+
+    made = plan(old, anew(old, PROVEN), newest)
+
+    assert kept(made) == {anew(old).id, newest.id}
+    assert why(made, anew(old)) == "daily of 2026-11-22"

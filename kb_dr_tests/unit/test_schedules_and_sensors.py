@@ -92,6 +92,29 @@ def test_the_daily_backup_is_named_by_the_time_it_was_due(
     assert kept_instance.get_dynamic_partitions(POSTGRES_BACKUPS) == ["kb-full-20261121-020000"]
 
 
+def test_the_hourly_backup_is_an_incremental_one_named_by_the_time_it_was_due(
+    kept_instance: dg.DagsterInstance, installation: MadeInstallation
+) -> None:
+    due = datetime(2026, 11, 21, 3, 30, tzinfo=UTC)
+
+    asked = evaluate("hourly_incremental_backup", kept_instance, installation, due)
+
+    assert asked.partition_key == "kb-incr-20261121-033000"
+    assert kept_instance.get_dynamic_partitions(POSTGRES_BACKUPS) == ["kb-incr-20261121-033000"]
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+def test_the_hourly_backup_is_left_out_while_a_backup_is_under_way(
+    status: dg.DagsterRunStatus, kept_instance: dg.DagsterInstance, installation: MadeInstallation
+) -> None:
+    a_run(kept_instance, "backup_job", status)
+
+    said = evaluate("hourly_incremental_backup", kept_instance, installation, SUNDAY)
+
+    assert isinstance(said, dg.SkipReason)
+    assert kept_instance.get_dynamic_partitions(POSTGRES_BACKUPS) == []
+
+
 def test_the_weekly_proof_is_of_the_newest_backup_that_is_offsite(
     kept_instance: dg.DagsterInstance, installation: MadeInstallation
 ) -> None:

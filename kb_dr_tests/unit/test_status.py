@@ -279,7 +279,7 @@ class FakeHost:
     free: int = 10**12
     failure: Exception | None = None
 
-    def check(self, source: Source) -> None:
+    def check(self, source: Source, *, combines: bool = False) -> None:
         if self.failure:
             raise self.failure
 

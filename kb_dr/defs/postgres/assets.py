@@ -13,10 +13,11 @@ from kb_dr.defs.heartbeat import signs_of_life
 from kb_dr.defs.metadata import backup_metadata, copy_metadata, proof_metadata, table
 from kb_dr.defs.partitions import postgres_backups
 from kb_dr.defs.postgres import keys
+from kb_dr.defs.postgres.incremental import chain_of, take_incremental
 from kb_dr.defs.postgres.judgement import copy_that_counts
 from kb_dr.defs.postgres.report import report_standing
 from kb_dr.defs.resources import InstallationDoor
-from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.proof import Verdict
 from kb_dr.errors import KbDrError, WalGap
 
@@ -57,20 +58,28 @@ def at_work(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterat
     kinds={"postgres", "s3"},
     pool="postgres_source",
     retry_policy=RETRIES,
+    output_required=False,
 )
 def backup(
     context: dg.AssetExecutionContext, door: dg.ResourceParam[InstallationDoor]
-) -> dg.MaterializeResult[None]:
-    """One restorable copy of the whole cluster.
+) -> Iterator[dg.MaterializeResult[None]]:
+    """One restorable state of the whole cluster; the id says whether full or incremental.
 
     Materialized means that its manifest is in a repository; `kb-dr list` shows the same set.
-    Whether it restores is another question: see its check `restore_proven`.
+    Whether it restores is another question: see its check `restore_proven`. An incremental one
+    that came to nothing, or to a full one, gives its partition up.
     """
     with at_work(context) as progress:
-        stored = door.open().back_up(BackupId.parse(context.partition_key), progress)
-    return dg.MaterializeResult(
-        metadata=backup_metadata(stored), data_version=dg.DataVersion(stored.digest)
-    )
+        installation, wanted = door.open(), BackupId.parse(context.partition_key)
+        if wanted.kind is BackupKind.INCR:
+            stored = take_incremental(context, installation, wanted, progress)
+        else:
+            stored = installation.back_up(wanted, progress)
+    if stored is not None:
+        yield dg.MaterializeResult(
+            metadata=backup_metadata(stored, chain_of(installation, stored)),
+            data_version=dg.DataVersion(stored.digest),
+        )
 
 
 @dg.asset(

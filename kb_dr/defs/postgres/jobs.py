@@ -30,7 +30,7 @@ backup_job = dg.define_asset_job(
     | dg.AssetSelection.checks(every_chunk_is_stored),
     executor_def=dg.in_process_executor,
     tags=ends_after(12 * HOUR),
-    description="Take one full backup: its id is the partition.",
+    description="Take one backup: its id is the partition, and says of which kind it is.",
 )
 
 offsite_copy_job = dg.define_asset_job(

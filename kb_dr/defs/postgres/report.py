@@ -5,6 +5,7 @@ import dagster as dg
 from kb_dr.defs import ledger
 from kb_dr.defs.metadata import Metadata, backup_metadata, proof_metadata, standing_metadata
 from kb_dr.defs.postgres import keys
+from kb_dr.defs.postgres.incremental import chain_of
 from kb_dr.defs.postgres.judgement import Holdings, Judgement, judge, load_holdings
 from kb_dr.installation import Installation
 
@@ -52,7 +53,7 @@ def report_backup(
             keys.BACKUP,
             backup,
             data_version=stored.digest,
-            metadata=backup_metadata(stored),
+            metadata=backup_metadata(stored, chain_of(installation, stored)),
         )
         shown = {name: state for name, state in shown.items() if name != backup}
         changes.append("backup")

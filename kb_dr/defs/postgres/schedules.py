@@ -61,6 +61,7 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
 
     return [
         daily_full_backup,
+        *([] if times.incremental is None else [_hourly_incremental(times.incremental)]),
         weekly_restore_proof,
         unless_under_way(
             wal_job.name, "* * * * *", "wal_every_minute", "WAL follows offsite, minute by minute."
@@ -72,6 +73,29 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
             "Gaps in the WAL archive are looked for.",
         ),
     ]
+
+
+def _hourly_incremental(cron: str) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        job=backup_job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=ON,
+        description="An incremental backup, or what the server allows of one.",
+    )
+    def hourly_incremental_backup(
+        context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]
+    ) -> dg.RunRequest | dg.SkipReason:
+        if ledger.is_under_way(context.instance, backup_job.name):
+            return dg.SkipReason("a backup is under way")
+        due = context.scheduled_execution_time
+        backup = str(BackupId.of(door.open().settings.service, BackupKind.INCR, due))
+        context.instance.add_dynamic_partitions(POSTGRES_BACKUPS, [backup])
+        return dg.RunRequest(
+            run_key=backup, partition_key=backup, tags={keys.BACKUP_ID_TAG: backup}
+        )
+
+    return hourly_incremental_backup
 
 
 def unless_under_way(job: str, cron: str, name: str, description: str) -> dg.ScheduleDefinition:
