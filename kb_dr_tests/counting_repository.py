@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from threading import Lock
 
 from kb_dr.domain.stored import Listed, StoredObject
@@ -68,6 +69,10 @@ class CountingRepository:
             if number and number % PAGE == 0:
                 self._count("pages")
             yield listed
+
+    def retained_until(self, prefix: str) -> datetime | None:
+        self._count("retained_until")
+        return self.real.retained_until(prefix)
 
     def delete(self, key: str) -> None:
         self._count("delete")

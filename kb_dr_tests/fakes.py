@@ -8,7 +8,7 @@ from threading import Lock
 from kb_dr.adapters.digests import described, require_recorded
 from kb_dr.adapters.repository_keys import checked_key
 from kb_dr.domain.stored import Listed, StoredObject
-from kb_dr.errors import ChecksumMismatch, ObjectConflict, ObjectMissing
+from kb_dr.errors import ChecksumMismatch, ObjectConflict, ObjectMissing, ObjectRetained
 from kb_dr.ports import Readable, Writable
 
 
@@ -49,6 +49,8 @@ class MemoryRepository:
         self._modified: dict[str, datetime] = {}
         self.failures: dict[str, Exception] = {}
         """Raised by any call on that key; ``""`` for every key and for listings."""
+        self.retained: dict[str, datetime] = {}
+        """Keys that cannot be deleted, each until when; ``""`` stands for all of them."""
 
     @property
     def name(self) -> str:
@@ -98,8 +100,23 @@ class MemoryRepository:
 
     def delete(self, key: str) -> None:
         self._fail(checked_key(key))
+        until = self._retained(key)
+        if until is not None:
+            raise ObjectRetained(f"delete {self.url}/{key}: retained until {until:%Y-%m-%d}")
         self.bodies.pop(key, None)
         self._modified.pop(key, None)
+
+    def retained_until(self, prefix: str) -> datetime | None:
+        self._fail("")
+        found = [self._retained(key) for key in self.bodies if key.startswith(prefix)]
+        return max((until for until in found if until is not None), default=None)
+
+    def _retained(self, key: str) -> datetime | None:
+        """Until when the object is retained; None when it is not there, or no longer retained."""
+        if key not in self.bodies:
+            return None
+        until = self.retained.get(key) or self.retained.get("")
+        return until if until is not None and until > self._clock.now() else None
 
     def _listed(self, key: str, body: bytes) -> Listed:
         return Listed(key, len(body), self._modified.get(key, self._clock.now()))

@@ -137,6 +137,10 @@ class DirectoryRepository:
             os.unlink(filename, dir_fd=folder.descriptor)
             os.fsync(folder.descriptor)
 
+    def retained_until(self, prefix: str) -> datetime | None:
+        with self._said("look at", prefix), self._opened_root():
+            return None  # a directory retains nothing
+
     def _link_new(self, root: "_Open", folder: "_Open", filename: str, body: bytes) -> bool:
         """Put a whole, synced file under ``filename``; False when that name is taken."""
         with self._folder(root, [_INCOMING], make=True) as incoming:

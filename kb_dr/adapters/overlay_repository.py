@@ -99,6 +99,10 @@ class OverlayRepository:
         with self._lock:
             self._layer[checked_key(key)] = None
 
+    def retained_until(self, prefix: str) -> datetime | None:
+        self._real.check()
+        return None  # what is removed here stands there still
+
 
 def _listed(key: str, body: bytes) -> Listed:
     # It was never stored, and so has no time; nobody may come to think that it is new.

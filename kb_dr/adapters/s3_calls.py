@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from obstore.exceptions import BaseError
 
@@ -25,14 +25,21 @@ class CallFailed(Exception):
         self.answer = answer
 
 
-def with_retries(call: Callable[[], T], *, deadline_seconds: float) -> T:
+def with_retries(
+    call: Callable[[], T],
+    *,
+    deadline_seconds: float,
+    raised: tuple[type[Exception], ...] = RAISED_BY_OBSTORE,
+    read: Callable[[Any], Answer] = answer_of,
+) -> T:
     """What ``call`` returns, tried again while a retry can help and time is left.
 
     Pauses grow from 0.1 s to 15 s, each of random length up to that ("full jitter"), so that many
     hosts do not come back together. Written out here, since importing a library for it would
     take longer than all the rest of `kb-dr wal push` before its first byte.
 
-    Raises CallFailed. obstore's own error is dropped: it quotes the answer, which may quote the
+    ``raised`` is what the client raises, ``read`` finds the store's answer in it. Raises
+    CallFailed. The client's own error is dropped: it quotes the answer, which may quote the
     request with its session token, and it would hold the body that was sent.
     """
     deadline = time.monotonic() + deadline_seconds
@@ -40,8 +47,8 @@ def with_retries(call: Callable[[], T], *, deadline_seconds: float) -> T:
     while True:
         try:
             return call()
-        except RAISED_BY_OBSTORE as error:
-            answer = answer_of(error)
+        except raised as error:
+            answer = read(error)
         pause = _part_of(longest)
         if not answer.passes or time.monotonic() + pause >= deadline:
             raise CallFailed(answer)

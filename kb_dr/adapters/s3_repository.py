@@ -4,7 +4,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 import obstore
@@ -22,6 +23,7 @@ from kb_dr.errors import (
     ChecksumMismatch,
     ObjectConflict,
     ObjectMissing,
+    ObjectRetained,
     RepositoryError,
     RepositoryUnavailable,
 )
@@ -29,6 +31,8 @@ from kb_dr.errors import (
 if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import S3Config, S3Credential, S3CredentialProvider
+
+    from kb_dr.adapters.s3_removal import S3Removal
 
 _MOMENTS_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0)
 """AWS shows a new object at once; rclone's server may not while others write the same key."""
@@ -133,6 +137,9 @@ class S3Repository:
 
     def delete(self, key: str) -> None:
         checked_key(key)
+        if self._removal.keeps_versions:
+            self._removal.remove(key, f"delete {self._where(key)}")
+            return
         try:
             self._call(lambda: obstore.delete(self._store, key))
         except CallFailed as failed:
@@ -143,6 +150,15 @@ class S3Repository:
             self._require_bucket("delete", key)
             return
         raise answer.error(f"delete {self._where(key)}")
+
+    def retained_until(self, prefix: str) -> datetime | None:
+        return self._removal.retained_until(prefix)
+
+    @cached_property
+    def _removal(self) -> "S3Removal":
+        from kb_dr.adapters.s3_removal import S3Removal  # no WAL file pushed or fetched needs it
+
+        return S3Removal(self._location)
 
     def enforces_put_if_absent(self) -> bool:
         """True if a second put of one key is refused; tried once, on a key nobody uses.
@@ -231,7 +247,8 @@ class S3Repository:
             raise ObjectConflict(f"put {where}: another writer stored other bytes at the same time")
         if self._enforces:
             # It is ours, made a moment ago, and named by nobody: in its place a retry can succeed.
-            self.delete(stored.key)
+            with suppress(ObjectRetained):
+                self.delete(stored.key)
         raise ChecksumMismatch(
             f"put {where}: what was stored is not what was sent, expected sha256 "
             f"{stored.sha256[:16]}",

@@ -1,7 +1,10 @@
 """What a repository says of one object."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+
+NO_END = datetime(9999, 12, 31, tzinfo=UTC)
+"""Until when an object under legal hold is retained: until somebody lifts the hold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from kb_dr.errors import NoUsableBackup, RepositoryError
 from kb_dr.installation.places import CLOSED, Places
 from kb_dr.operations import catalog as catalogs
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
+from kb_dr.operations.holds import GatheredHolds, gather_holds
 from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.ports import Repository
 
@@ -44,6 +45,8 @@ class BackupOverview:
     """The backup it was made against; None for a full."""
     broken: str | None = None
     """Why nothing can be restored from it here, whatever was proven: its chain is broken."""
+    holds: tuple[str, ...] = ()
+    """Why it is held: the reason of each hold in force."""
 
 
 class Evidence(Places):
@@ -165,6 +168,10 @@ class Evidence(Places):
             logger.warning("all proofs are taken for void: %s", error)
             return ALL
 
+    def gathered_holds(self, backup: BackupId | None = None) -> GatheredHolds:
+        """The holds (of one backup) that can be read now, and why some may be missing."""
+        return gather_holds(self._every_place(), backup)
+
     def standings(self, stored: StoredManifest, copies: Sequence[str]) -> dict[str, Standing]:
         """Where each of these copies of one backup stands."""
         return self._standings(stored, copies, self.void_through())
@@ -190,14 +197,23 @@ class Evidence(Places):
 
         void, catalog = self.void_through(), self.catalog(copy)
         broken = chains_in(catalog).broken
-        return tuple(self._line(entry, copy, void, broken) for entry in catalog)
+        held = self.gathered_holds()
+        for problem in held.problems:
+            logger.warning("a hold may be left out that cannot be read: %s", problem)
+        return tuple(self._line(entry, copy, void, broken, held) for entry in catalog)
 
     def _line(
-        self, entry: CatalogEntry, copy: str, void: Void | None, broken: Mapping[str, str]
+        self,
+        entry: CatalogEntry,
+        copy: str,
+        void: Void | None,
+        broken: Mapping[str, str],
+        held: GatheredHolds,
     ) -> BackupOverview:
         if isinstance(entry, Unreadable):
             name = f"{self.settings.service}-{entry.kind}-{entry.stamp}"
-            return BackupOverview(name, None, None, None, None, None, {}, entry.why)
+            reasons = _reasons(held, name)
+            return BackupOverview(name, None, None, None, None, None, {}, entry.why, holds=reasons)
         manifest = entry.manifest
         copies = [copy]
         if copy == "primary" and "offsite" in self.copies and self.is_offsite(entry):
@@ -211,6 +227,7 @@ class Evidence(Places):
             stored_bytes=manifest.stored_bytes,
             standings=self._standings(entry, copies, void),
             unreadable=None,
+            holds=_reasons(held, manifest.id),
             parent=manifest.parent,
             broken=broken.get(manifest.id),
         )
@@ -236,3 +253,7 @@ class Evidence(Places):
             also=also,
             everything=everything,
         )
+
+
+def _reasons(held: GatheredHolds, backup_id: str) -> tuple[str, ...]:
+    return tuple(each.reason for each in held.in_force(backup_id))

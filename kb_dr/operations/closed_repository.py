@@ -4,6 +4,7 @@ Each try may sit out every retry there is; a look at the whole takes dozens of t
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import NoReturn
 
 from kb_dr.domain.stored import Listed, StoredObject
@@ -41,6 +42,9 @@ class ClosedRepository:
         self._raise()
 
     def delete(self, key: str) -> None:
+        self._raise()
+
+    def retained_until(self, prefix: str) -> datetime | None:
         self._raise()
 
     def _raise(self) -> NoReturn:

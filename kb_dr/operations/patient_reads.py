@@ -10,6 +10,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TypeVar
 
 from kb_dr.domain.stored import Listed, StoredObject
@@ -119,6 +120,9 @@ class PatientRepository:
 
     def delete(self, key: str) -> None:
         self._asked(lambda: self._inner.delete(key))
+
+    def retained_until(self, prefix: str) -> datetime | None:
+        return self._asked(lambda: self._inner.retained_until(prefix))
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """What ``ask`` returns, asked again until it does or the patience ends."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from kb_dr.domain.stored import Listed, StoredObject
     from kb_dr.ports.basics import Readable, Writable
@@ -76,7 +77,22 @@ class Repository(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Remove one object; already absent is a success."""
+        """Remove one object for good; already absent is a success.
+
+        Where the store keeps versions every version of exactly this key goes, delete markers
+        last, so that a removal cut off in the middle brings no older bytes back. A version that
+        is retained raises ObjectRetained: the newest bytes stand as they did. Retention is never
+        bypassed.
+        """
+        ...
+
+    def retained_until(self, prefix: str) -> datetime | None:
+        """Until when something under ``prefix`` cannot be deleted; None when all of it can.
+
+        The newest object is asked first and the search ends at the first one that is retained:
+        others may be retained longer. A legal hold has no end: ``stored.NO_END``. Where the store
+        has no Object Lock nothing is asked of its objects. What could not be told is raised.
+        """
         ...
 
 

@@ -15,9 +15,11 @@ from kb_dr.adapters.clock import SystemClock
 from kb_dr.adapters.directory_repository import DirectoryRepository
 from kb_dr.adapters.s3_location import S3Location
 from kb_dr.adapters.s3_repository import S3Repository
+from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.status import Status
 from kb_dr.operations.audit_wal import audit_wal
 from kb_dr.operations.catalog import walk_catalog
+from kb_dr.operations.plan_copy_retention import plan_copy_retention
 from kb_dr.operations.status import take_status
 from kb_dr.ports import Repository
 from kb_dr.settings import Objectives
@@ -143,12 +145,22 @@ def _said(status: Status) -> str:
     return f"{len(copy.backups)} backups, {len(copy.proven)} proven{broken}"
 
 
+def _plan(repository: Repository) -> str:
+    found = plan_copy_retention(
+        repository, [repository], SystemClock(), RetentionPolicy(), service=SERVICE
+    )
+    kept = sum(each.keep for each in found.plan.decisions)
+    wal = sum(each.files for each in found.plan.wal)
+    return f"{kept} of {len(found.plan.decisions)} backups kept, {wal} WAL files go"
+
+
 VERBS: dict[str, Callable[[Repository], str]] = {
     "list": _list,
     "catalog": _catalog,
     "audit": _audit,
     "status": _status,
     "status, everything": _status_of_everything,
+    "retention plan": _plan,
 }
 RAW = "raw listing"
 

@@ -129,6 +129,14 @@ class RepositoryContract:
         assert repository.find("wal/1") is None
         assert [seen.key for seen in repository.list("")] == ["wal/10", "wal/2/x"]
 
+    def test_nothing_is_retained_where_nothing_was_locked(self, place: Place) -> None:
+        repository = place.repository()
+        repository.put("full/1/chunk", b"x")
+
+        assert repository.retained_until("full/1/") is None
+        assert repository.retained_until("full/2/") is None
+        assert repository.read("full/1/chunk") == b"x"
+
     @pytest.mark.parametrize(
         "key",
         ["", "/", "/a", "a/", "a//b", "..", "../a", "a/../b", "a/.b", ".incoming/x", "a b", "ä",
@@ -158,6 +166,8 @@ class RepositoryContract:
             missing.put("key", b"x")
         with pytest.raises(BucketMissing):
             missing.delete("key")
+        with pytest.raises(BucketMissing):
+            missing.retained_until("key")
 
     def test_a_good_place_passes_its_check(self, place: Place) -> None:
         repository = place.repository()

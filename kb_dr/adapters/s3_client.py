@@ -1,0 +1,89 @@
+"""The calls of S3 that obstore lacks: versions, locks, lifecycle. Through boto3, when first used.
+
+Importing boto3 takes longer than pushing a WAL segment; nothing on that path may come here.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kb_dr.adapters.s3_calls import with_retries
+from kb_dr.adapters.s3_errors import Answer
+from kb_dr.adapters.s3_location import S3Location
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+    from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
+
+
+class S3Calls:
+    """A client of one bucket, made when first used; calls have the deadline of the location."""
+
+    def __init__(self, location: S3Location) -> None:
+        self.location = location
+        self.bucket = location.bucket
+
+    def key(self, key: str) -> str:
+        """The key in the bucket of a key (or a prefix) of the repository."""
+        return f"{self.location.prefix}/{key}" if self.location.prefix else key
+
+    def own(self, key: str) -> str:
+        """The key in the repository of one in the bucket."""
+        return key[len(self.key("")) :]
+
+    def call(self, call: "Callable[[S3Client], T]") -> T:
+        """What ``call`` returns, retried as obstore's calls are. Raises s3_calls.CallFailed."""
+        client = self._client
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        return with_retries(
+            lambda: call(client),
+            deadline_seconds=self.location.retry_seconds,
+            raised=(BotoCoreError, ClientError, OSError),
+            read=_answer_of,
+        )
+
+    @cached_property
+    def _client(self) -> "S3Client":
+        import boto3
+
+        location = self.location
+        # Of a session of its own: threads must not share the default one while clients are made.
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=location.endpoint_url,
+            region_name=location.region,
+            aws_access_key_id=location.access_key_id,
+            aws_secret_access_key=location.secret_access_key,
+            aws_session_token=location.session_token,
+            config=_config(location),
+        )
+
+
+def _config(location: S3Location) -> "Config":
+    from botocore.config import Config
+
+    return Config(
+        # Those of the environment lead elsewhere.
+        ignore_configured_endpoint_urls=True,  # type: ignore[call-arg] # not in the stubs yet
+        # Off AWS the newer checksums are not known everywhere.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": "path" if location.endpoint_url else "auto"},
+        connect_timeout=min(location.timeout_seconds, 10.0),
+        read_timeout=location.timeout_seconds,
+        retries={"total_max_attempts": 1, "mode": "standard"},  # counted by with_retries
+    )
+
+
+def _answer_of(error: Any) -> Answer:
+    """Status and code out of what botocore raised; nothing else of it is kept."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        return Answer(None, None, certificate="SSL" in type(error).__name__)
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    code = response.get("Error", {}).get("Code")
+    # botocore fills in the status where a HEAD has no body to say more.
+    return Answer(status, None if code is None or code.isdigit() else code)
