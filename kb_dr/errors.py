@@ -320,6 +320,13 @@ class RetentionBlocked(RetentionError):
     )
 
 
+class LifecycleTooShort(RepositoryError):
+    """A lifecycle rule of the bucket removes what the retention policy keeps."""
+
+    exit_code = 58
+    default_hint = "Mend or remove that rule first: `kb-dr retention lifecycle` shows them all."
+
+
 class VerificationError(KbDrError):
     """Something was checked, and is bad."""
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from kb_dr.cli.lifecycle import hidden, lifecycle
 from kb_dr.cli.opened import installation, json_option, parse_backup_id, progress
 from kb_dr.cli.output import print_json, print_table, say, size
 from kb_dr.domain.retention_table import retention_rows
@@ -110,6 +111,10 @@ def undelete(backup_id: str, copy: str, reason: str, as_json: bool) -> None:
     else:
         say(f"brought back in {copy}: {', '.join(back.brought_back)}")
         say(f"held; when it may go: kb-dr release {back.backup_id} --reason TEXT")
+
+
+command.add_command(lifecycle)
+command.add_command(hidden)
 
 
 def _copies(opened: Installation, copy: str | None) -> Sequence[str]:

@@ -201,6 +201,7 @@ class _Copy:
             return [*why, f"a backup of kind {each.kind}: only base backups are planned here"]
         living = self._tiers.living(each).items()
         why += [period_name(tier, start) for tier, start in living]
+        why += self._takes_over(each)
         why += [
             f"older than {span_name(tier, self._policy)}, but nothing newer that serves the "
             f"{tier} tier is proven"
@@ -221,6 +222,17 @@ class _Copy:
         if not why and not self._tiers.replaced_by_any(each):
             why.append("nothing newer is proven")
         return why
+
+    def _takes_over(self, each: Candidate) -> list[str]:
+        """Why one that was encrypted anew stays until it can stand for what it replaces."""
+        if each.replaces is None or each.standing in (Standing.PROVEN, Standing.FAILED):
+            return []
+        old = next((o for o in self._ours if o.id == each.replaces), None)
+        if old is None:
+            return []
+        if not (self._tiers.living(old) or holds_in_force(old.holds)):
+            return []
+        return [f"takes the place of {old.id}, which is kept, once it is proven"]
 
     def _keep_newest(self, reasons: dict[str, list[str]]) -> None:
         good = [each for each in self._ours if self._chains.whole(each)]

@@ -32,6 +32,8 @@ class Candidate:
     """The store refuses to delete it before; None when nothing of it is locked."""
     parent_digest: str | None = None
     """Of the parent's manifest; None when it was not recorded."""
+    replaces: str | None = None
+    """The backup whose very bytes these are, encrypted to other recipients."""
 
 
 @dataclass(frozen=True, slots=True)

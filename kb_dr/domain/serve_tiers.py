@@ -28,7 +28,10 @@ class Tiers:
         at: datetime,
     ) -> None:
         since = {tier: kept_since(tier, policy, at) for tier in Tier}
-        good = [each for each in backups if chains.whole(each)]
+        whole = [each for each in backups if chains.whole(each)]
+        # Encrypted anew and proven: it stands for what it replaces, in each of its periods.
+        taken = {each.replaces for each in whole if each.standing is Standing.PROVEN}
+        good = [each for each in whole if each.id not in taken]
         bad = [each for each in backups if not chains.whole(each)]
         proven = [each for each in good if each.standing is Standing.PROVEN]
         self._newest_proven = proven[-1] if proven else None

@@ -40,6 +40,7 @@ _COULD_NOT_RUN: frozenset[type[KbDrError]] = frozenset(
         errors.BackupInProgress,
         errors.PostgresProgramMissing,
         errors.SourceLockLost,
+        errors.LifecycleTooShort,
         errors.ObjectRetained,
         errors.RetentionError,
         errors.PlanChanged,

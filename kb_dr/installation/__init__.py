@@ -26,7 +26,7 @@ class Installation(Keys, Proving, Retention):
         Of each copy the newest backups are looked at, as many as that takes; all with
         ``everything``.
         """
-        also = [self._drills()]
+        also = [self._drills(), *self.locks()]
         if (cut_off := self._replacement_cut_off()) is not None:
             also.append(cut_off)
         return self._take_status(self._to_be_looked_at(), also, everything=everything)

@@ -16,6 +16,7 @@ from kb_dr.errors import (
 )
 from kb_dr.operations.initialise import check_marker
 from kb_dr.ports import (
+    Bucket,
     Clock,
     Codec,
     HeartbeatTable,
@@ -42,6 +43,7 @@ class Places:
         self.clock = clock or wiring.clock()
         self._closed: dict[str, RepositoryError] = {}
         self._repositories: dict[str, Repository] = {}
+        self._buckets: dict[str, Bucket | None] = {}
 
     @property
     def copies(self) -> tuple[str, ...]:

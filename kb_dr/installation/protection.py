@@ -11,14 +11,14 @@ from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import KbDrError, PostgresUnavailable
-from kb_dr.installation.places import Places
+from kb_dr.installation.buckets import Buckets
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.copy_offsite import BackupCopy, copy_backup
 from kb_dr.operations.copy_partials import copy_partials
 from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
 from kb_dr.operations.incremental_backup import ChainRules, take_incremental_backup
-from kb_dr.operations.initialise import Marker, init_repository
+from kb_dr.operations.initialise import Marker, init_repository, is_ours
 from kb_dr.operations.name_backup import next_backup_id
 from kb_dr.operations.validate_backup import Validation, validate_backup
 from kb_dr.ports import Progress
@@ -29,15 +29,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Protection(Places):
+class Protection(Buckets):
     """Takes backups and WAL, and brings them offsite."""
 
     def initialise(self, copy: str) -> Marker:
-        """Make one repository ready; its directory is made, a bucket must be there."""
+        """Make one repository ready; its directory is made, a bucket must be there.
+
+        The bucket retains what the settings say before anything is written to it; that of somebody
+        else is never told to.
+        """
         wiring.make_place(self.settings, copy)
-        return init_repository(
-            self.repository(copy), self.clock, service=self.settings.service, org=self.settings.org
-        )
+        repository, service, org = self.repository(copy), self.settings.service, self.settings.org
+        is_ours(repository, service=service, org=org)
+        self.lock(copy)
+        return init_repository(repository, self.clock, service=service, org=org)
 
     def new_backup_id(self, kind: BackupKind = BackupKind.FULL) -> BackupId:
         """The id a backup that starts now will have; later than every one there is."""
@@ -78,6 +83,7 @@ class Protection(Places):
             ),
             backup=backup,
         )
+        self._look_at_lock(stored)
         self._sweep_after(stored)
         return stored
 

@@ -21,6 +21,7 @@ from kb_dr.errors import (
 from kb_dr.operations.catalog import Unreadable, walk_back
 from kb_dr.operations.copy_object import check_wal_object, copy_wal_object
 from kb_dr.operations.needed_wal import needed_segments
+from kb_dr.operations.purged_wal import inherit_purged_wal
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
 
@@ -144,6 +145,8 @@ def follow_wal(
         progress.end()
     if unnamed:
         problems.append(f"{unnamed} more are not named")
+    if not since:
+        inherit_purged_wal(primary, offsite, system_identifier)
     logger.info("copy WAL: %d new, %d there, %d bad", copied, already, len(problems))
     return WalCopy(
         system_identifier=system_identifier,

@@ -7,6 +7,7 @@ from typing import Protocol
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.heartbeat import judge_beat
 from kb_dr.domain.manifest import Manifest, Source
+from kb_dr.domain.object_lock import ObjectLock
 from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.replication_slot import judge_slot
@@ -14,8 +15,9 @@ from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.errors import KbDrError, KeyMissing
 from kb_dr.operations.catalog import load_catalog, readable, unreadable
 from kb_dr.operations.copy_object import check_wal_object
+from kb_dr.operations.judge_bucket import judge_bucket
 from kb_dr.operations.needed_wal import find_needed_wal
-from kb_dr.ports import Clock, Codec, Repository, SourceServer
+from kb_dr.ports import Bucket, Clock, Codec, Repository, SourceServer
 from kb_dr.settings import Settings
 
 _MAJORS = range(14, 19)
@@ -47,6 +49,8 @@ class Surroundings(Protocol):
     @property
     def host(self) -> Machine: ...
     def checked(self, copy: str) -> Repository: ...
+    def bucket(self, copy: str) -> Bucket | None: ...
+    def lock_wanted(self, copy: str) -> ObjectLock | None: ...
 
 
 def diagnose(here: Surroundings) -> tuple[Finding, ...]:
@@ -60,6 +64,7 @@ def _findings(here: Surroundings) -> Iterator[Finding]:
         finding, found = _repository(here, copy)
         yield finding
         newest = newest or found
+        yield from judge_bucket(here, copy, found)
     if "offsite" not in here.copies:
         hint = "Set KB_DR_OFFSITE_URL to a bucket in another region, or to another disk."
         yield Finding("offsite copy", Outcome.FAILED, "none is configured", hint)

@@ -32,11 +32,6 @@ def load_proofs(repository: Repository, backup: BackupId) -> tuple[Proof, ...]:
     return tuple(sorted(found, key=lambda proof: (proof.finished, proof.id)))
 
 
-def parse_proof(repository: Repository, key: str, body: bytes) -> Proof:
-    """One proof that was read; UnreadableRecord also when it stands where another belongs."""
-    return parse_kept(repository, key, body, Proof, _key)
-
-
 @dataclass(frozen=True, slots=True)
 class GatheredProofs:
     """The proofs of one copy, from all repositories together."""
@@ -75,6 +70,11 @@ def gather_proofs(repositories: Sequence[Repository], copy: str) -> GatheredProo
     return GatheredProofs(
         {name: tuple(proofs) for name, proofs in by_backup.items()}, (*silent, *unread)
     )
+
+
+def parse_proof(repository: Repository, key: str, body: bytes) -> Proof:
+    """One proof that was read; UnreadableRecord also when it stands where another belongs."""
+    return parse_kept(repository, key, body, Proof, _key)
 
 
 def _key(proof: Proof) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from kb_dr.domain.object_lock import LockMode, ObjectLock
 from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.service_commands import ServiceCommands, is_health_address
 from kb_dr.settings.files import with_files
@@ -192,6 +193,8 @@ def _location(reader: Reader, stem: str, url: str) -> DirectoryLocation | S3Sett
             reader.problem(
                 f"{stem}_URL", f"{url.split('://')[0]}://…", "s3://bucket/prefix or a directory"
             )
+        if _object_lock(reader, stem) is not None:
+            reader.problem(f"{stem}_OBJECT_LOCK_MODE", "a directory locks nothing", "off")
         return DirectoryLocation(Path(url.removeprefix("file://")).expanduser().absolute())
     parts = urlsplit(url)
     if not parts.hostname or parts.username or parts.query:
@@ -219,7 +222,22 @@ def _location(reader: Reader, stem: str, url: str) -> DirectoryLocation | S3Sett
         secret_access_key=Secret(secret) if secret else None,
         session_token=Secret(token) if token and key else None,
         sse_kms_key_id=reader.text(f"{stem}_SSE_KMS_KEY_ID", "") or None,
+        object_lock=_object_lock(reader, stem),
     )
+
+
+def _object_lock(reader: Reader, stem: str) -> ObjectLock | None:
+    mode = reader.text(f"{stem}_OBJECT_LOCK_MODE", "off").lower()
+    days = reader.whole(f"{stem}_OBJECT_LOCK_DAYS", 0, 0, 36500)
+    if mode in ("off", "false"):  # YAML reads a bare off as false
+        return None
+    if mode not in list(LockMode):
+        reader.problem(f"{stem}_OBJECT_LOCK_MODE", repr(mode), "off, governance or compliance")
+        return None
+    if days == 0:
+        reader.problem(f"{stem}_OBJECT_LOCK_DAYS", "a mode without its days", "1 or more")
+        return None
+    return ObjectLock(LockMode(mode), days)
 
 
 def _is_same_place(

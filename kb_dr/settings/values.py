@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kb_dr.domain.object_lock import ObjectLock
 from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.service_commands import ServiceCommands
 
@@ -68,6 +69,8 @@ class S3Settings:
     session_token: Secret | None
     """Of temporary keys (assumed roles, single sign-on): those are refused without it."""
     sse_kms_key_id: str | None
+    object_lock: ObjectLock | None = None
+    """What the bucket is to retain of everything written to it."""
 
 
 @dataclass(frozen=True, slots=True)

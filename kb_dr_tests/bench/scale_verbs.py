@@ -138,6 +138,14 @@ def _take_status(repository: Repository, *, everything: bool) -> Status:
     )
 
 
+def _retention_plan(repository: Repository) -> str:
+    planned = plan_copy_retention(
+        repository, [repository], SystemClock(), RetentionPolicy(), service=SERVICE
+    ).plan
+    files = sum(each.files for each in planned.wal)
+    return f"{len(planned.decisions)} backups, {len(planned.expire)} expire, {files} WAL files go"
+
+
 def _said(status: Status) -> str:
     (copy,) = status.copies
     bad = [each.subject for each in status.objectives if not each.good]
@@ -158,6 +166,7 @@ VERBS: dict[str, Callable[[Repository], str]] = {
     "list": _list,
     "catalog": _catalog,
     "audit": _audit,
+    "retention plan": _retention_plan,
     "status": _status,
     "status, everything": _status_of_everything,
     "retention plan": _plan,

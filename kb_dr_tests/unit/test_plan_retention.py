@@ -530,3 +530,18 @@ def test_the_order_candidates_come_in_plays_no_part() -> None:
     random.Random(4).shuffle(backups)
 
     assert plan(*backups) == made
+
+
+def test_what_was_encrypted_anew_stays_and_takes_the_place_once_it_is_proven() -> None:
+    old = full("2026-11-22 02:00", PROVEN)
+    newest = full("2026-11-26 02:00", PROVEN)
+    later = at("2026-11-22 02:00") + timedelta(seconds=1)
+    anew = replace(full(later), started=old.started, finished=old.finished, replaces=old.id)
+
+    waiting = plan(old, anew, newest)
+    assert {old.id, anew.id} <= kept(waiting)
+    assert f"takes the place of {old.id}" in why(waiting, anew)
+
+    made = plan(old, replace(anew, standing=PROVEN), newest)
+    assert anew.id in kept(made)
+    assert old.id not in kept(made)

@@ -315,6 +315,12 @@ class Here:
         check_marker(repository, service="kb", org="default")
         return repository
 
+    def bucket(self, copy: str) -> None:
+        """They are no buckets."""
+
+    def lock_wanted(self, copy: str) -> None:
+        """And lock nothing."""
+
 
 def bad(here: Here) -> set[str]:
     found = {each.subject for each in diagnose(here) if not each.good}

@@ -97,6 +97,39 @@ def test_nothing_goes_beside_a_manifest_that_cannot_be_read(
     assert sweep(repository, clock, dry_run=False) == ()
 
 
+def test_what_is_retained_is_passed_over_and_the_rest_goes(
+    repository: MemoryRepository, clock: FakeClock
+) -> None:
+    locked = debris(repository, "20261118-020000")
+    free = debris(repository, "20261119-020000")
+    a_day_later(repository, clock)
+    over = clock.now() + timedelta(days=2)
+    # The newest can go; an older object of the same attempt cannot.
+    repository.retained[locked + "base.tar.zst.age.00001"] = over
+
+    assert sweep(repository, clock, dry_run=True) == (free,)
+    assert sweep(repository, clock, dry_run=False) == (free,)
+    assert {key for key in repository.bodies if key.startswith(locked)} == {
+        f"{locked}base.tar.zst.age.{number:05d}" for number in range(3)
+    }
+    clock.set(over)
+    assert locked in sweep(repository, clock, dry_run=False)
+
+
+def test_a_lock_that_shows_only_when_deleting_stops_no_sweep(
+    repository: MemoryRepository, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = debris(repository, "20261118-020000")
+    free = debris(repository, "20261119-020000")
+    a_day_later(repository, clock)
+    kept = locked + "base.tar.zst.age.00000"
+    repository.retained[kept] = clock.now() + timedelta(days=2)
+    monkeypatch.setattr(repository, "retained_until", lambda prefix: None)
+
+    assert sweep(repository, clock, dry_run=False) == (free,)
+    assert [key for key in repository.bodies if key.startswith((locked, free))] == [kept]
+
+
 def test_what_this_product_did_not_write_is_left_alone(
     repository: MemoryRepository, clock: FakeClock
 ) -> None:
