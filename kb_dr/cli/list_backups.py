@@ -32,7 +32,7 @@ def command(copy: str, as_json: bool) -> None:
             (
                 row.id,
                 moment(row.finished),
-                row.parent,
+                _parent(row),
                 server_version(row.postgres),
                 size(row.plain_bytes),
                 size(row.stored_bytes),
@@ -45,8 +45,15 @@ def command(copy: str, as_json: bool) -> None:
     )
 
 
+def _parent(row: BackupOverview) -> str | None:
+    """Without the service's name: people look for ids of backups that are here."""
+    return None if row.parent is None else "-".join(row.parent.split("-")[-3:])
+
+
 def _standing(row: BackupOverview) -> str:
     if row.unreadable is not None:
         return f"UNREADABLE: {row.unreadable}"
-    known = ", ".join(f"{name} {standing}" for name, standing in row.standings.items())
-    return known if row.broken is None else f"BROKEN: {row.broken}; {known}"
+    if row.broken is not None:
+        # Whatever was proven of it before: a link of its chain is gone.
+        return "BROKEN: `kb-dr show` says why"
+    return ", ".join(f"{name} {standing}" for name, standing in row.standings.items())

@@ -1,6 +1,6 @@
 """Objectives: what has to hold, held against what was seen. Missing evidence never holds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -83,7 +83,7 @@ def judge_status(
         windows=_windows(copies),
         copies=tuple(copies),
         objectives=objectives,
-        notes=(*notes, *_gaps(copies), *_not_looked_at(copies)),
+        notes=(*notes, *_gaps(copies), *_broken(copies), *_not_looked_at(copies)),
     )
 
 
@@ -152,7 +152,8 @@ def _newest_is_not_bad(copy: CopyStatus) -> Finding:
     judged = max(tried, key=lambda each: each.finished, default=newest)
     if judged.standing is Standing.FAILED:
         # Also behind newer backups, while nobody has tried those: they may be as bad.
-        seen = f"{judged.id}: its newest proof is FAILED, and no newer backup is proven"
+        why = judged.broken or "its newest proof is FAILED"
+        seen = f"{judged.id}: {why}, and no newer backup is proven"
         return Finding(subject, Outcome.FAILED, seen, f"`kb-dr show {judged.id}`; `kb-dr verify`.")
     if not newest.wal_complete:
         seen = f"{newest.id}: WAL it needs is missing"
@@ -261,6 +262,17 @@ def _within(subject: str, seconds: float | None, limit: float, seen: str, hint: 
     # Not written as `seconds > limit`: a number that is none must not pass.
     held = -CLOCK_SLACK_SECONDS <= seconds <= limit
     return Finding(subject, Outcome.PASSED if held else Outcome.FAILED, text, "" if held else hint)
+
+
+def _broken(copies: Sequence[CopyStatus]) -> Iterator[str]:
+    """What of each copy cannot be used, though it is all there itself."""
+    for copy in copies:
+        broken = [each for each in copy.backups if each.broken]
+        if broken:
+            yield (
+                f"{copy.copy}: {len(broken)} incremental backups cannot be used, the newest is "
+                f"{broken[-1].id}: {broken[-1].broken}"
+            )
 
 
 def _gaps(copies: Sequence[CopyStatus]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
@@ -69,7 +70,7 @@ def choose_increment(
         elif found.manifest.engine == RECOVERY_POINT:
             points.append(found.manifest.parent or "")
         else:
-            candidate = _Candidate(repository, found, state, copies, points, longest_chain)
+            candidate = _Candidate(repository, found, state, backup, copies, points, longest_chain)
             try:
                 return _increment(candidate, clock)
             except _Unusable as unusable:
@@ -95,6 +96,8 @@ class _Candidate:
     repository: Repository
     stored: StoredManifest
     state: SourceState
+    backup: BackupId
+    """What is to be built on it."""
     copies: Mapping[str, str]
     points: Sequence[str]
     """The parents of the recovery points that are newer than it."""
@@ -105,9 +108,10 @@ def _increment(candidate: _Candidate, clock: Clock) -> Increment:
     """How to build on one candidate; _Unusable when one must not."""
     manifest = candidate.stored.manifest
     _refuse_other_line(candidate)
-    _refuse_bad(candidate)
+    full = _require_good(candidate)
     why = why_not_native(candidate.state, manifest)
     if why is not None:
+        _refuse_old(candidate, full)
         _refuse_holes(candidate, clock)
         return Increment(candidate.stored, None, why)
     if manifest.postgres_manifest is None:
@@ -128,8 +132,10 @@ def _refuse_other_line(candidate: _Candidate) -> None:
         raise _Unusable(why)
 
 
-def _refuse_bad(candidate: _Candidate) -> None:
-    """What it takes to restore it is not there, known to be bad, or already long."""
+def _require_good(candidate: _Candidate) -> BackupId:
+    """The full it stands on; _Unusable when what it takes to restore it is not there, known to be
+    bad, or long enough.
+    """
     stored, repository = candidate.stored, candidate.repository
     try:
         chain = load_chain(repository, stored)
@@ -153,6 +159,21 @@ def _refuse_bad(candidate: _Candidate) -> None:
     if wal.missing or wal.doubtful:
         seen = ", ".join((*wal.doubtful, *(f"{name} is missing" for name in wal.missing)))
         raise _Unusable(f"the WAL of {names[-1]}: {seen}")
+    return chain[0].manifest.backup_id
+
+
+def _refuse_old(candidate: _Candidate, full: BackupId) -> None:
+    """Recovery points are expired and so cannot be counted, and each keeps the age of the newest
+    backup low: without this nobody would miss the full ones that fail.
+    """
+    age = candidate.backup.started - full.started
+    if age > timedelta(hours=candidate.longest_chain):
+        hours = age.total_seconds() / 3600
+        raise _Unusable(
+            f"{full} is {hours:.0f} hours old, too old for a recovery point after "
+            f"{candidate.longest_chain}",
+            full_is_due=True,
+        )
 
 
 def _refuse_holes(candidate: _Candidate, clock: Clock) -> None:

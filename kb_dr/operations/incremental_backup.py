@@ -29,7 +29,7 @@ class ChainRules:
     copies: Mapping[str, str]
     """Name to address of every copy: a parent that FAILED in one of them is none."""
     longest: int
-    """Incremental backups on one full."""
+    """Incremental backups on one full; hours a recovery point may come after it."""
 
 
 def take_incremental_backup(
@@ -60,16 +60,36 @@ def take_incremental_backup(
                 f"back up {run.backup}: the source is a standby",
                 hint="Point KB_DB_HOST at the primary: a restore point can only be written there.",
             )
-        choice = choose_increment(
-            repository, state, run.backup, clock, copies=rules.copies, longest_chain=rules.longest
-        )
-        if isinstance(choice, NoParent):
-            return take_into(_as_full(run, choice.why))
-        return _build_on(run, choice)
+
+        def choose(state: SourceState) -> Increment | NoParent:
+            return choose_increment(
+                repository,
+                state,
+                run.backup,
+                clock,
+                copies=rules.copies,
+                longest_chain=rules.longest,
+            )
+
+        choice = choose(state)
+        try:
+            return _take(run, choice)
+        except WalSummariesMissing as error:
+            # Refused before its first byte. What it might have left is of another attempt.
+            again = replace(run, attempt=secrets.token_hex(6))
+            none = replace(state, facts=replace(state.facts, summarizes_wal=False))
+            return _take(again, _because(choose(none), str(error)))
 
 
-def _build_on(run: BackupRun, choice: Increment) -> StoredManifest:
-    parent = choice.parent
+def _because(choice: Increment | NoParent, why: str) -> Increment | NoParent:
+    """The same with the true reason: the server did not say it before it was asked."""
+    return replace(choice, why=why) if isinstance(choice, Increment) else choice
+
+
+def _take(run: BackupRun, choice: Increment | NoParent) -> StoredManifest:
+    if isinstance(choice, NoParent):
+        return take_into(_as_full(run, choice.why))
+    parent, body = choice.parent, choice.postgres_manifest_zst
 
     def chain_stands() -> None:
         """Another host may have expired or replaced a link of it while this was taken."""
@@ -81,16 +101,9 @@ def _build_on(run: BackupRun, choice: Increment) -> StoredManifest:
             )
         load_chain(run.repository, found)
 
-    if choice.postgres_manifest_zst is None:
+    if body is None:
         return take_recovery_point(_as_point(run, choice.why), parent, last_question=chain_stands)
-    try:
-        return take_into(
-            run, Parent(parent, choice.postgres_manifest_zst), last_question=chain_stands
-        )
-    except WalSummariesMissing as error:
-        # Refused before its first byte. What it might have left is of another attempt.
-        again = replace(run, attempt=secrets.token_hex(6))
-        return take_recovery_point(_as_point(again, str(error)), parent, last_question=chain_stands)
+    return take_into(run, Parent(parent, body), last_question=chain_stands)
 
 
 def _as_point(run: BackupRun, why: str) -> BackupRun:

@@ -109,7 +109,8 @@ class Settings:
     """Uploads or downloads at once."""
     s3_timeout_seconds: float
     chain_length: int
-    """Incremental backups on one full; then a full is taken."""
+    """Incremental backups on one full, and hours a recovery point may come after it; then a full
+    is taken."""
     wal_deadline_seconds: float
     """How long a backup waits for its WAL to arrive in the repository."""
     restore_patience_seconds: float

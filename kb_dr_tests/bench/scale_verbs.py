@@ -153,15 +153,6 @@ def _said(status: Status) -> str:
     return f"{len(copy.backups)} backups, {len(copy.proven)} proven{broken}"
 
 
-def _plan(repository: Repository) -> str:
-    found = plan_copy_retention(
-        repository, [repository], SystemClock(), RetentionPolicy(), service=SERVICE
-    )
-    kept = sum(each.keep for each in found.plan.decisions)
-    wal = sum(each.files for each in found.plan.wal)
-    return f"{kept} of {len(found.plan.decisions)} backups kept, {wal} WAL files go"
-
-
 VERBS: dict[str, Callable[[Repository], str]] = {
     "list": _list,
     "catalog": _catalog,
@@ -169,7 +160,6 @@ VERBS: dict[str, Callable[[Repository], str]] = {
     "retention plan": _retention_plan,
     "status": _status,
     "status, everything": _status_of_everything,
-    "retention plan": _plan,
 }
 RAW = "raw listing"
 

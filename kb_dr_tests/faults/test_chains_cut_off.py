@@ -3,11 +3,13 @@ command says of chains, whole and broken.
 """
 
 import json
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -153,16 +155,31 @@ def test_the_command_shows_what_a_backup_is_made_of(chained: ChainedService, pla
     assert [each["parent"] for each in listed] == [None, *(each["id"] for each in made_of[:-1])]
     assert {each["broken"] for each in listed} == {None}
     assert planned["plan"]["chain"] == made_of
-    plain = "".join(
-        commands.run(*words).require(0).out
-        for words in (("show", newest), ("list",), (*restore_into(place), "--dry-run"))
-    )
-    for each in made_of:
-        assert plain.count(each["id"]) >= 3
+    for words in (["show", newest], [*restore_into(place), "--dry-run"]):
+        said = commands.run(*words).require(0).out
+        assert all(each["id"] in said for each in made_of), said
+    listed_ids = re.findall(r"kb-[a-z]+-[0-9-]+", commands.run("list").require(0).out)
+    assert listed_ids == [each["id"] for each in made_of], "each once, and whole"
 
 
-def answered(commands: Service, *words: str):  # type: ignore[no-untyped-def]  # JSON
-    return json.loads(commands.run(*words, "--json").require(0).out)
+def test_a_drill_recovers_to_a_time_from_a_chain(chained: ChainedService) -> None:
+    drilled = [
+        answered(chained.commands(), "drill", "--from", "primary", *words, status=None)["drill"]
+        for words in (["--seed", "11"], ["--latest"])
+    ]
+
+    to_a_time, to_the_end = drilled
+    assert [each["verdict"] for each in drilled] == ["PROVEN", "PROVEN"], drilled
+    assert to_a_time["asked"].startswith("time ")
+    assert to_the_end["backup_id"] == chained.newest.manifest.id
+    phases = [each["name"] for each in to_the_end["phases"]]
+    assert phases.count("fetch and unpack") == len(chained.chain)
+
+
+def answered(commands: Service, *words: str, status: int | None = 0) -> Any:
+    """What it says for machines; with ``status`` None however it ended."""
+    said = commands.run(*words, "--json")
+    return json.loads((said if status is None else said.require(status)).out)
 
 
 def test_the_command_says_of_a_broken_chain_that_it_is_one(
@@ -177,12 +194,14 @@ def test_the_command_says_of_a_broken_chain_that_it_is_one(
     commands.run(*words, "--dry-run").require(35, lost)
     commands.run("verify", newest).require(61, lost)
     commands.run("validate", newest).require(60)
+    assert "3 incremental backups cannot be used" in commands.run("doctor").out
     shown, listed = commands.run("show", newest).require(0), commands.run("list").require(0)
     dry = commands.run(*restore_into(place), "--dry-run").require(0)
 
-    for said in (shown.out, listed.out, dry.out):
-        assert lost in said
+    assert lost in shown.out
+    assert lost in dry.out
     assert "BROKEN" in shown.out
-    assert "BROKEN" in listed.out
+    assert listed.out.count("BROKEN") == 3
+    assert lost not in listed.out, "whoever takes an id out of a listing must not take this one"
     assert "passed over" in dry.out
     assert list(place.iterdir()) == []

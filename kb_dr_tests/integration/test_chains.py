@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from kb_dr import records
+from kb_dr import records, wiring
+from kb_dr.adapters.clock import SystemClock
 from kb_dr.adapters.log_progress import SilentProgress
+from kb_dr.adapters.overlay_repository import OverlayRepository
 from kb_dr.adapters.postgres_host import LocalPostgresHost
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.restored_checks import RestoredChecks, RestoredInspection
+from kb_dr.adapters.restored_damage import RestoredDamage
+from kb_dr.adapters.scratch_space import LocalScratchSpace
 from kb_dr.domain import increment, layout
 from kb_dr.domain.backup_id import BackupKind
+from kb_dr.domain.control import ControlOutcome, Damage
 from kb_dr.domain.inspection import Examined
 from kb_dr.domain.manifest import Source, StoredManifest
 from kb_dr.domain.proof import Outcome, Proof, Standing, Verdict
@@ -26,6 +31,7 @@ from kb_dr.operations.plan_target import Wanted
 from kb_dr.operations.proofs import load_proofs
 from kb_dr.operations.recovery_windows import list_recovery_windows
 from kb_dr.operations.restore_postgres import plan_restore
+from kb_dr.operations.run_controls import ControlTools, run_controls
 from kb_dr.operations.survey import survey
 from kb_dr.operations.validate_backup import Validation, validate_backup
 from kb_dr.ports import Inspection, RestoredServer
@@ -34,7 +40,7 @@ from kb_dr_tests.made_programs import MadePrograms
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 
 ChainedOf = Callable[[int], ChainedService]
-Damage = Callable[[ChainedService, StoredManifest], None]
+Harm = Callable[[ChainedService, StoredManifest], None]
 
 
 @pytest.fixture(params=[16, 17, 18])
@@ -173,7 +179,7 @@ def replaced(chained: ChainedService, parent: StoredManifest) -> None:
 
 @pytest.mark.parametrize("damage", [gone, unreadable, replaced])
 def test_a_broken_parent_makes_its_children_unusable_wherever_a_choice_is_made(
-    native: ChainedService, damage: Damage
+    native: ChainedService, damage: Harm
 ) -> None:
     full, first, parent, *children = native.chain
     assert native.prove().verdict is Verdict.PROVEN
@@ -265,6 +271,38 @@ def test_links_that_are_none_of_each_other_are_not_combined(
     assert proof.verdict is Verdict.FAILED
     assert "combine a chain" in proof.reason
     assert first.manifest.id not in proof.reason
+
+
+@pytest.mark.parametrize("major", [16, 17])
+def test_damage_anywhere_in_a_chain_is_seen_and_named(
+    chained_of: ChainedOf, tmp_path: Path, major: int
+) -> None:
+    damaged = chained_of(major).copied(tmp_path)
+    service = damaged.service
+    damages = (Damage.CHUNK_FLIPPED, Damage.CHUNK_FORGED, Damage.WAL_MISSING, Damage.ROWS_DROPPED)
+
+    run = run_controls(
+        service.repository,
+        ControlTools(
+            codec=service.codec,
+            stranger=wiring.stranger(),
+            host=service.host,
+            scratch=LocalScratchSpace(tmp_path / "scratch"),
+            inspector=RestoredChecks(),
+            damager=RestoredDamage(),
+            overlay=OverlayRepository,
+            clock=SystemClock(),
+        ),
+        SilentProgress(),
+        backup=damaged.newest.manifest.backup_id,
+        damages=damages,
+    )
+
+    assert [each.outcome for each in run.results] == [ControlOutcome.GOOD] * 4, run.results
+    assert all(each.named for each in run.results)
+    flipped, forged, *_ = run.results
+    assert damaged.chain[0].manifest.attempt in flipped.detail
+    assert "decrypt" in forged.reason, "manifests that fit one another are believed"
 
 
 # what this host lacks

@@ -1,5 +1,6 @@
 """What an hourly backup becomes on real servers, and what it leaves when it comes to nothing."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from kb_dr_tests.incremental_service import (
     incremental_service,
 )
 from kb_dr_tests.postgres_servers import fill, programs_of
+from kb_dr_tests.protected_service import Service
 from kb_dr_tests.recoverable import make_ledger, several_writers
 
 OLD_18 = "18.4"
@@ -113,6 +115,39 @@ def test_before_17_a_recovery_point_names_a_state_of_the_parents_wal(
     assert wal.missing == wal.doubtful == ()
     assert all(sound)
     assert "came with 17" in manifest.notes[0]
+
+
+def test_the_command_says_what_it_took_and_why_it_was_no_more(
+    postgres_programs: PostgresPrograms, tmp_path: Path
+) -> None:
+    with incremental_service(postgres_programs, tmp_path) as made:
+        fill(made.cluster)
+        key = tmp_path / "kb.agekey"
+        key.write_text(f"{made.identity}\n")
+        command = Service(
+            tmp_path / "command",
+            {
+                "KB_DB_HOST": str(made.cluster.sockets),
+                "KB_DB_NAME": "postgres",
+                "KB_DR_REPOSITORY_URL": str(tmp_path / "repository"),
+                "KB_DR_OFFSITE_URL": str(tmp_path / "offsite"),
+                "KB_DR_AGE_RECIPIENTS": made.recipient,
+                "KB_DR_AGE_IDENTITY_FILE": str(key),
+                "KB_DR_POSTGRES_BIN_DIRS": str(postgres_programs.bin_dir),
+                "KB_DR_STATE_DIR": str(tmp_path / "state"),
+            },
+        )
+        command.run("init").require(0)
+        full = command.run("backup", "incr", "--json").require(0)
+        point = command.run("backup", "incr", "--copy").require(0)
+
+    named = json.loads(full.out)["manifest"]
+    assert named["kind"] == "full"
+    assert "no usable parent" in named["notes"][0]
+    assert f"recovery point on {named['id']}" in point.out
+    assert "came with 17" in point.out
+    assert command.backups("offsite") == command.backups("primary")
+    assert len(command.backups()) == 2
 
 
 def test_a_minor_that_corrupts_silently_is_refused_with_that_reason(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from kb_dr_tests.stored_backups import STARTED, segment, store_objects, store_se
 from kb_dr_tests.unit.test_increment import state
 
 CODEC = PlainCodec()
-LATER = BackupId.of("kb", BackupKind.INCR, STARTED + timedelta(hours=30))
+LATER = BackupId.of("kb", BackupKind.INCR, STARTED + timedelta(hours=20))
 COPIES = {"primary": "memory://primary", "offsite": "memory://offsite"}
 
 
@@ -121,7 +121,7 @@ def test_nothing_there_asks_for_a_full() -> None:
 def test_what_bears_a_later_time_is_no_parent() -> None:
     """As of a clock that was far ahead: ids of a chain are in order."""
     repository = MemoryRepository()
-    a_full(repository, hours=31)
+    a_full(repository, hours=21)
 
     assert "no full backup" in refusal(choose(repository))
 
@@ -139,7 +139,7 @@ def test_another_line_asks_for_a_full(source: SourceState, word: str) -> None:
 def test_it_looks_no_further_back_than_the_newest_full() -> None:
     repository = MemoryRepository()
     a_full(repository)
-    fail(repository, a_full(repository, hours=24, start=5))
+    fail(repository, a_full(repository, hours=12, start=5))
 
     assert "FAILED" in refusal(choose(repository))
 
@@ -191,8 +191,24 @@ def test_recovery_points_count_as_incremental_backups() -> None:
     for hours in (1, 2):
         store_increment(repository, CODEC, full, hours=hours, start=2, files=False)
 
-    assert parent_of(choose(repository, state(160015), longest=3)) == full.manifest.id
-    assert "2 incremental backups" in refusal(choose(repository, state(160015), longest=2))
+    def third(longest: int) -> Increment | NoParent:
+        backup = BackupId.of("kb", BackupKind.INCR, STARTED + timedelta(hours=3))
+        return choose(repository, state(160015), backup=backup, longest=longest)
+
+    assert parent_of(third(longest=3)) == full.manifest.id
+    assert "2 incremental backups" in refusal(third(longest=2))
+
+
+def test_recovery_points_do_not_hide_that_no_full_comes_any_more() -> None:
+    """Retention takes them away, so that they cannot be counted; the age of the full stays."""
+    repository = MemoryRepository()
+    (full,) = store_chain(repository, CODEC, 0)
+    on_time, late = (
+        BackupId.of("kb", BackupKind.INCR, STARTED + timedelta(hours=hours)) for hours in (24, 25)
+    )
+
+    assert parent_of(choose(repository, state(160015), backup=on_time)) == full.manifest.id
+    assert "25 hours old" in refusal(choose(repository, state(160015), backup=late))
 
 
 @pytest.mark.parametrize("damage", ["lost", "changed"])

@@ -7,6 +7,7 @@ from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import BrokenChain, ObjectConflict
 from kb_dr.operations.backup_chain import load_chain
 from kb_dr.operations.catalog import load_catalog, readable
+from kb_dr.operations.copied_chain import lacking_parents
 from kb_dr.operations.copy_offsite import copy_backup
 from kb_dr_tests.fakes import MemoryRepository, PlainCodec, RecordingProgress
 from kb_dr_tests.made_chains import store_chain, store_increment
@@ -46,6 +47,18 @@ def test_parents_go_before_their_child() -> None:
         e for e in readable(load_catalog(offsite)) if e.manifest.id == chain[-1].manifest.id
     ]
     assert [link.digest for link in load_chain(offsite, newest)] == [e.digest for e in chain]
+
+
+def test_what_is_lacking_is_named_full_first() -> None:
+    primary, offsite = MemoryRepository("primary"), MemoryRepository("offsite")
+    chain = store_chain(primary, CODEC, 3)
+
+    everything = lacking_parents(primary, offsite, chain[-1])
+    copy(primary, offsite, chain[1])
+    rest = lacking_parents(primary, offsite, chain[-1])
+
+    assert everything == tuple(each.manifest.backup_id for each in chain[:3])
+    assert rest == (chain[2].manifest.backup_id,)
 
 
 def test_a_copy_that_breaks_off_leaves_no_child_without_its_parents() -> None:

@@ -8,7 +8,6 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import BackupInProgress, BrokenChain
 from kb_dr.installation import Installation
-from kb_dr.operations.backup_chain import load_chain
 from kb_dr.ports import Progress
 
 
@@ -44,6 +43,6 @@ def take_incremental(
 def chain_of(installation: Installation, stored: StoredManifest) -> tuple[StoredManifest, ...]:
     """What restoring it takes, full first; itself alone where a link is broken."""
     try:
-        return load_chain(installation.repository(stored.copy), stored)
+        return installation.chain(stored)
     except BrokenChain:
         return (stored,)
