@@ -70,13 +70,13 @@ class CountingRepository:
                 self._count("pages")
             yield listed
 
-    def delete(self, key: str) -> None:
-        self._count("delete")
-        self.real.delete(key)
-
     def retained_until(self, prefix: str) -> datetime | None:
         self._count("retained_until")
         return self.real.retained_until(prefix)
+
+    def delete(self, key: str) -> None:
+        self._count("delete")
+        self.real.delete(key)
 
     def _count(self, what: str) -> None:
         with self._lock:

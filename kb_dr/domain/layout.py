@@ -142,10 +142,6 @@ def proofs_prefix(backup: BackupId) -> str:
     return f"{PROOFS}{backup}/"
 
 
-PROOFS = "proofs/"
-"""All proofs of all backups stand under this."""
-
-
 def proofs_since(oldest: BackupId) -> tuple[str, str]:
     """Where the proofs of all backups of its service and kind stand, and what to list after for
     those of this backup and younger ones."""

@@ -91,8 +91,8 @@ class Recovery(Places):
     def _with_forecast(self, plan: "RestorePlan") -> "RestorePlan":
         """How long it is going to take, by what was measured."""
         from kb_dr.domain.forecast import RestoreWork, forecast, measured_runs
+        from kb_dr.operations.backup_proofs import gather_proofs_of
         from kb_dr.operations.catalog_part import CatalogPart
-        from kb_dr.operations.gather_proofs import gather_proofs
 
         recovery = plan.recovery
         # Of this copy alone: the other one may be what is down.
@@ -101,7 +101,7 @@ class Recovery(Places):
             repository, service=settings.service, org=settings.org, now=self.clock.now()
         )
         newest.reach(_MEASURED_BACKUPS)
-        proofs, _ = gather_proofs([repository], newest.names)
+        proofs, _ = gather_proofs_of([repository], newest.names)
         manifest = recovery.stored.manifest
         work = RestoreWork.of(manifest, len(recovery.segments), recovery.fetched)
         measured = measured_runs(proof for each in proofs.values() for proof in each)

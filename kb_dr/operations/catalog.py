@@ -147,6 +147,9 @@ def _read_ahead(
         return [(each, entry) for each, entry in found if entry is not None]
 
     while batch := list(islice(listed, _HELD)):
+        if len(batch) == 1:
+            yield from read(batch)
+            continue
         # A stretch each: what is read in a moment, as from a directory, is not worth a switch each.
         size = -(-len(batch) // _READ_AT_ONCE)
         stretches = [batch[begin : begin + size] for begin in range(0, len(batch), size)]

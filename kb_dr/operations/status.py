@@ -13,9 +13,9 @@ from kb_dr.domain.replication_slot import judge_slot
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.status import CopyStatus, Status
 from kb_dr.errors import KbDrError
+from kb_dr.operations.backup_proofs import gather_proofs_of
 from kb_dr.operations.catalog_part import CatalogPart
 from kb_dr.operations.controls import GatheredControls, gather_control_runs
-from kb_dr.operations.gather_proofs import gather_proofs
 from kb_dr.operations.initialise import check_marker
 from kb_dr.operations.survey import survey_part
 from kb_dr.ports import Clock, Codec, Repository, SourceServer
@@ -66,7 +66,9 @@ def take_status(
     for count in (None,) if everything else LOOKED_AT:
         for part in parts:
             part.reach(count)
-        proofs, unread = gather_proofs(repositories, set().union(*(part.names for part in parts)))
+        proofs, unread = gather_proofs_of(
+            repositories, set().union(*(part.names for part in parts))
+        )
         copies = tuple(survey_part(part, codec, proofs, void_through=void) for part in parts)
         if far_enough(copies, limits, clock.now()):
             break

@@ -17,9 +17,9 @@ from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import KbDrError, WalDamaged
 from kb_dr.operations.archived_end import find_archived_end
 from kb_dr.operations.backup_chain import Chains, chains_in
+from kb_dr.operations.backup_proofs import Proofs
 from kb_dr.operations.catalog import readable, unreadable
 from kb_dr.operations.catalog_part import CatalogPart
-from kb_dr.operations.gather_proofs import Proofs
 from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.operations.recent_wal import RecentWal, read_recent_wal
 from kb_dr.ports import Codec, Repository

@@ -167,6 +167,7 @@ def make_in_directory(root: Path, backups: int, segments: int) -> None:
     bodies = root.parent / f"{root.name}.bodies"
     bodies.mkdir()
     made: set[str] = set()
+    old = history.started(0).timestamp()
     linked: tuple[Path, int] | None = None
 
     def put(key: str, body: bytes) -> None:
@@ -181,6 +182,7 @@ def make_in_directory(root: Path, backups: int, segments: int) -> None:
         if linked is None or linked[1] >= _LINKS:
             source = bodies / f"{len(made)}-{os.urandom(4).hex()}"
             source.write_bytes(body)
+            os.utime(source, (old, old))
             linked = (source, 0)
         os.link(linked[0], root / key)
         linked = (linked[0], linked[1] + 1)

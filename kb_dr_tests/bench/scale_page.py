@@ -84,7 +84,7 @@ _HOW = f"""\
 ## How it is measured
 
 - The history is made: a full backup an hour, one restore proof a day, a commit in the newest segment half a minute ago. Manifests, proofs and the newest segments are real and are read; the other objects have the right names and sizes.
-- *{RAW}*: every name and size by the store's own means (`scandir` and `lstat`; pages of 1,000 keys), nothing else: what no look at everything can beat.
+- *{RAW}*: every name and size by the store's own means (`scandir` and `lstat`; pages of 1,000 keys), nothing else: what no look at everything can beat. Run once before, so that all others find what they read in memory.
 - *list*: the same through the repository, in order of key, in bounded memory. A directory has no order: each folder of more than 250,000 names is read once for every 250,000 of them.
 - *catalog*: every manifest read, one after the other handed on. What `kb-dr list`, retention and the catalog's sync begin with. A process that looks often (Dagster's) reads each manifest once in a quarter of an hour, and lists it each time.
 - *audit*: `kb-dr wal audit`, without reading the segments.

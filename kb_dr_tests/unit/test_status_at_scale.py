@@ -1,5 +1,6 @@
 """What a status costs does not grow with how many backups there ever were; and it says so."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from kb_dr.domain.far_enough import LOOKED_AT
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Outcome, Verdict
 from kb_dr.domain.status import Status
-from kb_dr.operations.catalog import read_manifest
+from kb_dr.operations.catalog import read_manifest, store_manifest
 from kb_dr.operations.proofs import store_proof
 from kb_dr.operations.status import take_status
 from kb_dr.settings import Objectives
@@ -51,6 +52,21 @@ class Site:
         number %= self.history.backups
         started = self.history.started(number)
         return read_manifest(self.memory, BackupId.of(SERVICE, BackupKind.FULL, started))
+
+    def add_increment(self, like: StoredManifest, parent: StoredManifest) -> StoredManifest:
+        """An increment, made a minute after a backup that stands there."""
+        started = like.manifest.started + timedelta(minutes=1)
+        backup = BackupId.of(SERVICE, BackupKind.INCR, started)
+        made = replace(
+            like.manifest,
+            id=str(backup),
+            kind=BackupKind.INCR,
+            parent=parent.manifest.id,
+            parent_digest=parent.digest,
+            started=started,
+            finished=started + timedelta(minutes=1),
+        )
+        return store_manifest(self.memory, made)
 
     def forget_proofs(self) -> None:
         for key in [key for key in self.memory.bodies if key.startswith(layout.PROOFS)]:
@@ -185,6 +201,33 @@ def test_an_old_red_behind_backups_nobody_tried_is_not_passed_over() -> None:
 
     assert "newest backup in primary" in broken(site.status())
     assert "newest backup in primary" in broken(site.status(everything=True))
+
+
+def test_an_increment_is_followed_to_parents_older_than_what_is_looked_at() -> None:
+    site = Site(400)
+    newest, grand = site.backup(-1), site.backup(-200)
+    middle = site.add_increment(site.backup(-50), grand)
+    child = site.add_increment(newest, middle)
+
+    seen = {each.id: each for each in site.status().copies[0].backups}
+
+    assert seen[child.manifest.id].usable
+    assert seen[child.manifest.id].broken == ""
+    assert middle.manifest.id not in seen, "only what it is put together from"
+    del site.memory.bodies[layout.manifest_key(grand.manifest.backup_id)]
+    seen = {each.id: each for each in site.status().copies[0].backups}
+    assert not seen[child.manifest.id].usable
+    assert grand.manifest.id in seen[child.manifest.id].broken
+
+
+def test_an_old_parent_that_failed_makes_its_increment_worth_nothing() -> None:
+    site = Site(400)
+    child = site.add_increment(site.backup(-1), site.backup(-200))
+    site.prove(-200, Verdict.FAILED)
+
+    seen = {each.id: each for each in site.status().copies[0].backups}
+
+    assert not seen[child.manifest.id].usable
 
 
 @pytest.mark.parametrize("off", [timedelta(days=-500), timedelta(hours=-2)])

@@ -19,7 +19,7 @@ _READ_AT_ONCE = 8
 _HELD = 64
 
 
-def gather_proofs(
+def gather_proofs_of(
     repositories: Sequence[Repository], backups: Collection[BackupId]
 ) -> tuple[Proofs, tuple[str, ...]]:
     """All proofs of these backups, and why some may be missing."""
