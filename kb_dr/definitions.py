@@ -6,7 +6,7 @@ Whether one can be relied on is said by the check `restore_proven`, read from th
 
 import dagster as dg
 
-from kb_dr.defs import reaper
+from kb_dr.defs import reaper, retention
 from kb_dr.defs.postgres import assets, checks, jobs, schedules, sensors
 from kb_dr.defs.recovery import assets as recovery_assets
 from kb_dr.defs.recovery import checks as recovery_checks
@@ -29,6 +29,7 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             restore.restore_asset,
             drill.drill,
             drill.readiness,
+            retention.retention,
         ],
         asset_checks=[
             checks.restore_proven,
@@ -50,11 +51,13 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             drill.disaster_recovery_drill,
             drill.monthly_restore_test,
             drill.readiness_job,
+            retention.retention_job,
         ],
         schedules=[
             *schedules.make_schedules(times),
             *controls_schedules.make_schedules(times),
             *recovery_schedules.make_recovery_schedules(times),
+            *retention.make_retention_schedules(times),
         ],
         sensors=[
             sensors.backups_asked_for,

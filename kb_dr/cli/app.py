@@ -26,6 +26,8 @@ _VERBS = {
     "controls": ("kb_dr.cli.controls", "Does the verifier see damage? Void proofs if not."),
     "restore": ("kb_dr.cli.restore", "Restore into a new directory, or in place."),
     "drill": ("kb_dr.cli.drill", "Walk the whole way back, to a random time, and time it."),
+    "hold": ("kb_dr.cli.hold", "Keep retention from a backup, until it is released."),
+    "release": ("kb_dr.cli.release", "End the holds of a backup."),
     "retention": ("kb_dr.cli.retention", "What goes and why; let it go; bring it back."),
     "wal": ("kb_dr.cli.wal", "Archive, stream, fetch and audit WAL."),
     "keys": ("kb_dr.cli.keys", "Do the keys held here open everything that is stored?"),

@@ -26,6 +26,7 @@ def command(copy: str, as_json: bool) -> None:
             "size",
             "stored",
             "copies and their standing",
+            "held",
         ),
         (
             (
@@ -36,6 +37,7 @@ def command(copy: str, as_json: bool) -> None:
                 size(row.plain_bytes),
                 size(row.stored_bytes),
                 _standing(row),
+                "; ".join(row.holds),
             )
             for row in rows
         ),

@@ -6,9 +6,10 @@ import click
 
 from kb_dr.cli.opened import installation, json_option, parse_backup_id
 from kb_dr.cli.output import moment, print_json, print_table, server_version, size
+from kb_dr.domain.hold import HoldEvent
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Void, is_void
-from kb_dr.errors import BrokenChain
+from kb_dr.errors import BrokenChain, KbDrError
 from kb_dr.installation import Installation
 
 
@@ -21,6 +22,8 @@ def command(backup_id: str, as_json: bool) -> None:
     stored = opened.find_backup(parse_backup_id(backup_id))
     proofs = opened.proofs(stored.manifest.backup_id)
     void = opened.void_through()
+    held = opened.gathered_holds(stored.manifest.backup_id)
+    holds = held.in_force(stored.manifest.id)
     chain, broken = _chain(opened, stored)
     if as_json:
         print_json(
@@ -31,10 +34,12 @@ def command(backup_id: str, as_json: bool) -> None:
                 "broken": broken,
                 "proofs": proofs,
                 "void": [proof.id for proof in proofs if is_void(proof, void)],
+                "holds": holds,
+                "holds_untold": [str(problem) for problem in held.problems],
             }
         )
         return
-    _print_manifest(stored)
+    _print_manifest(stored, holds, held.problems)
     if stored.manifest.parent is not None:
         _print_chain(chain, broken)
     _print_proofs(proofs, void)
@@ -67,7 +72,9 @@ def _print_chain(chain: Sequence[StoredManifest], broken: str | None) -> None:
     )
 
 
-def _print_manifest(stored: StoredManifest) -> None:
+def _print_manifest(
+    stored: StoredManifest, holds: Sequence[HoldEvent], untold: Sequence[KbDrError]
+) -> None:
     manifest = stored.manifest
     rows = (
         ("taken", f"{moment(manifest.started)} to {moment(manifest.finished)}"),
@@ -87,6 +94,8 @@ def _print_manifest(stored: StoredManifest) -> None:
             for each in manifest.source.tablespaces
         ),
         *(("note", note) for note in manifest.notes),
+        *(("held", f"since {moment(each.at)} by {each.host}: {each.reason}") for each in holds),
+        *(("held", f"nobody can tell: {problem}") for problem in untold),
     )
     print_table(manifest.id, ("", ""), rows)
     print_table(

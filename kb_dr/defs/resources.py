@@ -35,6 +35,7 @@ class ScheduleTimes:
     controls: str = "0 5 2 * *"
     drill: str = "0 7 1 1,4,7,10 *"
     restore_test: str = "0 7 15 * *"
+    retention: str = "0 4 * * *"
     incremental: str | None = "30 * * * *"
     """None: no incremental backups are taken unattended."""
 
@@ -55,6 +56,7 @@ def schedule_times(read: Callable[[], Settings] = load_settings) -> ScheduleTime
         _cron_or(settings.controls_schedule, default.controls),
         drill=_cron_or(settings.drill_schedule, default.drill),
         restore_test=_cron_or(settings.restore_test_schedule, default.restore_test),
+        retention=_cron_or(settings.retention_schedule, default.retention),
         incremental=settings.incremental_schedule
         and _cron_or(settings.incremental_schedule, default.incremental or ""),
     )

@@ -7,6 +7,7 @@ from kb_dr.domain.backup_id import BackupKind
 from kb_dr.domain.hold import HoldEvent
 from kb_dr.domain.proof import Standing
 from kb_dr.domain.retention_policy import Tier
+from kb_dr.domain.wal_names import Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class Candidate:
     finished: datetime
     system_identifier: int
     timeline: int
+    wal: tuple[Segment, Segment]
+    """The first and the last segment it needs to become consistent."""
     parent: str | None
     """The backup it cannot be restored without; None of a full one."""
     standing: Standing
@@ -27,6 +30,20 @@ class Candidate:
     holds: tuple[HoldEvent, ...] = ()
     locked_until: datetime | None = None
     """The store refuses to delete it before; None when nothing of it is locked."""
+    parent_digest: str | None = None
+    """Of the parent's manifest; None when it was not recorded."""
+    replaces: str | None = None
+    """The backup whose very bytes these are, encrypted to other recipients."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredBackup:
+    """A backup that retention let go of, and whose objects still stand."""
+
+    backup: Candidate
+    """As its tombstone's manifest tells; with the holds and the lock of today."""
+    at: datetime
+    """When it expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +51,15 @@ class Decision:
     """What becomes of one backup."""
 
     id: str
+    started: datetime
+    digest: str
     keep: bool
     tiers: tuple[Tier, ...]
     """The tiers it serves now; empty of one that is kept for another reason, or not at all."""
     reasons: tuple[str, ...]
     """For people, the strongest first; never empty."""
+    owed: tuple[Tier, ...] = ()
+    """The tiers it is too old for, and that may not shed it: nothing newer in them is proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +69,7 @@ class WalRange:
     system_identifier: int
     timeline: int
     first: str
-    """A segment's name."""
+    """A file's name: a segment, or what is named after one."""
     last: str
     files: int
     stored_bytes: int
@@ -61,6 +82,7 @@ class RetentionPlan:
     copy: str
     url: str
     at: datetime
+    """What was taken for now: never far ahead of what the store itself was last written."""
     decisions: tuple[Decision, ...]
     """Every backup of the copy, oldest first."""
     purge_now: tuple[str, ...] = ()
@@ -70,9 +92,11 @@ class RetentionPlan:
     notes: tuple[str, ...] = field(default=())
     """Why something was left alone that would otherwise go."""
     fingerprint: str = ""
-    """Digest of everything decided (not of the moment): apply refuses when it has changed."""
+    """Digest of everything that goes (not of the moment): apply refuses when it has changed."""
+    stopped: bool = False
+    """Whether nothing at all may go, for the reasons that the notes begin with."""
 
     @property
     def expire(self) -> tuple[Decision, ...]:
-        """What goes, oldest first."""
+        """What goes, oldest first. Parents come before what was built upon them."""
         return tuple(each for each in self.decisions if not each.keep)

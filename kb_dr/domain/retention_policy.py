@@ -31,12 +31,15 @@ class RetentionPolicy:
 
     @property
     def longest(self) -> timedelta:
-        """An age nothing is kept beyond, holds and proofs aside: a bound for lifecycle rules."""
+        """An age nothing is kept beyond, holds and proofs aside: a bound for lifecycle rules.
+
+        A tier keeps what its whole period is too old for, so each has one period on top.
+        """
         spans = (
-            timedelta(hours=self.hourly_hours),
-            timedelta(days=self.daily_days),
-            timedelta(weeks=self.weekly_weeks),
-            timedelta(days=31 * self.monthly_months),
-            timedelta(days=366 * self.quarterly_years),
+            timedelta(hours=self.hourly_hours + 1),
+            timedelta(days=self.daily_days + 1),
+            timedelta(weeks=self.weekly_weeks + 1),
+            timedelta(days=31 * (self.monthly_months + 1)),
+            timedelta(days=366 * self.quarterly_years + 92),
         )
         return max(spans)

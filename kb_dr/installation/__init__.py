@@ -11,20 +11,25 @@ from kb_dr.errors import RepositoryError
 from kb_dr.installation.evidence import BackupOverview
 from kb_dr.installation.keys import Keys
 from kb_dr.installation.proof import Proving
+from kb_dr.installation.retention import Retention
 from kb_dr.settings import Settings
 
 __all__ = ["BackupOverview", "Installation", "open_installation"]
 
 
-class Installation(Keys, Proving):
+class Installation(Keys, Proving, Retention):
     """One service under protection, with its repositories and this machine."""
 
-    def status(self) -> Status:
-        """Can we recover now: each copy, the objectives, what a disaster would cost."""
+    def status(self, *, everything: bool = False) -> Status:
+        """Can we recover now: each copy, the objectives, what a disaster would cost.
+
+        Of each copy the newest backups are looked at, as many as that takes; all with
+        ``everything``.
+        """
         also = [self._drills(), *self.locks()]
         if (cut_off := self._replacement_cut_off()) is not None:
             also.append(cut_off)
-        return self._take_status(self._to_be_looked_at(), also)
+        return self._take_status(self._to_be_looked_at(), also, everything=everything)
 
     def _drills(self) -> Finding:
         try:

@@ -15,6 +15,8 @@ from kb_dr.errors import NoUsableBackup, RepositoryError
 from kb_dr.installation.places import CLOSED, Places
 from kb_dr.operations import catalog as catalogs
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
+from kb_dr.operations.holds import GatheredHolds, gather_holds
+from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.ports import Repository
 
 if TYPE_CHECKING:
@@ -43,14 +45,21 @@ class BackupOverview:
     """The backup it was made against; None for a full."""
     broken: str | None = None
     """Why nothing can be restored from it here, whatever was proven: its chain is broken."""
+    holds: tuple[str, ...] = ()
+    """Why it is held: the reason of each hold in force."""
 
 
 class Evidence(Places):
     """Reads what the repositories hold, wherever it is kept."""
 
+    known_manifests: KnownEntries[CatalogEntry] = KnownEntries()
+    """Of the whole process: a daemon opens an installation at each look, every few seconds."""
+
     def catalog(self, copy: str) -> tuple[CatalogEntry, ...]:
-        """Every backup of one copy, oldest first."""
-        return catalogs.load_catalog(self.checked(copy))
+        """Every backup of one copy, oldest first; for showing. What this process has read within
+        the last quarter of an hour and the listing shows unchanged is not read again.
+        """
+        return catalogs.load_catalog(self.checked(copy), self.known_manifests)
 
     def find_backup(self, backup: BackupId) -> StoredManifest:
         """One backup's manifest, from the first copy that has it."""
@@ -159,6 +168,10 @@ class Evidence(Places):
             logger.warning("all proofs are taken for void: %s", error)
             return ALL
 
+    def gathered_holds(self, backup: BackupId | None = None) -> GatheredHolds:
+        """The holds (of one backup) that can be read now, and why some may be missing."""
+        return gather_holds(self._every_place(), backup)
+
     def standings(self, stored: StoredManifest, copies: Sequence[str]) -> dict[str, Standing]:
         """Where each of these copies of one backup stands."""
         return self._standings(stored, copies, self.void_through())
@@ -184,14 +197,23 @@ class Evidence(Places):
 
         void, catalog = self.void_through(), self.catalog(copy)
         broken = chains_in(catalog).broken
-        return tuple(self._line(entry, copy, void, broken) for entry in catalog)
+        held = self.gathered_holds()
+        for problem in held.problems:
+            logger.warning("a hold may be left out that cannot be read: %s", problem)
+        return tuple(self._line(entry, copy, void, broken, held) for entry in catalog)
 
     def _line(
-        self, entry: CatalogEntry, copy: str, void: Void | None, broken: Mapping[str, str]
+        self,
+        entry: CatalogEntry,
+        copy: str,
+        void: Void | None,
+        broken: Mapping[str, str],
+        held: GatheredHolds,
     ) -> BackupOverview:
         if isinstance(entry, Unreadable):
             name = f"{self.settings.service}-{entry.kind}-{entry.stamp}"
-            return BackupOverview(name, None, None, None, None, None, {}, entry.why)
+            reasons = _reasons(held, name)
+            return BackupOverview(name, None, None, None, None, None, {}, entry.why, holds=reasons)
         manifest = entry.manifest
         copies = [copy]
         if copy == "primary" and "offsite" in self.copies and self.is_offsite(entry):
@@ -205,12 +227,17 @@ class Evidence(Places):
             stored_bytes=manifest.stored_bytes,
             standings=self._standings(entry, copies, void),
             unreadable=None,
+            holds=_reasons(held, manifest.id),
             parent=manifest.parent,
             broken=broken.get(manifest.id),
         )
 
     def _take_status(
-        self, repositories: Sequence[Repository], also: Sequence[Finding] = ()
+        self,
+        repositories: Sequence[Repository],
+        also: Sequence[Finding] = (),
+        *,
+        everything: bool = False,
     ) -> "Status":
         from kb_dr.operations.status import take_status
 
@@ -224,4 +251,9 @@ class Evidence(Places):
             source=self.source,
             heartbeat=self.settings.heartbeat,
             also=also,
+            everything=everything,
         )
+
+
+def _reasons(held: GatheredHolds, backup_id: str) -> tuple[str, ...]:
+    return tuple(each.reason for each in held.in_force(backup_id))

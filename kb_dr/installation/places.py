@@ -113,6 +113,20 @@ class Places:
                 found.append(self.repository(copy))  # it answers: who looks says what is wrong
         return found
 
+    def _every_place(self) -> list[Repository]:
+        """Every repository; one that cannot be opened, for whatever reason, raises that whenever
+        it is asked: an empty directory where a mount is missing says nothing of what is held.
+        """
+        from kb_dr.operations.closed_repository import ClosedRepository
+
+        found: list[Repository] = []
+        for copy in self.copies:
+            try:
+                found.append(self._opened(copy))
+            except RepositoryError as error:
+                found.append(ClosedRepository(self.repository(copy), error))
+        return found
+
     def _check(self, repository: Repository) -> None:
         check_marker(repository, service=self.settings.service, org=self.settings.org)
 

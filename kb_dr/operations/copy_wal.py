@@ -18,9 +18,10 @@ from kb_dr.errors import (
     WalDamaged,
     WrongCluster,
 )
-from kb_dr.operations.catalog import load_catalog, readable
+from kb_dr.operations.catalog import Unreadable, walk_back
 from kb_dr.operations.copy_object import check_wal_object, copy_wal_object
 from kb_dr.operations.needed_wal import needed_segments
+from kb_dr.operations.purged_wal import inherit_purged_wal
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
 
@@ -144,6 +145,8 @@ def follow_wal(
         progress.end()
     if unnamed:
         problems.append(f"{unnamed} more are not named")
+    if not since:
+        inherit_purged_wal(primary, offsite, system_identifier)
     logger.info("copy WAL: %d new, %d there, %d bad", copied, already, len(problems))
     return WalCopy(
         system_identifier=system_identifier,
@@ -177,8 +180,10 @@ def recent_wal(offsite: Repository, system_identifier: int) -> str:
     What is older has been brought before that backup's manifest was: copy_backup() sees to it.
     Empty, for a whole comparison, when there is no backup of that cluster yet.
     """
-    for stored in reversed(readable(load_catalog(offsite))):
-        manifest = stored.manifest
+    for entry in walk_back(offsite):
+        if isinstance(entry, Unreadable):
+            continue
+        manifest = entry.manifest
         if manifest.source.system_identifier == system_identifier:
             first, _ = needed_segments(manifest)
             return layout.timeline_prefix(system_identifier, first.timeline) + first.name

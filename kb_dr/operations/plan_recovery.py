@@ -26,6 +26,7 @@ def plan_recovery(
     clock: Clock,
     *,
     timeline: int | None = None,
+    where_purged: bool = False,
 ) -> RecoveryPlan:
     """How to recover ``stored`` to the end of the WAL of ``repository``, and where that has to be.
 
@@ -36,7 +37,9 @@ def plan_recovery(
     """
     manifest = stored.manifest
     chain = load_chain(repository, stored)
-    wal = find_replayable_wal(repository, codec, manifest, clock, timeline=timeline)
+    wal = find_replayable_wal(
+        repository, codec, manifest, clock, timeline=timeline, where_purged=where_purged
+    )
     tip, notes = _find_tip(repository, codec, manifest, wal.segments)
     return RecoveryPlan(
         stored=stored,

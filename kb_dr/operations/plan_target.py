@@ -72,7 +72,15 @@ def _plan_to_the_end(repository: Repository, codec: Codec, clock: Clock, wanted:
                 raise refused from None
             raise
         try:
-            plan = plan_recovery(repository, codec, chosen.stored, clock, timeline=wanted.timeline)
+            plan = plan_recovery(
+                repository,
+                codec,
+                chosen.stored,
+                clock,
+                timeline=wanted.timeline,
+                # Of itself nobody is given a state of long ago for the latest.
+                where_purged=wanted.backup is not None,
+            )
         except TimelineForked as error:
             if wanted.backup is not None:
                 raise

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 
 from kb_dr import records
 from kb_dr.domain import layout
-from kb_dr.domain.backup_id import BackupKind
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import Manifest
 from kb_dr.errors import ObjectMissing, ObjectRetained, UnreadableRecord
+from kb_dr.operations.tombstones import may_be_open
 from kb_dr.ports import Clock, Repository
 
 logger = logging.getLogger(__name__)
@@ -38,14 +39,19 @@ def sweep(
 
     Never one that stored anything within ``grace``: it may be running. Ages are counted by the
     store's clock where ours is ahead of it: from the newest object there is. Never anything
-    beside a manifest that cannot be read. Whether a manifest stands is asked again right before
-    the removal. What is retained is passed over, and said. With ``dry_run`` nothing is removed.
+    beside a manifest that cannot be read, nor what a retention has let go of and may bring back.
+    Whether a manifest stands is asked again right before the removal. What is retained is passed
+    over, and said. With ``dry_run`` nothing is removed.
     """
-    swept = []
     attempts = tuple(_attempts(repository))
     now = min(clock.now(), max((each.newest for each in attempts), default=clock.now()))
-    for attempt in attempts:
-        if now - attempt.newest < grace or _is_named(repository, attempt):
+    old = [each for each in attempts if now - each.newest >= grace]
+    unnamed = [each for each in old if not _is_named(repository, each)]
+    # After the manifests were asked for: a tombstone is written before its manifest goes.
+    expired = _expired(repository) if unnamed else set()
+    swept = []
+    for attempt in unnamed:
+        if (attempt.kind, attempt.stamp) in expired or _is_named(repository, attempt):
             continue
         if _is_retained(repository, attempt) or not (dry_run or _remove(repository, attempt)):
             continue
@@ -87,6 +93,18 @@ def _is_named(repository: Repository, attempt: _Attempt) -> bool:
     except UnreadableRecord:
         return True  # of a newer kb_dr, or damaged: its chunks may be all that is left
     return attempt.prefix == layout.attempt_prefix(manifest.backup_id, manifest.attempt)
+
+
+def _expired(repository: Repository) -> set[tuple[BackupKind, str]]:
+    """Kind and stamp of what goes by retention's hands, in its time, or comes back."""
+    found: set[tuple[BackupKind, str]] = set()
+    for name in may_be_open(repository):
+        try:
+            backup = BackupId.parse(name)
+        except ValueError:
+            continue  # no backup's name: it covers nothing
+        found.add((backup.kind, backup.stamp))
+    return found
 
 
 def _is_retained(repository: Repository, attempt: _Attempt) -> bool:

@@ -107,7 +107,7 @@ def verify_backup(
     def planned(stored: StoredManifest) -> RecoveryPlan:
         if plan is not None and plan.stored.digest == stored.digest:
             return plan
-        return plan_recovery(repository, codec, stored, clock)
+        return plan_recovery(repository, codec, stored, clock, where_purged=True)
 
     run = _Run(repository, codec, host, scratch, inspector, clock, progress, evidence, planned)
     try:

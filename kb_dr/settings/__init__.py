@@ -91,6 +91,7 @@ def load_settings(
         controls_schedule=reader.cron("KB_DR_CONTROLS_SCHEDULE", "0 5 2 * *"),
         drill_schedule=reader.cron("KB_DR_DRILL_SCHEDULE", "0 7 1 1,4,7,10 *"),
         restore_test_schedule=reader.cron("KB_DR_RESTORE_TEST_SCHEDULE", "0 7 15 * *"),
+        retention_schedule=reader.cron("KB_DR_RETENTION_SCHEDULE", "0 4 * * *"),
         retention=_retention(reader),
         service_commands=_service_commands(reader),
         env_file=chosen.absolute() if chosen else None,

@@ -127,6 +127,7 @@ class Settings:
     controls_schedule: str
     drill_schedule: str
     restore_test_schedule: str
+    retention_schedule: str
     retention: dict[str, RetentionPolicy]
     """Copy to what it keeps; every copy of COPY_NAMES is named."""
     service_commands: ServiceCommands

@@ -22,6 +22,7 @@ JOBS = (
     *("back_up_now", "backup_job", "offsite_copy_job", "verify_job", "wal_job", "wal_audit_job"),
     *("negative_controls_job", "controls_watch_job"),
     *("restore_database", "disaster_recovery_drill", "monthly_restore_test", "readiness_job"),
+    "retention_job",
 )
 LONGEST_RESTORE = 30 * 3600
 """A restore waits a day for replay; to end it before would be the disaster."""

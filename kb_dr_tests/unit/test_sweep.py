@@ -8,8 +8,10 @@ import pytest
 from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.tombstone import PurgeStep
 from kb_dr.operations.name_backup import clock_notes, next_backup_id
 from kb_dr.operations.sweep import sweep
+from kb_dr.operations.tombstones import store_tombstone
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
 from kb_dr_tests.made_chains import store_increment
 from kb_dr_tests.stored_backups import store_backup
@@ -178,3 +180,27 @@ def test_one_backup_from_the_far_future_does_not_name_all_later_ones(
     now = datetime(2026, 12, 1, tzinfo=UTC)
 
     assert next_backup_id(repository, "kb", now).started == now
+
+
+def test_what_retention_let_go_of_is_swept_only_when_it_is_purged(
+    repository: MemoryRepository, clock: FakeClock
+) -> None:
+    stored = store_backup(repository, PlainCodec())
+    backup = stored.manifest.backup_id
+    text = repository.read(layout.manifest_key(backup)).decode()
+
+    def step(step: PurgeStep) -> None:
+        store_tombstone(
+            repository, (), clock, backup, step, reason="old", digest=stored.digest, manifest=text
+        )
+
+    step(PurgeStep.EXPIRED)
+    repository.delete(layout.manifest_key(backup))
+    a_day_later(repository, clock)
+    assert sweep(repository, clock, dry_run=False) == ()
+    assert all(repository.find(each.key) for each in stored.manifest.objects)
+
+    clock.pass_time(OLD)
+    step(PurgeStep.PURGED)  # though something of it is left
+    debris(repository, "20281121-020000", "running")
+    assert layout.attempt_prefix(backup, "a1") in sweep(repository, clock, dry_run=False)

@@ -1,0 +1,92 @@
+"""Plan the retention of one copy: read it, decide, ask what is locked, and list its WAL whole."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from kb_dr.domain import layout
+from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.plan_retention import plan_retention, with_wal
+from kb_dr.domain.plan_wal_retention import ListedWal, WalBoundaries, plan_wal, wal_boundaries
+from kb_dr.domain.retention import RetentionPlan
+from kb_dr.domain.retention_policy import RetentionPolicy
+from kb_dr.domain.stored import Listed
+from kb_dr.operations.gather_retention import GatheredCopy, gather_retention, with_locks
+from kb_dr.ports import Clock, Repository
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRetention:
+    """What retention would do to one copy, and what it read to say so."""
+
+    plan: RetentionPlan
+    gathered: GatheredCopy
+    boundaries: WalBoundaries
+
+    @property
+    def freed_bytes(self) -> int:
+        """What is given back once all of it is purged, WAL included."""
+        gone = [*(each.id for each in self.plan.expire), *self.plan.purge_now]
+        backups = sum(self.gathered.stored_bytes.get(name, 0) for name in gone)
+        return backups + sum(each.stored_bytes for each in self.plan.wal)
+
+
+def plan_copy_retention(
+    repository: Repository,
+    places: Sequence[Repository],
+    clock: Clock,
+    policy: RetentionPolicy,
+    *,
+    service: str,
+) -> CopyRetention:
+    """What goes from ``repository`` now. Nothing is written.
+
+    ``places`` are all copies, this one among them: holds, proofs and controls are read from each,
+    and while one of them does not answer nothing goes. Raises what ``repository`` raises.
+    """
+    gathered = gather_retention(repository, places, service=service)
+    now = clock.now()
+    locked: dict[str, datetime | None] = {}
+    while True:
+        plan = plan_retention(
+            gathered.candidates,
+            policy,
+            now,
+            copy=gathered.copy,
+            url=gathered.url,
+            newest_stored=gathered.newest_stored,
+            expired=gathered.expired,
+            unreadable=gathered.unreadable,
+            stops=(*gathered.problems, *gathered.stops),
+        )
+        going = [*(each.id for each in plan.expire), *plan.purge_now]
+        unasked = [name for name in going if name not in locked]
+        # Only of what would go: each answer may cost a request for each of its objects.
+        for name in unasked:
+            prefix = layout.backup_prefix(BackupId.parse(name))
+            locked[name] = repository.retained_until(prefix)
+        if not any(locked[name] for name in unasked):
+            break
+        gathered = with_locks(gathered, locked)
+    boundaries = wal_boundaries(plan, gathered.candidates, policy, gathered.expired)
+    if boundaries.young_since is None:
+        return CopyRetention(with_wal(plan, (), (boundaries.why,)), gathered, boundaries)
+    ranges, notes = plan_wal(listed_wal(repository), boundaries)
+    return CopyRetention(with_wal(plan, ranges, notes), gathered, boundaries)
+
+
+def listed_wal(repository: Repository) -> Iterator[ListedWal]:
+    """Every WAL file of every cluster, and what was streamed of one, in order."""
+    for listed in repository.list(layout.WAL):
+        if (each := wal_of(listed)) is not None:
+            yield each
+
+
+def wal_of(listed: Listed) -> ListedWal | None:
+    """A listed object as WAL; None when it is none."""
+    if (stored := layout.wal_file_of(listed.key)) is not None:
+        return ListedWal(stored[0], stored[1], listed.size_bytes, listed.modified)
+    if (partial := layout.partial_of(listed.key)) is not None:
+        name = f"{partial[1]}.partial"
+        return ListedWal(partial[0], name, listed.size_bytes, listed.modified)
+    return None
