@@ -21,6 +21,7 @@ from kb_dr.installation import Installation
 from kb_dr.operations.catalog import readable, store_manifest
 from kb_dr.operations.controls import store_control_run
 from kb_dr.operations.initialise import init_repository
+from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.operations.proofs import store_proof
 from kb_dr.ports import Progress
 from kb_dr.settings import load_settings
@@ -47,6 +48,7 @@ class MadeInstallation(Installation):
         super().__init__(load_settings(environment), clock)
         self.memory = {name: MemoryRepository(name, clock) for name in self.copies}
         self._repositories.update(self.memory)
+        self.known_manifests = KnownEntries()  # other tests have the same URLs
         self.codec = PlainCodec()
         self.verdict = Verdict.PROVEN
         """What the next verify() comes to."""

@@ -11,13 +11,18 @@ from kb_dr.errors import ObjectiveBroken
 
 
 @click.command("status")
+@click.option(
+    "--everything",
+    is_flag=True,
+    help="Look at every backup and all of its WAL; else at the newest, as far back as it takes.",
+)
 @json_option
-def command(as_json: bool) -> None:
+def command(everything: bool, as_json: bool) -> None:
     """Can we recover now, to when, from which copy, and is it proven?
 
     Exits 0 only when every objective holds; what cannot be told does not hold.
     """
-    status = installation().status()
+    status = installation().status(everything=everything)
     if as_json:
         print_json(status)
     else:
@@ -58,7 +63,7 @@ def _window_row(window: WindowStatus) -> tuple[object, ...]:
     base = window.base
     return (
         window.copy,
-        window.begins_at,
+        f"{moment(window.begins_at)} or earlier" if window.or_earlier else window.begins_at,
         window.ends_at or window.problem or "not known",
         window.timeline,
         window.backups,
@@ -111,7 +116,7 @@ def _copy_row(copy: CopyStatus, status: Status) -> tuple[object, ...]:
     rpo = next((each for each in status.rpo if each.copy == copy.copy), None)
     return (
         f"{copy.copy} ({copy.url})",
-        copy.problem or len(copy.backups),
+        copy.problem or f"{len(copy.backups)}{' looked at' if copy.looked_since else ''}",
         copy.newest_backup.id if copy.newest_backup else None,
         copy.newest_proven.id if copy.newest_proven else _none_proven(copy),
         f"{moment(window.end.at)} ({window.end.lsn}, timeline {window.end.timeline})"

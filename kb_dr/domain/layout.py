@@ -142,6 +142,20 @@ def proofs_prefix(backup: BackupId) -> str:
     return f"{PROOFS}{backup}/"
 
 
+def proofs_since(oldest: BackupId) -> tuple[str, str]:
+    """Where the proofs of all backups of its service and kind stand, and what to list after for
+    those of this backup and younger ones."""
+    return f"{PROOFS}{oldest.service}-{oldest.kind}-", f"{PROOFS}{oldest}"
+
+
+def backup_of_proof(key: str) -> BackupId | None:
+    """The backup a key below ``proofs/`` is about; None for one that names none."""
+    try:
+        return BackupId.parse(key.removeprefix(PROOFS).partition("/")[0])
+    except ValueError:
+        return None
+
+
 def proof_key(backup: BackupId, copy: str, proof_id: str) -> str:
     """One proof; ids begin with the time, so keys sort by it."""
     return f"{proofs_prefix(backup)}{copy}/{proof_id}.json"

@@ -67,7 +67,7 @@ def judge_status(
         *(_backup_age(copy, limits.backup_age_seconds, now) for copy in copies),
         *_proof_ages(copies, limits.proof_age_seconds, now),
         *(_newest_is_not_bad(copy) for copy in copies),
-        _proofs_read(unread_proofs),
+        _proofs_read(unread_proofs, cut=any(copy.looked_since for copy in copies)),
         _held_rto(rto, limits.rto_seconds),
         *(_held_forecast(each, limits.rto_seconds) for each in forecasts),
         *((judge_beat(source.beat, source.now),) if heartbeat and source is not None else ()),
@@ -85,7 +85,7 @@ def judge_status(
         windows=_windows(copies),
         copies=tuple(copies),
         objectives=objectives,
-        notes=(*notes, *_gaps(copies), *_broken(copies)),
+        notes=(*notes, *_gaps(copies), *_broken(copies), *_not_looked_at(copies)),
     )
 
 
@@ -105,7 +105,12 @@ def _reachable(copy: CopyStatus) -> Finding:
             f"{len(copy.unreadable)} unreadable: {copy.unreadable[0]}",
             "A record was damaged, or written by a newer kb_dr; the other copy may hold it.",
         )
-    return Finding(subject, Outcome.PASSED, f"{len(copy.backups)} backups in {copy.url}")
+    return Finding(subject, Outcome.PASSED, f"{_looked_at(copy)} in {copy.url}")
+
+
+def _looked_at(copy: CopyStatus) -> str:
+    since = f" since {copy.looked_since:%Y-%m-%d %H:%M}Z" if copy.looked_since else ""
+    return f"{len(copy.backups)} backups{since}"
 
 
 def _held_rpo(rpo: CopyRpo, limit: float) -> Finding:
@@ -172,14 +177,19 @@ def _newest_is_not_bad(copy: CopyStatus) -> Finding:
     if not newest.wal_complete:
         seen = f"{newest.id}: WAL it needs is missing"
         return Finding(subject, Outcome.FAILED, seen, f"`kb-dr validate {newest.id}`")
+    if not tried and copy.looked_since is not None:
+        # An older one may have FAILED, and then those behind it may be as bad.
+        seen = f"none of {_looked_at(copy)} was ever tried; older ones were not looked at"
+        return Finding(subject, Outcome.COULD_NOT_RUN, seen, _EVERYTHING)
     return Finding(subject, Outcome.PASSED, f"{newest.id}: {newest.standing}")
 
 
-def _proofs_read(unread: Sequence[str]) -> Finding:
+def _proofs_read(unread: Sequence[str], *, cut: bool) -> Finding:
     if unread:
         hint = "A proof that cannot be read may be a FAILED one: verify that backup again."
         return Finding("proofs can be read", Outcome.COULD_NOT_RUN, unread[0], hint)
-    return Finding("proofs can be read", Outcome.PASSED, "all of them")
+    seen = "all of the backups looked at" if cut else "all of them"
+    return Finding("proofs can be read", Outcome.PASSED, seen)
 
 
 def _measured_rto(copies: Sequence[CopyStatus]) -> Rto | None:
@@ -234,6 +244,7 @@ def _windows(copies: Sequence[CopyStatus]) -> tuple[WindowStatus, ...]:
             backups=len(window.backups),
             base=proven_base(window, copy, copies),
             problem=window.problem,
+            or_earlier=copy.looked_since is not None,
         )
         for copy in copies
         for window in copy.windows
@@ -292,6 +303,16 @@ def _gaps(copies: Sequence[CopyStatus]) -> list[str]:
     ]
 
 
+def _not_looked_at(copies: Sequence[CopyStatus]) -> list[str]:
+    """What nothing here speaks of: an old backup that cannot be read, an old gap."""
+    return [
+        f"{copy.copy}: {_looked_at(copy)} were looked at; nothing is said of older ones "
+        f"({_EVERYTHING})"
+        for copy in copies
+        if copy.looked_since is not None
+    ]
+
+
 def _span(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
@@ -304,3 +325,6 @@ def _span(seconds: float) -> str:
 
 def _verify(copy: str) -> str:
     return f"`kb-dr verify latest --from {copy}`"
+
+
+_EVERYTHING = "`kb-dr status --everything` looks at all of them"

@@ -98,6 +98,9 @@ class CopyStatus:
     proven: tuple[ProvenBackup, ...]
     windows: tuple[Window, ...]
     """Oldest first; more than one where the archive has gaps."""
+    looked_since: datetime | None = None
+    """When the oldest backup looked at was begun: of what is older nothing is said here, and a
+    window may begin earlier than it shows. None when everything was looked at."""
 
     @property
     def newest_backup(self) -> BackupStatus | None:
@@ -130,8 +133,12 @@ class CopyStatus:
 
     @property
     def proven_share(self) -> float | None:
-        """Proven backups of all there are; None without backups."""
-        return len(self.proven) / len(self.backups) if self.backups else None
+        """Proven backups of all there are; None without backups, or when not all were looked at:
+        the newest are proven more often.
+        """
+        if self.looked_since is not None or not self.backups:
+            return None
+        return len(self.proven) / len(self.backups)
 
 
 class RpoSource(StrEnum):
@@ -184,6 +191,8 @@ class WindowStatus:
     base: ProvenBase | None
     """The newest of its backups that is proven; None when recovering into it is only a hope."""
     problem: str
+    or_earlier: bool = False
+    """Whether it may begin earlier: older backups were not looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,16 @@ __all__ = ["BackupOverview", "Installation", "open_installation"]
 class Installation(Keys, Proving, Retention):
     """One service under protection, with its repositories and this machine."""
 
-    def status(self) -> Status:
-        """Can we recover now: each copy, the objectives, what a disaster would cost."""
+    def status(self, *, everything: bool = False) -> Status:
+        """Can we recover now: each copy, the objectives, what a disaster would cost.
+
+        Of each copy the newest backups are looked at, as many as that takes; all with
+        ``everything``.
+        """
         also = [self._drills(), *self.locks()]
         if (cut_off := self._replacement_cut_off()) is not None:
             also.append(cut_off)
-        status = self._take_status(self._to_be_looked_at(), also)
+        status = self._take_status(self._to_be_looked_at(), also, everything=everything)
         return replace(status, notes=(*status.notes, *self.room_notes(status)))
 
     def _drills(self) -> Finding:

@@ -16,6 +16,7 @@ from kb_dr.installation.places import CLOSED, Places
 from kb_dr.operations import catalog as catalogs
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
 from kb_dr.operations.holds import GatheredHolds, gather_holds
+from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.ports import Repository
 
 if TYPE_CHECKING:
@@ -54,9 +55,14 @@ class BackupOverview:
 class Evidence(Places):
     """Reads what the repositories hold, wherever it is kept."""
 
+    known_manifests: KnownEntries[CatalogEntry] = KnownEntries()
+    """Of the whole process: a daemon opens an installation at each look, every few seconds."""
+
     def catalog(self, copy: str) -> tuple[CatalogEntry, ...]:
-        """Every backup of one copy, oldest first."""
-        return catalogs.load_catalog(self.checked(copy))
+        """Every backup of one copy, oldest first; for showing. What this process has read within
+        the last quarter of an hour and the listing shows unchanged is not read again.
+        """
+        return catalogs.load_catalog(self.checked(copy), self.known_manifests)
 
     def find_backup(self, backup: BackupId) -> StoredManifest:
         """One backup's manifest, from the first copy that has it."""
@@ -255,7 +261,11 @@ class Evidence(Places):
         )
 
     def _take_status(
-        self, repositories: Sequence[Repository], also: Sequence[Finding] = ()
+        self,
+        repositories: Sequence[Repository],
+        also: Sequence[Finding] = (),
+        *,
+        everything: bool = False,
     ) -> "Status":
         from kb_dr.operations.status import take_status
 
@@ -269,6 +279,7 @@ class Evidence(Places):
             source=self.source,
             heartbeat=self.settings.heartbeat,
             also=also,
+            everything=everything,
         )
 
 

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.hold import HoldEvent
-from kb_dr.domain.tombstone import PurgeStep, latest_step
 from kb_dr.errors import NoUsableBackup, RepositoryError
 from kb_dr.installation.evidence import Evidence
 from kb_dr.installation.places import CLOSED
 from kb_dr.operations import holds
-from kb_dr.operations.tombstones import read_steps
 from kb_dr.ports import Progress, Repository
 
 if TYPE_CHECKING:
@@ -51,7 +48,7 @@ class Retention(Evidence):
         self._require_somewhere(backup, places)
         event = holds.hold(places, self.clock, backup, reason)
         # Asked again: retention looks for holds after it has written that a backup expires.
-        here, expired = _standing(backup, places)
+        here, expired = holds.where_it_stands(backup, places)
         return Held(str(backup), event, here, expired)
 
     def release(self, backup: BackupId, reason: str) -> Held:
@@ -62,7 +59,7 @@ class Retention(Evidence):
         """
         places = self._answering()
         gathered = self.gathered_holds(backup)
-        here, expired = _standing(backup, places)
+        here, expired = holds.where_it_stands(backup, places)
         in_force = gathered.in_force(str(backup))
         if not in_force:
             if gathered.problems:
@@ -142,7 +139,7 @@ class Retention(Evidence):
         return found
 
     def _require_somewhere(self, backup: BackupId, places: Sequence[Repository]) -> None:
-        here, expired = _standing(backup, places)
+        here, expired = holds.where_it_stands(backup, places)
         if here or expired:
             return
         for copy in self.copies:
@@ -152,19 +149,3 @@ class Retention(Evidence):
             f"find {backup}: no copy holds it ({', '.join(each.name for each in places)})",
             hint="`kb-dr list` shows what there is; ids are to be typed whole.",
         )
-
-
-def _standing(
-    backup: BackupId, places: Sequence[Repository]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The copies that hold a backup, and those that have let go of it and could bring it back."""
-    here: list[str] = []
-    expired: list[str] = []
-    for place in places:
-        if place.find(layout.manifest_key(backup)) is not None:
-            here.append(place.name)
-            continue
-        last = latest_step(read_steps(place, backup, place.name))
-        if last is not None and last.step is PurgeStep.EXPIRED:
-            expired.append(place.name)
-    return tuple(here), tuple(expired)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, failed_parent, standing
-from kb_dr.errors import NoUsableBackup
-from kb_dr.operations.backup_chain import chains_in
-from kb_dr.operations.catalog import Unreadable, load_catalog, read_manifest
+from kb_dr.domain.wording import first_few
+from kb_dr.errors import BrokenChain, NoUsableBackup
+from kb_dr.operations.backup_chain import load_chain
+from kb_dr.operations.catalog import Unreadable, read_manifest, walk_back
 from kb_dr.operations.proofs import load_proofs
 from kb_dr.ports import Repository
 
@@ -49,6 +50,13 @@ def _standing(repository: Repository, stored: StoredManifest) -> tuple[Standing,
     )
 
 
+def _why_not(repository: Repository, stored: StoredManifest) -> str | None:
+    try:
+        return known_to_be_bad(repository, load_chain(repository, stored))
+    except BrokenChain as error:
+        return str(error)
+
+
 def choose_backup(
     repository: Repository, which: str = LATEST, *, excluded: Mapping[str, str] | None = None
 ) -> Chosen:
@@ -66,20 +74,17 @@ def choose_backup(
             raise NoUsableBackup(f"choose a backup: {error}") from error
         return Chosen(read_manifest(repository, backup))
     passed_over: list[str] = []
-    catalog = load_catalog(repository)
-    chains = chains_in(catalog)
-    will_not_do = {**chains.broken, **(excluded or {})}
-    for entry in reversed(catalog):
+    for entry in walk_back(repository):
         if isinstance(entry, Unreadable):
             passed_over.append(f"{entry.key}: {entry.why}")
             continue
         name = entry.manifest.id
-        why = will_not_do.get(name) or known_to_be_bad(repository, chains.whole[name])
+        why = (excluded or {}).get(name) or _why_not(repository, entry)
         if why is not None:
             passed_over.append(f"{name}: {why}")
             continue
         return Chosen(entry, tuple(passed_over))
-    seen = f"; passed over: {'; '.join(passed_over)}" if passed_over else ""
+    seen = f"; passed over: {'; '.join(first_few(passed_over))}" if passed_over else ""
     raise NoUsableBackup(
         f"choose the latest backup: none in {repository.name} ({repository.url}){seen}",
         hint="`kb-dr list` shows what there is; try the other copy with --from.",

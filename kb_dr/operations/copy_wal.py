@@ -12,10 +12,10 @@ from kb_dr.domain import layout
 from kb_dr.domain.stored import Listed
 from kb_dr.domain.wal_names import is_history, is_segment
 from kb_dr.errors import CopyIncomplete
-from kb_dr.operations.catalog import load_catalog, readable
+from kb_dr.operations.catalog import Unreadable, walk_back
 from kb_dr.operations.copy_object import BAD_FILE, check_wal_object, copy_wal_object
 from kb_dr.operations.needed_wal import needed_segments
-from kb_dr.operations.purged_wal import purged_stretches
+from kb_dr.operations.purged_wal import inherit_purged_wal, purged_stretches
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
 
@@ -159,6 +159,8 @@ def follow_wal(
         progress.end()
     if unnamed:
         problems.append(f"{unnamed} more are not named")
+    if not since:
+        inherit_purged_wal(source, target, system_identifier)
     logger.info("copy WAL: %d new, %d there, %d bad", copied, already, len(problems))
     return WalCopy(
         system_identifier=system_identifier,
@@ -191,8 +193,10 @@ def recent_wal(target: Repository, system_identifier: int) -> str:
     What is older has been brought before that backup's manifest was: copy_backup() sees to it.
     Empty, for a whole comparison, when there is no backup of that cluster yet.
     """
-    for stored in reversed(readable(load_catalog(target))):
-        manifest = stored.manifest
+    for entry in walk_back(target):
+        if isinstance(entry, Unreadable):
+            continue
+        manifest = entry.manifest
         if manifest.source.system_identifier == system_identifier:
             first, _ = needed_segments(manifest)
             return layout.timeline_prefix(system_identifier, first.timeline) + first.name

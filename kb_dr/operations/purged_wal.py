@@ -6,13 +6,13 @@ The record stands in that repository alone: what one copy let go of is a gap in 
 import secrets
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 
 from kb_dr import records
 from kb_dr.domain import layout
-from kb_dr.domain.purged_wal import PurgedStretch, PurgedWal, Stretches, joined
+from kb_dr.domain.purged_wal import PurgedStretch, PurgedWal, Stretches, covers, joined
 from kb_dr.domain.retention import WalRange
-from kb_dr.domain.wal_names import Segment
+from kb_dr.domain.wal_names import Segment, is_segment
 from kb_dr.operations.kept_records import keep_record, parse_kept, read_kept
 from kb_dr.ports import Clock, Repository
 
@@ -50,18 +50,53 @@ def note_purged_wal(
         before = joined(_ranges(known))
         after = joined([*_ranges(known), *going])
         if before != after:
-            _keep(repository, clock, system, segment_bytes[system], after, known)
+            _keep(repository, clock.now(), system, segment_bytes[system], after, known)
+
+
+def inherit_purged_wal(source: Repository, target: Repository, system_identifier: int) -> None:
+    """Note in a copy what ``source`` let go of before it could be brought there.
+
+    Only stretches of which nothing at all stands in ``target``: what was brought once and is
+    missing now is a gap.
+    """
+    theirs = _newest(source, system_identifier)
+    if not theirs:
+        return
+    size, known = theirs[-1].segment_bytes, _newest(target, system_identifier)
+    own = joined(_ranges(known))
+    absent = [
+        (Segment(timeline, first, size), Segment(timeline, last, size))
+        for timeline, ranges in joined(_ranges(theirs)).items()
+        for first, last in ranges
+        if not covers(own, timeline, first, last)
+        and _nothing_stands(target, system_identifier, timeline, first, last, size)
+    ]
+    if absent:
+        after = joined([*_ranges(known), *absent])
+        _keep(target, theirs[-1].at, system_identifier, size, after, known)
+
+
+def _nothing_stands(
+    repository: Repository, system: int, timeline: int, first: int, last: int, size: int
+) -> bool:
+    prefix = layout.timeline_prefix(system, timeline)
+    end = Segment(timeline, last, size).name
+    for listed in repository.list(prefix, start_after=prefix + Segment(timeline, first, size).name):
+        parts = layout.wal_file_of(listed.key)
+        if parts is not None and is_segment(parts[1]):
+            return parts[1] > end
+    return True
 
 
 def _keep(
     repository: Repository,
-    clock: Clock,
+    now: datetime,
     system: int,
     segment_bytes: int,
     stretches: Stretches,
     known: Sequence[PurgedWal],
 ) -> None:
-    now = clock.now().astimezone(UTC)
+    now = now.astimezone(UTC)
     if known:
         now = max(now, known[-1].at + timedelta(seconds=1))  # the newest by its name, too
 

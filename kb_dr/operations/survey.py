@@ -3,8 +3,8 @@
 Whatever cannot be looked at is said, and never taken for good.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from kb_dr.domain.forecast import RestoreWork
 from kb_dr.domain.manifest import Manifest, StoredManifest
@@ -17,15 +17,12 @@ from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import KbDrError, WalDamaged
 from kb_dr.operations.archived_end import find_archived_end
 from kb_dr.operations.backup_chain import Chains, chains_in
-from kb_dr.operations.catalog import load_catalog, readable, unreadable
-from kb_dr.operations.initialise import check_marker
-from kb_dr.operations.listed_wal import load_lineages, read_archive
+from kb_dr.operations.backup_proofs import Proofs
+from kb_dr.operations.catalog import readable, unreadable
+from kb_dr.operations.catalog_part import CatalogPart
 from kb_dr.operations.needed_wal import needed_segments
-from kb_dr.operations.partial_wal import timelines_shipped
+from kb_dr.operations.recent_wal import RecentWal, read_recent_wal
 from kb_dr.ports import Codec, Repository
-
-Proofs = Mapping[str, Sequence[Proof]]
-"""Backup id to all proofs of it, of every copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +33,8 @@ class _Known:
     url: str
     void_through: Void | None
     chains: Chains
+    _broken: dict[str, str] = field(default_factory=dict)
+    """What broken() has worked out, by id: it is asked for every link of every chain."""
 
     def chain(self, stored: StoredManifest) -> tuple[StoredManifest, ...]:
         """The full first; the backup alone when its chain is broken."""
@@ -43,9 +42,12 @@ class _Known:
 
     def broken(self, stored: StoredManifest) -> str:
         """Why an increment is worth nothing, whatever was proven of it; empty when it is."""
-        why = self.chains.broken.get(stored.manifest.id)
-        if why is not None:
-            return why
+        name = stored.manifest.id
+        if name not in self._broken:
+            self._broken[name] = self.chains.broken.get(name) or self._failed_parent(stored)
+        return self._broken[name]
+
+    def _failed_parent(self, stored: StoredManifest) -> str:
         *parents, own = (self._own(each) for each in self.chain(stored))
         red = failed_parent(own, parents)
         return f"proof {red.id} of its parent {red.backup_id} FAILED: {red.reason}" if red else ""
@@ -73,15 +75,24 @@ def survey(
     org: str,
     void_through: Void | None,
 ) -> CopyStatus:
-    """What this copy allows. Raises nothing of ours: what is wrong with it is in the answer."""
-    try:
-        repository.check()
-        check_marker(repository, service=service, org=org)
-        catalog = load_catalog(repository)
-    except KbDrError as error:
-        return _unknown(repository, error)
+    """What this copy allows, all of it. Raises nothing of ours: what is wrong with it is in the
+    answer.
+    """
+    part = CatalogPart(repository, service=service, org=org)
+    part.reach(None)
+    return survey_part(part, codec, proofs, void_through=void_through)
+
+
+def survey_part(
+    part: CatalogPart, codec: Codec, proofs: Proofs, *, void_through: Void | None
+) -> CopyStatus:
+    """The same of the backups looked at, and of the WAL from the oldest of them on."""
+    repository = part.repository
+    if part.error is not None:
+        return _unknown(repository, part.error)
+    catalog = part.entries
     found = readable(catalog)
-    known = _Known(proofs, repository.url, void_through, chains_in(catalog))
+    known = _Known(proofs, repository.url, void_through, chains_in(part.with_parents))
     problem, hint = "", ""
     backups: list[BackupStatus] = []
     windows: tuple[Window, ...] = ()
@@ -99,6 +110,7 @@ def survey(
         unreadable=tuple(each.why for each in unreadable(catalog)),
         proven=_proven(found, known),
         windows=windows,
+        looked_since=part.looked_since,
     )
 
 
@@ -118,14 +130,13 @@ def _unknown(repository: Repository, error: KbDrError) -> CopyStatus:
 def _backups_and_windows(
     repository: Repository, codec: Codec, found: Sequence[StoredManifest], known: _Known
 ) -> tuple[list[BackupStatus], tuple[Window, ...]]:
-    clusters = {each.manifest.source.system_identifier: each.manifest for each in found}
+    firsts: dict[int, Segment] = {}
+    for each in found:
+        system, (first, _) = each.manifest.source.system_identifier, needed_segments(each.manifest)
+        firsts[system] = min(firsts.get(system, first), first, key=lambda one: one.number)
     lines = {
-        system: _Line(
-            read_archive(repository, codec, system, manifest.source.segment_bytes),
-            load_lineages(repository, codec, system),
-            timelines_shipped(repository, system),
-        )
-        for system, manifest in clusters.items()
+        system: _Line(read_recent_wal(repository, codec, system, first))
+        for system, first in firsts.items()
     }
     backups: list[BackupStatus] = []
     groups: dict[tuple[int, Segment], list[Manifest]] = {}
@@ -148,19 +159,20 @@ def _backups_and_windows(
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """The archive of one cluster, and its histories."""
+    """The archive of one cluster, and its histories, from the oldest backup looked at on."""
 
-    archive: WalArchive
-    lineages: Mapping[int, Lineage]
-    shipped: frozenset[int]
-    """Timelines of which nothing stands yet but what a stream shipped of their first segment."""
+    wal: RecentWal
+
+    @property
+    def archive(self) -> WalArchive:
+        return self.wal.archive
 
     def lineage(self, manifest: Manifest) -> Lineage | None:
         """The line a recovery to the latest follows; None when it cannot be told."""
         with_wal = {timeline for timeline, stands in self.archive.timelines.items() if stands.runs}
-        with_wal |= self.shipped
+        with_wal |= self.wal.shipped
         wal = manifest.wal
-        return choose_lineage(self.lineages.values(), with_wal, wal.timeline, wal.stop)
+        return choose_lineage(self.wal.lineages.values(), with_wal, wal.timeline, wal.stop)
 
     def last_segment(self, manifest: Manifest) -> Segment | None:
         """The end of the contiguous archive behind this backup; None when it lacks WAL itself."""
@@ -181,7 +193,7 @@ class _Line:
         bad = (
             stands.newest_unusable
             for timeline, stands in self.archive.timelines.items()
-            if timeline in self.lineages
+            if timeline in self.wal.lineages
         )
         return next((each for each in bad if each and each.number >= first.number), None)
 
@@ -238,6 +250,7 @@ def _evidence(
         archive=line.archive,
         start=first,
         lineage=lineage,
+        known=line.wal.newest,
     )
     tip = found.tip
     needed = max(manifest.wal.stop, manifest.fingerprint.lsn)

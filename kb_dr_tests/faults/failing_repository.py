@@ -88,15 +88,22 @@ class Fault:
 
 
 class Meanwhile(Fault):
-    """Nothing fails: something else is done, once, right before the first call that says this."""
+    """Nothing fails: something else is done, once, right before the first call that says this, or
+    that has this number.
+    """
 
-    def __init__(self, text: str, work: Callable[[], object]) -> None:
+    def __init__(self, which: str | int, work: Callable[[], object]) -> None:
         super().__init__()
-        self._text = text
+        self._which = which
         self._work: Callable[[], object] | None = work
 
+    def _is_it(self, call: str) -> bool:
+        if isinstance(self._which, int):
+            return len(self.calls) == self._which
+        return self._which in call
+
     def due(self, call: str) -> bool:
-        if self._work is not None and self._text in call:
+        if self._work is not None and self._is_it(call):
             work, self._work = self._work, None
             work()
         return super().due(call)

@@ -20,13 +20,19 @@ from kb_dr.domain.tombstone import PurgeStep
 from kb_dr.errors import KbDrError
 from kb_dr.operations.catalog import load_catalog, readable
 from kb_dr.operations.gather_retention import buried_manifest
-from kb_dr.operations.holds import hold, release
+from kb_dr.operations.holds import hold, release, where_it_stands
 from kb_dr.operations.purged_wal import load_purged_wal
 from kb_dr.operations.tombstones import load_tombstones, open_tombstones, store_tombstone
 from kb_dr.operations.undelete_backup import undelete_backup
 from kb_dr.ports import Repository
 from kb_dr_tests.fakes import FakeClock, MemoryRepository
-from kb_dr_tests.faults.failing_repository import FailingRepository, Fault, Killed, When
+from kb_dr_tests.faults.failing_repository import (
+    FailingRepository,
+    Fault,
+    Killed,
+    Meanwhile,
+    When,
+)
 from kb_dr_tests.made_history import POLICY, History, restorable, why_not_restorable
 from kb_dr_tests.stored_backups import SYSTEM
 
@@ -141,7 +147,7 @@ def _sweep(history: History, place: Callable[[], Place], whens: list[When]) -> i
                 history.apply(seen=[FailingRepository(each, fault) for each in places])
             except (KbDrError, Killed):
                 loud += 1
-            told = f"{when} {fault.calls[number]}"
+            told = f"{when} {fault.calls[min(number, len(fault.calls) - 1)]}"
             _nothing_is_lost(history.clock, places, kept, told)
             history.apply(seen=places)
             assert _end(places) == end, told
@@ -216,3 +222,37 @@ def test_undelete_may_fail_at_every_call(past: History) -> None:
             assert before <= restorable(places[0]), failing.calls[number]
             undelete(places, name)
             assert _end(places) == end, failing.calls[number]
+
+
+def test_two_runs_at_once_come_to_what_one_does(past: History) -> None:
+    undisturbed = [_in_memory(each) for each in past.places]
+    past.apply(seen=undisturbed)
+    for number in range(0, _calls(past, _in_memory), 1):
+        places = [_in_memory(each) for each in past.places]
+
+        def other_run(places: list[Repository] = places) -> None:
+            past.apply(seen=places)
+
+        meanwhile = Meanwhile(number, other_run)
+        with contextlib.suppress(KbDrError):
+            past.apply(seen=[FailingRepository(each, meanwhile) for each in places])
+        past.apply(seen=places)
+        assert _end(places) == _end(undisturbed), meanwhile.calls[number]
+
+
+def test_whoever_is_told_that_a_backup_is_held_finds_it_standing(past: History) -> None:
+    """As `kb-dr hold` does: the hold is kept, and then it is asked where the backup stands."""
+    expire = [each.id for each in past.plan().plan.expire]
+    for number in range(0, _calls(past, _in_memory), 1):
+        places = [_in_memory(each) for each in past.places]
+        told: list[str] = []
+
+        def hold_all(places: list[Repository] = places, told: list[str] = told) -> None:
+            for name in expire:
+                hold([places[1]], past.clock, BackupId.parse(name), "just now")
+                if "primary" in where_it_stands(BackupId.parse(name), places)[0]:
+                    told.append(name)
+
+        meanwhile = Meanwhile(number, hold_all)
+        past.apply(seen=[FailingRepository(each, meanwhile) for each in places])
+        assert set(told) <= restorable(places[0]), meanwhile.calls[number]

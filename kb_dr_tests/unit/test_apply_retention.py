@@ -9,6 +9,7 @@ from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Verdict
 from kb_dr.domain.tombstone import PurgeStep
+from kb_dr.domain.wal_archive import ArchiveListing
 from kb_dr.errors import (
     NoUsableBackup,
     RepositoryUnavailable,
@@ -17,9 +18,11 @@ from kb_dr.errors import (
 from kb_dr.operations.catalog import store_manifest
 from kb_dr.operations.holds import hold, release
 from kb_dr.operations.purge_backup import Outcome
+from kb_dr.operations.purged_wal import load_purged_wal
 from kb_dr.operations.tombstones import read_steps, store_tombstone
 from kb_dr.operations.undelete_backup import undelete_backup
 from kb_dr_tests.made_history import History, restorable
+from kb_dr_tests.stored_backups import SEGMENT_BYTES, SYSTEM, segment
 
 DAY = timedelta(days=1)
 
@@ -445,3 +448,58 @@ def test_a_listing_that_silently_ends_too_soon_costs_no_child_its_parent(
     history.apply(planned)
 
     assert {each.manifest.id for each in (full, one, two)} <= restorable(history.repository)
+
+
+def test_objects_whose_manifest_was_put_back_meanwhile_stay(history: History) -> None:
+    backup = BackupId.parse(history.plan().plan.expire[0].id)
+    text = history.repository.read(layout.manifest_key(backup))
+    history.apply()
+    history.clock.pass_time(4 * DAY)
+    _another_day(history)
+    planned = history.plan()
+    assert str(backup) in planned.plan.purge_now
+    history.repository.put(layout.manifest_key(backup), text)
+    done = history.apply(planned)
+
+    assert [each.outcome for each in done.dealt if each.backup_id == str(backup)] == [
+        Outcome.SPARED
+    ]
+    assert str(backup) in restorable(history.repository)
+
+
+def test_wal_that_came_anew_after_the_plan_stays(history: History) -> None:
+    history.apply()
+    history.clock.pass_time(4 * DAY)
+    _another_day(history)
+    planned = history.plan()
+    first = planned.plan.wal[0].first
+    key = layout.wal_key(SYSTEM, first, "0" * 64)
+    history.repository.delete(key)
+    history.repository.put(key, b"wal")  # pushed again, now
+    history.apply(planned)
+
+    assert history.repository.find(key) is not None
+
+
+def test_a_hole_that_retention_made_is_no_gap_and_any_other_is(history: History) -> None:
+    def gaps() -> list[str]:
+        listing = ArchiveListing(SEGMENT_BYTES, purged=load_purged_wal(history.repository, SYSTEM))
+        for listed in history.repository.list(layout.WAL):
+            parts = layout.wal_file_of(listed.key)
+            assert parts is not None
+            listing.add(parts[1], parts[2], listed.size_bytes)
+        return [each.name for each in listing.finish().problems]
+
+    history.apply()
+    history.clock.pass_time(4 * DAY)
+    _another_day(history)
+    history.apply()
+    numbers = [
+        int(layout.wal_file_of(each.key)[1][16:], 16)  # type: ignore[index]  # all of it is WAL
+        for each in history.repository.list(layout.WAL)
+    ]
+    assert numbers[-1] - numbers[0] + 1 > len(numbers), "there is a hole"
+    assert gaps() == []
+    lost = segment(numbers[-2]).name
+    history.repository.delete(layout.wal_key(SYSTEM, lost, "0" * 64))
+    assert gaps() == [lost]

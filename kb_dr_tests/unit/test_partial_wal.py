@@ -30,9 +30,9 @@ from kb_dr.operations.partial_wal import (
     open_partials,
     read_partial,
     read_planned_partial,
-    timelines_shipped,
 )
 from kb_dr.operations.read_plan_wal import read_plan_wal
+from kb_dr.operations.recent_wal import read_recent_wal
 from kb_dr.operations.sweep_partials import sweep_partials
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
 from kb_dr_tests.made_wal import SEGMENT_BYTES, SYSTEM_IDENTIFIER, WalWriter
@@ -403,7 +403,7 @@ def test_a_cluster_and_timeline_of_which_only_a_partial_stands_are_known() -> No
 
     assert clusters_present(repository) == [SYSTEM_IDENTIFIER]
     assert timelines_present(repository, SYSTEM_IDENTIFIER) == [2]
-    assert timelines_shipped(repository, SYSTEM_IDENTIFIER) == {2}
+    assert read_recent_wal(repository, PlainCodec(), SYSTEM_IDENTIFIER, FIRST).shipped == {2}
 
 
 # copy and sweep

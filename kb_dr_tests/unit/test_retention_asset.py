@@ -14,8 +14,9 @@ from kb_dr.defs.resources import InstallationDoor
 from kb_dr.domain import layout
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Verdict
+from kb_dr.errors import NoUsableBackup
 from kb_dr.operations.catalog import load_catalog, readable
-from kb_dr_tests.fakes import FakeClock
+from kb_dr_tests.fakes import FakeClock, RecordingProgress
 from kb_dr_tests.made_installation import MadeInstallation
 
 DAY = timedelta(days=1)
@@ -78,6 +79,33 @@ def test_a_run_carries_the_plan_out_and_shows_why(
     assert second.manifest.id in str(shown["primary_done"].value)
     assert "expire" in str(shown["primary_plan"].value)
     assert len(_ids(installation, "offsite")) == 3
+
+
+def test_what_is_brought_back_is_held_and_does_not_go_again(
+    installation: MadeInstallation,
+) -> None:
+    _, second, _ = _aged(installation)
+    backup = second.manifest.backup_id
+    progress = RecordingProgress()
+    installation.apply_retention(installation.plan_retention("primary"), progress)
+    assert str(backup) not in _ids(installation, "primary")
+
+    back = installation.undelete(backup, "primary", "asked for by the auditors")
+
+    assert back.brought_back == (str(backup),)
+    assert [each.reason for each in installation.holds(backup)] == ["asked for by the auditors"]
+    installation.apply_retention(installation.plan_retention("primary"), progress)
+    assert str(backup) in _ids(installation, "primary")
+
+
+def test_what_cannot_come_back_is_not_held(installation: MadeInstallation) -> None:
+    _, second, _ = _aged(installation)
+    installation.apply_retention(installation.plan_retention("primary"), RecordingProgress())
+    installation.primary.delete(second.manifest.chunks[0].key)
+
+    with pytest.raises(NoUsableBackup):
+        installation.undelete(second.manifest.backup_id, "primary", "asked for")
+    assert installation.holds(second.manifest.backup_id) == ()
 
 
 def test_what_cannot_be_read_fails_the_run_and_nothing_goes(
