@@ -1,0 +1,388 @@
+"""From what the copies hold of one backup to its rows in the catalog. Pure, and the only way.
+
+Red outweighs green, and what could not be read is never green.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from kb_dr.domain.backup_failure import BackupFailure
+from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.catalog_rows import (
+    UNKNOWN,
+    BackupRows,
+    BackupState,
+    CopyRow,
+    CopyState,
+    FailureRow,
+    HoldRow,
+    LogRow,
+    ManifestRow,
+    ProblemRow,
+    ProofRow,
+    PurgeRow,
+    row_id,
+)
+from kb_dr.domain.hold import HoldEvent, holds_in_force
+from kb_dr.domain.manifest import Manifest
+from kb_dr.domain.proof import Proof, Standing, Void, is_void, standing
+from kb_dr.domain.tombstone import PurgeStep, Tombstone, latest_step
+
+_LOCATION_CHARACTERS = 512
+"""What `backup_logs` has room for; `backup_copies` has the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestSeen:
+    """A manifest that was read."""
+
+    manifest: Manifest
+    digest: str
+    md5: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopySeen:
+    """What one copy holds of one backup."""
+
+    copy: str
+    url: str
+    seen: ManifestSeen | None = None
+    unreadable: str = ""
+    """Why the manifest that stands there cannot be read."""
+    digest: str | None = None
+    """Of the bytes that stand there, readable or not."""
+    silent: str = ""
+    """Why the copy could not be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSeen:
+    """Everything the copies hold of one backup."""
+
+    id: BackupId
+    copies: tuple[CopySeen, ...]
+    """Every copy that is configured, whether it holds anything or not."""
+    proofs: tuple[Proof, ...] = ()
+    holds: tuple[HoldEvent, ...] = ()
+    tombstones: tuple[Tombstone, ...] = ()
+    failures: tuple[BackupFailure, ...] = ()
+    buried: ManifestSeen | None = None
+    """From a tombstone; looked at where no copy holds a manifest that can be read."""
+    unread: tuple[str, ...] = ()
+    """Records that stand somewhere and can be read nowhere: any may be the one that is red."""
+
+
+def derive_rows(seen: BackupSeen, void: Void | None, *, token: str = "") -> BackupRows:
+    """The rows of one backup."""
+    backup = str(seen.id)
+    first = next((each.seen for each in seen.copies if each.seen), None) or seen.buried
+    in_force = {each.id for each in holds_in_force(seen.holds)}
+    rows = BackupRows(
+        log=_nothing_known(seen.id),
+        manifests=(_manifest_row(first),) if first else (),
+        copies=_copy_rows(seen, first, void),
+        proofs=tuple(_proof_row(each, void) for each in _by_time(seen.proofs)),
+        holds=tuple(_hold_row(each, in_force) for each in sorted(seen.holds, key=_when)),
+        purges=tuple(_purge_row(each) for each in sorted(seen.tombstones, key=_when)),
+        failures=tuple(
+            _failure_row(each)
+            for each in sorted(seen.failures, key=lambda each: (each.failed_at, each.attempt))
+        ),
+        problems=tuple(ProblemRow(backup, each) for each in sorted(seen.unread)),
+        token=token,
+    )
+    return with_log(rows, md5=first.md5 if first else None)
+
+
+def with_log(rows: BackupRows, *, md5: str | None) -> BackupRows:
+    """The same rows with `backup_logs` made of the others."""
+    backup = BackupId.parse(rows.backup_id)
+    manifest = rows.manifests[0] if rows.manifests else None
+    state, why = _state(rows)
+    tested = _newest_test(rows)
+    known = manifest is not None
+    log = LogRow(
+        id=row_id(rows.backup_id),
+        backup_id=rows.backup_id,
+        backup_type=str(backup.kind),
+        backup_timestamp=manifest.started if manifest else backup.started,
+        backup_size_bytes=manifest.stored_bytes if manifest else None,
+        checksum_md5=md5 if known else None,
+        checksum_sha256=manifest.digest if manifest else None,
+        location_local=_location(rows.copies, s3=False),
+        location_s3=_location(rows.copies, s3=True),
+        status=str(state),
+        recovery_tested=tested is not None,
+        test_timestamp=tested.started if tested else None,
+        recovery_time_seconds=math.ceil(tested.rto_seconds) if tested else None,
+        created_at=_created(rows, backup.started),
+        verified_at=tested.finished if tested else None,
+        purged_at=_purged_at(rows) if state is BackupState.PURGED else None,
+        error_message="; ".join(why) or None,
+    )
+    return replace(rows, log=log)
+
+
+def _nothing_known(backup: BackupId) -> LogRow:
+    """A place for the name, until the other rows are there."""
+    return LogRow(
+        id=row_id(str(backup)),
+        backup_id=str(backup),
+        backup_type=str(backup.kind),
+        backup_timestamp=backup.started,
+        backup_size_bytes=None,
+        checksum_md5=None,
+        checksum_sha256=None,
+        location_local=None,
+        location_s3=None,
+        status=str(BackupState.LOST),
+        recovery_tested=False,
+        test_timestamp=None,
+        recovery_time_seconds=None,
+        created_at=backup.started,
+        verified_at=None,
+        purged_at=None,
+        error_message=None,
+    )
+
+
+def _state(rows: BackupRows) -> tuple[BackupState, list[str]]:
+    """One word for all copies together, the worst first, and why."""
+    here = [each for each in rows.copies if each.state == CopyState.STORED]
+    bad = [
+        each
+        for each in rows.copies
+        if each.state == CopyState.UNREADABLE
+        or (each.state == CopyState.STORED and (each.standing == Standing.FAILED or each.problem))
+    ]
+    gone = [each for each in rows.copies if each.state in (CopyState.EXPIRED, CopyState.PURGED)]
+    if bad:
+        return BackupState.DAMAGED, [f"{each.copy}: {_why_bad(each, rows.proofs)}" for each in bad]
+    unread = [each.problem for each in rows.problems]
+    if any(each.standing == Standing.PROVEN for each in here):
+        return BackupState.VERIFIED, unread
+    if here:
+        return BackupState.COMPLETED, unread
+    silent = [each for each in rows.copies if each.state == CopyState.UNKNOWN]
+    if silent:
+        return BackupState.UNKNOWN, [f"{each.copy}: {each.problem}" for each in silent]
+    if any(each.state == CopyState.LOST for each in rows.copies):
+        return BackupState.LOST, ["it was put back, and stands in no copy"]
+    if gone:
+        whole = all(each.state == CopyState.PURGED for each in gone)
+        return (BackupState.PURGED if whole else BackupState.EXPIRED), unread
+    if rows.failures and not rows.proofs:
+        return BackupState.FAILED, [rows.failures[-1].message]
+    return BackupState.LOST, ["it stands in no copy, and no tombstone speaks of it"]
+
+
+def _why_bad(row: CopyRow, proofs: Iterable[ProofRow]) -> str:
+    if row.problem:
+        return row.problem
+    reason = next((each.reason for each in proofs if each.id == row.proof_id), "")
+    return f"proof {row.proof_id}: {reason}"
+
+
+def _newest_test(rows: BackupRows) -> ProofRow | None:
+    """The newest of the proofs that make a copy proven; of a copy that stands, if any does."""
+    here = [each for each in rows.copies if each.state == CopyState.STORED]
+    gone = [each for each in rows.copies if each.state in (CopyState.EXPIRED, CopyState.PURGED)]
+    named = {each.proof_id for each in here or gone if each.standing == Standing.PROVEN}
+    found = [each for each in rows.proofs if each.id in named]
+    return max(found, key=lambda each: (each.finished, each.id), default=None)
+
+
+def _created(rows: BackupRows, started: datetime) -> datetime:
+    if rows.manifests:
+        return rows.manifests[0].finished
+    return rows.failures[0].failed_at if rows.failures else started
+
+
+def _purged_at(rows: BackupRows) -> datetime | None:
+    steps = [each.at for each in rows.purges if each.step == PurgeStep.PURGED]
+    return max(steps, default=None)
+
+
+def _location(copies: Sequence[CopyRow], *, s3: bool) -> str | None:
+    """Where it stands, in the first copy of that medium."""
+    for each in copies:
+        stands = each.state in (CopyState.STORED, CopyState.UNREADABLE)
+        if stands and each.url.startswith("s3://") is s3:
+            return each.location[:_LOCATION_CHARACTERS]
+    return None
+
+
+def _copy_rows(
+    seen: BackupSeen, first: ManifestSeen | None, void: Void | None
+) -> tuple[CopyRow, ...]:
+    rows = []
+    for position, each in enumerate(seen.copies):
+        steps = [step for step in seen.tombstones if step.copy == each.copy]
+        row = _copy_row(seen, position, each, latest_step(steps), first, void)
+        if row is not None:
+            rows.append(row)
+    return tuple(rows)
+
+
+def _copy_row(
+    seen: BackupSeen,
+    position: int,
+    there: CopySeen,
+    step: Tombstone | None,
+    first: ManifestSeen | None,
+    void: Void | None,
+) -> CopyRow | None:
+    """What one copy holds; None when it holds nothing and never let go of anything."""
+    row = CopyRow(
+        backup_id=str(seen.id),
+        copy=there.copy,
+        position=position,
+        url=there.url,
+        location=f"{there.url.rstrip('/')}/{seen.id.kind}/{seen.id.stamp}/",
+        state=str(CopyState.UNKNOWN),
+        digest=there.digest,
+        standing=UNKNOWN,
+        proof_id=None,
+        problem=there.silent or None,
+    )
+    if there.silent:
+        return row
+    if there.seen is not None:
+        other = first is not None and first.digest != there.seen.digest
+        return replace(
+            _with_standing(row, seen, there.seen.digest, void),
+            state=str(CopyState.STORED),
+            problem="its manifest is another one than the first copy's" if other else None,
+        )
+    if there.unreadable:
+        judged = _with_standing(row, seen, there.digest or "", void)
+        green = judged.standing == Standing.PROVEN
+        return replace(
+            row if green else judged,
+            state=str(CopyState.UNREADABLE),
+            problem=there.unreadable,
+        )
+    if step is None:
+        return None
+    states = {
+        PurgeStep.EXPIRED: CopyState.EXPIRED,
+        PurgeStep.PURGED: CopyState.PURGED,
+        PurgeStep.UNDELETED: CopyState.LOST,
+    }
+    judged = _with_standing(row, seen, step.digest, void)
+    return replace(judged, state=str(states[step.step]), digest=step.digest)
+
+
+def _with_standing(row: CopyRow, seen: BackupSeen, digest: str, void: Void | None) -> CopyRow:
+    stands, proof = standing(
+        seen.proofs, digest=digest, copy=row.copy, url=row.url, void_through=void
+    )
+    if stands is not Standing.FAILED and _proofs_may_be_missing(seen):
+        return row
+    return replace(row, standing=str(stands), proof_id=proof.id if proof else None)
+
+
+def _proofs_may_be_missing(seen: BackupSeen) -> bool:
+    return any(each.startswith("proofs/") for each in seen.unread)
+
+
+def _manifest_row(found: ManifestSeen) -> ManifestRow:
+    manifest = found.manifest
+    return ManifestRow(
+        backup_id=manifest.id,
+        digest=found.digest,
+        kind=str(manifest.kind),
+        engine=manifest.engine,
+        parent=manifest.parent,
+        parent_digest=getattr(manifest, "parent_digest", None),
+        started=manifest.started,
+        finished=manifest.finished,
+        host=manifest.host,
+        source_host=manifest.source.host,
+        database=manifest.source.database,
+        server_version=manifest.source.server_version,
+        system_identifier=manifest.source.system_identifier,
+        timeline=manifest.wal.timeline,
+        wal_start=manifest.wal.start,
+        wal_stop=manifest.wal.stop,
+        restore_point=manifest.fingerprint.restore_point,
+        restore_lsn=manifest.fingerprint.lsn,
+        schema_version=manifest.source.schema_version,
+        plain_bytes=manifest.plain_bytes,
+        stored_bytes=manifest.stored_bytes,
+        objects=len(manifest.objects),
+    )
+
+
+def _proof_row(proof: Proof, void: Void | None) -> ProofRow:
+    reach = proof.reach
+    return ProofRow(
+        id=proof.id,
+        backup_id=proof.backup_id,
+        copy=proof.copy,
+        url=proof.url,
+        digest=proof.manifest_digest,
+        verdict=str(proof.verdict),
+        void=is_void(proof, void),
+        to_the_end=proof.to_the_end,
+        started=proof.started,
+        finished=proof.finished,
+        rto_seconds=proof.rto_seconds,
+        reached_timeline=reach.reached_timeline if reach else None,
+        reached_lsn=reach.reached_lsn if reach else None,
+        expected_lsn=reach.expected_lsn if reach else None,
+        newest_commit=reach.newest_commit if reach else None,
+        asked=reach.asked if reach else None,
+        reason=proof.reason,
+        host=proof.host,
+    )
+
+
+def _hold_row(event: HoldEvent, in_force: set[str]) -> HoldRow:
+    return HoldRow(
+        id=event.id,
+        backup_id=event.backup_id,
+        action=str(event.action),
+        at=event.at,
+        reason=event.reason,
+        host=event.host,
+        releases=event.releases,
+        in_force=event.id in in_force,
+    )
+
+
+def _purge_row(step: Tombstone) -> PurgeRow:
+    return PurgeRow(
+        id=step.id,
+        backup_id=step.backup_id,
+        copy=step.copy,
+        step=str(step.step),
+        at=step.at,
+        reason=step.reason,
+        host=step.host,
+        digest=step.digest,
+    )
+
+
+def _failure_row(failure: BackupFailure) -> FailureRow:
+    return FailureRow(
+        backup_id=failure.backup_id,
+        attempt=failure.attempt,
+        failed_at=failure.failed_at,
+        error=failure.error,
+        exit_code=failure.exit_code,
+        message=failure.message,
+        hint=failure.hint,
+        host=failure.host,
+    )
+
+
+def _by_time(proofs: Iterable[Proof]) -> list[Proof]:
+    return sorted(proofs, key=lambda each: (each.finished, each.id))
+
+
+def _when(event: HoldEvent | Tombstone) -> tuple[datetime, str]:
+    return event.at, event.id
