@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from psycopg import sql
+from psycopg import ServerCursor, sql
 
 from kb_dr.adapters.postgres_session import Session
 from kb_dr.domain.catalog_rows import (
@@ -82,10 +82,10 @@ def select_table(
     words = sql.SQL("select {} from {}").format(table.column_list(), sql.Identifier(table.name))
     if backup_id is not None:
         words += sql.SQL(" where backup_id = %s")
-    words += sql.SQL(' order by backup_id collate "C", ') + sql.SQL(table.order)  # type: ignore[arg-type]  # of TABLES, not of anybody's
+    words += sql.SQL(' order by backup_id collate "C", ') + sql.SQL(table.order)
     given = None if backup_id is None else (backup_id,)
     with session.cursor(name) if name else session.cursor() as cursor:
-        if name:
+        if isinstance(cursor, ServerCursor):
             cursor.itersize = 500
         for values in cursor.execute(words, given):
             yield table.row(*(tuple(v) if isinstance(v, list) else v for v in values))

@@ -4,9 +4,10 @@ Red outweighs green, and what could not be read is never green.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 from kb_dr.domain.backup_failure import BackupFailure
 from kb_dr.domain.backup_id import BackupId
@@ -25,10 +26,12 @@ from kb_dr.domain.catalog_rows import (
     PurgeRow,
     row_id,
 )
-from kb_dr.domain.hold import HoldEvent, holds_in_force
+from kb_dr.domain.hold import HoldAction, HoldEvent, holds_in_force
 from kb_dr.domain.manifest import Manifest
 from kb_dr.domain.proof import Proof, Standing, Void, is_void, standing
 from kb_dr.domain.tombstone import PurgeStep, Tombstone, latest_step
+
+T = TypeVar("T")
 
 _LOCATION_CHARACTERS = 512
 """What `backup_logs` has room for; `backup_copies` has the whole."""
@@ -56,6 +59,9 @@ class CopySeen:
     """Of the bytes that stand there, readable or not."""
     silent: str = ""
     """Why the copy could not be asked."""
+    untouched: bool = False
+    """It was not asked on purpose: ``carried`` stays as it is, also when that is nothing."""
+    carried: CopyRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +93,43 @@ def derive_rows(seen: BackupSeen, void: Void | None, *, token: str = "") -> Back
         proofs=tuple(_proof_row(each, void) for each in _by_time(seen.proofs)),
         holds=tuple(_hold_row(each, in_force) for each in sorted(seen.holds, key=_when)),
         purges=tuple(_purge_row(each) for each in sorted(seen.tombstones, key=_when)),
-        failures=tuple(
-            _failure_row(each)
-            for each in sorted(seen.failures, key=lambda each: (each.failed_at, each.attempt))
-        ),
+        failures=tuple(_failure_row(each) for each in sorted(seen.failures, key=_failed)),
         problems=tuple(ProblemRow(backup, each) for each in sorted(seen.unread)),
         token=token,
     )
     return with_log(rows, md5=first.md5 if first else None)
+
+
+def with_older(rows: BackupRows, older: BackupRows) -> BackupRows:
+    """The same with what only ``older`` knows: from copies that were not looked at this time."""
+
+    def both(new: Sequence[T], old: Sequence[T], key: Callable[[T], tuple[object, ...]]) -> list[T]:
+        known = {key(each) for each in new}
+        return [*new, *(each for each in old if key(each) not in known)]
+
+    holds = sorted(both(rows.holds, older.holds, lambda each: (each.id,)), key=_when)
+    released = {name for each in holds for name in each.releases}
+    merged = replace(
+        rows,
+        manifests=rows.manifests or older.manifests,
+        proofs=tuple(
+            sorted(
+                both(rows.proofs, older.proofs, lambda each: (each.copy, each.id)),
+                key=lambda each: (each.finished, each.id, each.copy),
+            )
+        ),
+        holds=tuple(
+            replace(each, in_force=each.action == HoldAction.HOLD and each.id not in released)
+            for each in holds
+        ),
+        purges=tuple(
+            sorted(both(rows.purges, older.purges, lambda each: (each.copy, each.id)), key=_when)
+        ),
+        failures=tuple(
+            sorted(both(rows.failures, older.failures, lambda each: (each.attempt,)), key=_failed)
+        ),
+    )
+    return with_log(merged, md5=rows.log.checksum_md5 or older.log.checksum_md5)
 
 
 def with_log(rows: BackupRows, *, md5: str | None) -> BackupRows:
@@ -248,6 +283,8 @@ def _copy_row(
         proof_id=None,
         problem=there.silent or None,
     )
+    if there.untouched:
+        return there.carried
     if there.silent:
         return row
     if there.seen is not None:
@@ -381,8 +418,12 @@ def _failure_row(failure: BackupFailure) -> FailureRow:
 
 
 def _by_time(proofs: Iterable[Proof]) -> list[Proof]:
-    return sorted(proofs, key=lambda each: (each.finished, each.id))
+    return sorted(proofs, key=lambda each: (each.finished, each.id, each.copy))
 
 
-def _when(event: HoldEvent | Tombstone) -> tuple[datetime, str]:
+def _when(event: HoldEvent | Tombstone | HoldRow | PurgeRow) -> tuple[datetime, str]:
     return event.at, event.id
+
+
+def _failed(failure: BackupFailure | FailureRow) -> tuple[datetime, str]:
+    return failure.failed_at, failure.attempt

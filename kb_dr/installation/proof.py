@@ -38,7 +38,7 @@ class Proving(Recovery, Evidence):
         from kb_dr.operations.verify import verify_backup
 
         with self._patient(repository) as patient:
-            return verify_backup(
+            proof = verify_backup(
                 patient,
                 self.codec,
                 self.host,
@@ -50,6 +50,9 @@ class Proving(Recovery, Evidence):
                 also_store_in=other,
                 plan=plan,
             )
+        kept = (repository.name,) if other is None else (repository.name, other.name)
+        self.note_in_catalog(BackupId.parse(proof.backup_id), *kept)
+        return proof
 
     def run_controls(
         self,

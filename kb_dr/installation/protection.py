@@ -12,6 +12,7 @@ from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import KbDrError, PostgresUnavailable
 from kb_dr.installation.buckets import Buckets
+from kb_dr.installation.catalog_notes import CatalogNotes
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.copy_offsite import BackupCopy, copy_backup
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Protection(Buckets):
+class Protection(Buckets, CatalogNotes):
     """Takes backups and WAL, and brings them offsite."""
 
     def initialise(self, copy: str) -> Marker:
@@ -84,6 +85,7 @@ class Protection(Buckets):
             backup=backup,
         )
         self._look_at_lock(stored)
+        self.note_in_catalog(stored.manifest.backup_id, "primary")
         self._sweep_after(stored)
         return stored
 
@@ -108,7 +110,7 @@ class Protection(Buckets):
 
     def copy_offsite(self, backup: BackupId, progress: Progress) -> BackupCopy:
         """Bring one backup and the WAL it needs to the offsite repository."""
-        return copy_backup(
+        copied = copy_backup(
             self.checked("primary"),
             self.checked("offsite"),
             self.codec,
@@ -116,6 +118,8 @@ class Protection(Buckets):
             progress,
             parallel=self.settings.transfers,
         )
+        self.note_in_catalog(backup, "primary", "offsite")
+        return copied
 
     def copy_wal(self, progress: Progress, *, everything: bool = False) -> tuple[WalCopy, ...]:
         """Bring over all WAL the offsite repository lacks, of each cluster.

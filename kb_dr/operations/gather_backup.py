@@ -9,6 +9,7 @@ from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.backup_failure import BackupFailure
 from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.catalog_rows import BackupRows
 from kb_dr.domain.derive_rows import BackupSeen, CopySeen, ManifestSeen
 from kb_dr.domain.hold import HoldEvent
 from kb_dr.domain.manifest import Manifest, manifest_digest
@@ -31,13 +32,15 @@ class _Records:
     unread: list[str] = field(default_factory=list)
 
 
-def gather_backup(backup: BackupId, listings: Sequence[CopyListing]) -> BackupSeen:
-    """What the copies that answered hold of one backup.
+def gather_backup(
+    backup: BackupId, listings: Sequence[CopyListing], older: BackupRows | None = None
+) -> BackupSeen:
+    """What the copies that answered hold of one backup; ``older`` tells of those left untouched.
 
     A record that is damaged in one copy is read from the next one. Raises what a repository
     raises that stopped answering since its listing.
     """
-    copies = tuple(_copy(backup, listing) for listing in listings)
+    copies = tuple(_copy(backup, listing, older) for listing in listings)
     found = _records(backup, listings)
     buried = None
     if not any(each.seen for each in copies):
@@ -57,8 +60,13 @@ def gather_backup(backup: BackupId, listings: Sequence[CopyListing]) -> BackupSe
     )
 
 
-def _copy(backup: BackupId, listing: CopyListing) -> CopySeen:
+def _copy(backup: BackupId, listing: CopyListing, older: BackupRows | None) -> CopySeen:
     place = listing.place
+    if place.untouched and older is not None:
+        row = next((each for each in older.copies if each.copy == place.copy), None)
+        return CopySeen(place.copy, place.url, untouched=True, carried=row)
+    if place.untouched:
+        return CopySeen(place.copy, place.url, silent="not looked at yet")
     holding = listing.holdings.get(str(backup))
     if listing.silent or place.repository is None:
         return CopySeen(place.copy, place.url, silent=place.problem or "it cannot be opened")

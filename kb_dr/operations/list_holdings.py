@@ -29,8 +29,10 @@ class Place:
     copy: str
     url: str
     repository: Repository | None
-    """None: it cannot be opened."""
+    """None: it cannot be opened, or is not to be."""
     problem: str = ""
+    untouched: bool = False
+    """Not to be looked at: what is known of it stays as it is."""
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ def list_holdings(place: Place, service: str) -> CopyListing:
     found: dict[str, Holding] = {}
     try:
         for kind in _KINDS:
-            for listed in _manifests(place.repository, kind):
+            for listed in list_manifests(place.repository, kind):
                 known = layout.stamp_of_manifest(listed.key)
                 if known is not None:
                     backup = f"{service}-{known[0]}-{known[1]}"
@@ -130,14 +132,15 @@ def _is_backup_id(text: str) -> bool:
     return True
 
 
-def _manifests(repository: Repository, kind: BackupKind) -> Iterable[Listed]:
+def list_manifests(
+    repository: Repository, kind: BackupKind, *, after: str = ""
+) -> Iterable[Listed]:
     """The manifests of one kind, oldest first, by listing alone.
 
     ``manifest.json`` sorts behind every attempt, whose names are hexadecimal: a big backup's
-    chunks are jumped over to it.
+    chunks are jumped over to it. ``after`` is a key; what sorts before it is left out.
     """
     prefix = layout.backups_prefix(kind)
-    after = ""
     while True:
         current, count = "", 0
         for listed in repository.list(prefix, start_after=after):

@@ -11,17 +11,20 @@ from typing import TypeVar
 
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.catalog_rows import BackupRows, SyncedCopy, SyncState
-from kb_dr.domain.derive_rows import derive_rows
+from kb_dr.domain.derive_rows import derive_rows, with_older
 from kb_dr.domain.proof import Void
 from kb_dr.errors import CatalogError
 from kb_dr.operations.gather_backup import gather_backup
-from kb_dr.operations.list_holdings import CopyListing, Place, list_holdings, token_of
+from kb_dr.operations.list_holdings import CopyListing, Place, list_holdings, list_one, token_of
 from kb_dr.ports import Catalog, Clock
 
 T = TypeVar("T")
 
 _DERIVATION = 1
 """Goes up when derive_rows.py makes other rows of the same records: all are read again."""
+
+_NOTE_WAITS = 2.0
+"""Seconds a note waits for another writer; what it cannot say the next sync does."""
 
 _BATCH = 100
 """Backups read and written at once."""
@@ -57,7 +60,7 @@ def sync_catalog(
     """
     with catalog.writing(wait_seconds=wait_seconds) as writer:
         began = clock.now()
-        view = _look(sources)
+        view = look(sources)
         known = dict(writer.tokens())
         wanted = view.ids if not view.silent else sorted({*view.ids, *known})
         changed = 0
@@ -82,7 +85,7 @@ def rebuild_catalog(
     """
     with catalog.writing(wait_seconds=wait_seconds) as writer:
         began = clock.now()
-        view = _look(sources)
+        view = look(sources)
         if len(view.silent) == len(view.listings):
             raise CatalogError(
                 f"rebuild the catalog: no copy answers: {'; '.join(view.silent)}",
@@ -91,6 +94,21 @@ def rebuild_catalog(
         state = SyncState(began, clock.now(), len(view.ids), view.copies)
         count = writer.rebuild(view.rows(iter(view.ids)), state)
     return Synced(state, count, 0)
+
+
+def note_backup(catalog: Catalog, sources: Sources, backup: BackupId) -> None:
+    """Write what the copies of ``sources`` hold of one backup, right after it changed.
+
+    A copy that is untouched keeps what the catalog knew of it; the next sync looks at all.
+    """
+    with catalog.writing(wait_seconds=_NOTE_WAITS) as writer:
+        older = writer.rows_of(str(backup))
+        listings = [list_one(each, backup) for each in sources.places()]
+        seen = gather_backup(backup, listings, older)
+        rows = derive_rows(seen, sources.void_through())
+        if older is not None and any(each.place.untouched for each in listings):
+            rows = with_older(rows, older)
+        writer.replace([rows])
 
 
 class View:
@@ -124,7 +142,7 @@ class View:
             yield derive_rows(seen, self._void, token=self.token(each))
 
 
-def _look(sources: Sources) -> View:
+def look(sources: Sources) -> View:
     # Before the records: a green that a round of controls has voided since is voided by the next.
     void = sources.void_through()
     return View([list_holdings(each, sources.service) for each in sources.places()], void)
