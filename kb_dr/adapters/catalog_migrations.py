@@ -40,6 +40,7 @@ create table backup_manifests (
     engine text not null,
     parent varchar(255),
     parent_digest varchar(64),
+    replaces varchar(255),
     started timestamptz not null,
     finished timestamptz not null,
     host text not null,

@@ -14,6 +14,11 @@ def print_lineage(lineage: BackupLineage) -> None:
         (
             ("status", log.status + (f": {log.error_message}" if log.error_message else "")),
             *(("made against", _link(each)) for each in lineage.chain[:-1]),
+            *(
+                ("encrypted anew from", each.replaces)
+                for each in rows.manifests
+                if each.replaces is not None
+            ),
             *(("needed by", each) for each in lineage.children),
             *((f"held since {moment(x.at)}", x.reason) for x in rows.holds if x.in_force),
             *(

@@ -100,6 +100,8 @@ class ManifestRow:
     engine: str
     parent: str | None
     parent_digest: str | None
+    replaces: str | None
+    """The backup whose bytes these are, encrypted to other recipients."""
     started: datetime
     finished: datetime
     host: str

@@ -335,6 +335,7 @@ def _manifest_row(found: ManifestSeen) -> ManifestRow:
         engine=manifest.engine,
         parent=manifest.parent,
         parent_digest=getattr(manifest, "parent_digest", None),
+        replaces=manifest.replaces,
         started=manifest.started,
         finished=manifest.finished,
         host=manifest.host,

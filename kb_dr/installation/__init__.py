@@ -8,7 +8,6 @@ from kb_dr.domain.finding import Finding
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.status import Status
 from kb_dr.errors import RepositoryError
-from kb_dr.installation.cataloguing import Cataloguing
 from kb_dr.installation.evidence import BackupOverview
 from kb_dr.installation.keys import Keys
 from kb_dr.installation.proof import Proving
@@ -18,7 +17,7 @@ from kb_dr.settings import Settings
 __all__ = ["BackupOverview", "Installation", "open_installation"]
 
 
-class Installation(Keys, Proving, Retention, Cataloguing):
+class Installation(Keys, Proving, Retention):
     """One service under protection, with its repositories and this machine."""
 
     def status(self, *, everything: bool = False) -> Status:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kb_dr import wiring
 from kb_dr.domain.catalog_rows import BackupRows, SyncState
+from kb_dr.domain.finding import Finding
 from kb_dr.errors import CatalogError, ConfigurationError
 from kb_dr.installation.evidence import Evidence
 from kb_dr.operations.sync_catalog import Sources, Synced, rebuild_catalog, sync_catalog
@@ -62,6 +63,17 @@ class Cataloguing(Evidence):
                     hint="`kb-dr catalog sync` does it.",
                 )
             yield state, reader.rows()
+
+    def catalog_rebuilt(self, copy: str) -> tuple[Finding, ...]:
+        """Whether the catalog can be made anew from one copy alone; nothing without a catalog.
+
+        It is tried beside the one in use, which is only read.
+        """
+        from kb_dr.operations.try_rebuild import try_rebuild
+
+        if self.settings.catalog is None:
+            return ()
+        return (try_rebuild(self.database, self._sources((copy,)), self.clock, copy),)
 
     def trace(self, backup: "BackupId") -> "BackupLineage":
         """One backup forward to its copies, children and proofs; read from the copies alone."""

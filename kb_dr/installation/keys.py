@@ -57,6 +57,7 @@ class Keys(Protection):
             parallel=settings.transfers,
         )
         manifest, elsewhere = done.stored.manifest, []
+        self.note_in_catalog(manifest.backup_id, "primary")
         for copy in self.copies[1:]:
             self.copy_offsite(manifest.backup_id, progress)
             elsewhere.append(

@@ -29,6 +29,10 @@ class Catalog(Protocol):
         """
         ...
 
+    def scratch(self) -> AbstractContextManager[Catalog]:
+        """An empty catalog beside this one, gone at the end: to try a rebuild in."""
+        ...
+
     def reading(self) -> AbstractContextManager[CatalogReader]:
         """One state of all tables, whatever is written meanwhile; makes and changes nothing."""
         ...
