@@ -56,6 +56,16 @@ def statuses(database: CatalogDatabase) -> dict[object, object]:
     return {row[0]: row[1] for row in database.query("select backup_id, status from backup_logs")}
 
 
+def look_into(catalog: PostgresCatalog) -> None:
+    with catalog.reading():
+        pass
+
+
+def write_into(catalog: PostgresCatalog) -> None:
+    with catalog.writing(wait_seconds=0):
+        pass
+
+
 def at_once(*works: Callable[[], object]) -> list[BaseException]:
     """Do all of it at once; what was raised."""
     failures: list[BaseException] = []
@@ -566,8 +576,7 @@ def test_a_role_without_rights_is_told_what_it_needs(
     limited = PostgresCatalog(replace(database.settings, user="kb_limited"))
 
     with pytest.raises(CatalogError, match="permission denied") as caught:
-        with limited.writing(wait_seconds=0):
-            pass
+        write_into(limited)
 
     assert "needs CREATE" in caught.value.hint
     assert not isinstance(caught.value, CatalogUnavailable)
@@ -586,8 +595,7 @@ def test_a_server_that_does_not_answer_is_an_outage(database: CatalogDatabase) -
     nobody = PostgresCatalog(replace(database.settings, host="127.0.0.1", port=1))
 
     with pytest.raises(CatalogUnavailable, match="use the catalog at postgresql://postgres@127"):
-        with nobody.reading():
-            pass
+        look_into(nobody)
 
 
 def test_a_wrong_password_is_no_outage_and_is_never_shown(
@@ -604,12 +612,10 @@ def test_a_wrong_password_is_no_outage_and_is_never_shown(
     guarded = PostgresCatalog(replace(database.settings, user="kb_guarded", password_file=secret))
 
     with pytest.raises(CatalogError, match="authentication failed") as caught:
-        with guarded.reading():
-            pass
+        look_into(guarded)
     secret.chmod(0o644)
     with pytest.raises(CatalogError, match="open to others") as open_to_others:
-        with guarded.reading():
-            pass
+        look_into(guarded)
 
     assert not isinstance(caught.value, CatalogUnavailable)
     for error in (caught.value, open_to_others.value):
