@@ -81,11 +81,12 @@ class Cataloguing(Evidence):
 
         return trace_backup([self.place(copy) for copy in self.copies], self._sources(), backup)
 
-    def trace_proof(self, proof_id: str) -> "ProofLineage":
-        """One proof back to what it read; from the copies alone."""
+    def trace_proof(self, proof_id: str, backup: "BackupId | None" = None) -> "ProofLineage":
+        """One proof back to what it read; from the copies alone, faster with its backup."""
         from kb_dr.operations.trace_lineage import trace_proof
 
-        return trace_proof([self.place(copy) for copy in self.copies], self._sources(), proof_id)
+        places = [self.place(copy) for copy in self.copies]
+        return trace_proof(places, self._sources(), proof_id, backup)
 
     def _sources(self, copies: Sequence[str] | None = None) -> Sources:
         asked = self.copies if copies is None else tuple(copies)

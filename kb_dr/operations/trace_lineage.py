@@ -29,9 +29,14 @@ def trace_backup(places: Sequence[Place], sources: Sources, backup: BackupId) ->
     return BackupLineage(rows, stored, _chain(places, rows), tuple(_children(places, backup)))
 
 
-def trace_proof(places: Sequence[Place], sources: Sources, proof_id: str) -> ProofLineage:
-    """One proof back. Raises ConfigurationError when no copy that answers holds it."""
-    backup = _proven_backup(places, proof_id)
+def trace_proof(
+    places: Sequence[Place], sources: Sources, proof_id: str, backup: BackupId | None = None
+) -> ProofLineage:
+    """One proof back; without its ``backup`` it is looked for among all proofs.
+
+    Raises ConfigurationError when no copy that answers holds it.
+    """
+    backup = backup or _proven_backup(places, proof_id)
     rows = derive_rows(_seen(places, backup), sources.void_through())
     proof = next((each for each in rows.proofs if each.id == proof_id), None)
     if proof is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kb_dr.defs.lineage import backup_lineage, traced
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.control import ControlOutcome, Damage
@@ -187,3 +188,33 @@ def test_with_the_primary_lost_lineage_is_told_by_the_other_copy(made: MadeInsta
         ("offsite", "stored"),
     ]
     assert made.trace_proof(proof.id).proof.verdict == "PROVEN"
+
+
+def test_a_proofs_page_leads_to_its_backup_and_chain(made: MadeInstallation) -> None:
+    full = made.has_backup()
+    one = increment(made, full, hours=1)
+    proof = made.has_proof(one, Verdict.PROVEN, copy="primary")
+
+    shown = traced(made, proof)
+
+    assert shown["proven_backup"].value == f"/assets/postgres/backup?partition={one.manifest.id}"
+    assert shown["still_speaks"].value == "yes"
+    page = f"[{full.manifest.id}](/assets/postgres/backup?partition={full.manifest.id})"
+    assert page in str(shown["chain"].value)
+
+
+def test_a_backups_page_names_every_proof(made: MadeInstallation) -> None:
+    stored = made.has_backup()
+    proofs = [
+        made.has_proof(stored, verdict, copy=copy, minutes=minutes).id
+        for verdict, copy, minutes in (
+            (Verdict.FAILED, "primary", 5),
+            (Verdict.PROVEN, "offsite", 9),
+            (Verdict.NOT_PROVEN, "offsite", 30),
+        )
+    ]
+
+    shown = backup_lineage(made.trace(stored.manifest.backup_id))
+
+    assert all(each in str(shown["proofs"].value) for each in proofs)
+    assert shown["status"].value == "damaged"
