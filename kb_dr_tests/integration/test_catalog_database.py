@@ -311,7 +311,9 @@ def test_a_backup_that_left_the_bucket_without_a_trace_leaves_the_catalog(
 def test_a_copy_that_is_silent_is_unknown_and_nothing_of_it_is_removed(
     made: MadeInstallation, database: CatalogDatabase
 ) -> None:
-    both, offsite_only = made.has_backup(), made.has_backup(days=1)
+    both, offsite_only, unseen = (made.has_backup(days=days) for days in range(3))
+    made.has_offsite_copy(unseen)
+    made.primary.delete(layout.manifest_key(unseen.manifest.backup_id))
     for each in (both, offsite_only):
         made.has_offsite_copy(each)
         made.has_proof(each, Verdict.PROVEN, copy="offsite")
@@ -326,6 +328,7 @@ def test_a_copy_that_is_silent_is_unknown_and_nothing_of_it_is_removed(
     assert statuses(database) == {
         both.manifest.id: "completed",
         offsite_only.manifest.id: "unknown",
+        unseen.manifest.id: "unknown",
     }
     assert database.query("select count(*) from backup_copies where standing = 'proven'") == [(0,)]
     assert not made.check_catalog().agrees
@@ -406,6 +409,11 @@ def test_a_reader_sees_all_of_the_old_or_all_of_the_new(
 ) -> None:
     fill_buckets(made)
     made.sync_catalog()
+    database.query(
+        "create function linger() returns trigger language plpgsql as"
+        " 'begin perform pg_sleep(0.2); return null; end'"
+    )
+    database.query("create trigger linger before insert on backup_logs execute function linger()")
     seen: set[object] = set()
     done = threading.Event()
 
@@ -415,8 +423,7 @@ def test_a_reader_sees_all_of_the_old_or_all_of_the_new(
 
     def rebuild() -> None:
         try:
-            for _ in range(5):
-                made.rebuild_catalog()
+            made.rebuild_catalog()
         finally:
             done.set()
 
@@ -470,6 +477,19 @@ def test_tables_of_version_1_are_brought_to_this_version_and_in_line(
     database.make()
     made.rebuild_catalog()
     assert database.contents() == upgraded
+
+
+def test_a_migration_that_fails_in_the_middle_leaves_the_version_before(
+    made: MadeInstallation, database: CatalogDatabase
+) -> None:
+    _of_version_1(database)
+    database.query("create table catalog_state (theirs text)")
+
+    with pytest.raises(CatalogError, match="already exists"):
+        made.sync_catalog()
+
+    assert database.query("select max(version) from catalog_migrations") == [(1,)]
+    assert database.query("select to_regclass('backup_manifests')") == [(None,)]
 
 
 def test_many_that_migrate_at_once_migrate_once(

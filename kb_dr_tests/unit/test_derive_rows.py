@@ -124,6 +124,15 @@ def test_with_a_proof_that_cannot_be_read_only_red_is_believed(
     assert rows.log.status != "verified"
 
 
+def test_a_manifest_that_cannot_be_read_is_not_proven_even_with_the_very_bytes_that_were() -> None:
+    there = replace(copy("primary", unreadable="of a newer version"), digest=STORED.digest)
+
+    rows = derive_rows(BackupSeen(BACKUP, (there,), (proof(PROVEN),)), None)
+
+    assert (rows.copies[0].state, rows.copies[0].standing) == ("unreadable", "unknown")
+    assert not rows.log.recovery_tested
+
+
 def test_the_newest_green_of_a_proven_copy_is_the_test_that_counts() -> None:
     older, newer = proof(PROVEN, minutes=10), proof(PROVEN, "offsite", minutes=50)
     seen = BackupSeen(BACKUP, (HERE, THERE), (older, newer, proof(Verdict.NOT_PROVEN, minutes=90)))
