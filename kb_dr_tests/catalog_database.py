@@ -1,7 +1,11 @@
 """A real PostgreSQL for the catalog, and the buckets it is made of."""
 
+from collections.abc import Iterator
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
+
+import pytest
 
 from kb_dr import records
 from kb_dr.adapters.postgres_catalog import PostgresCatalog
@@ -17,6 +21,8 @@ from kb_dr.settings import CatalogSettings
 from kb_dr_tests.made_installation import MadeInstallation
 from kb_dr_tests.postgres_servers import RunningCluster
 from kb_dr_tests.stored_backups import STARTED
+
+_NUMBERS = count(1)
 
 TABLES = (
     "backup_logs",
@@ -71,6 +77,20 @@ class CatalogDatabase:
     def contents(self) -> dict[str, list[tuple[object, ...]]]:
         """Every column of every row of every table."""
         return {table: sorted(self.query(f"select * from {table}"), key=repr) for table in TABLES}
+
+
+@pytest.fixture(name="database")
+def catalog_database(shared_primary: RunningCluster) -> Iterator[CatalogDatabase]:
+    """An empty database of its own for each test."""
+    made = CatalogDatabase(shared_primary, f"catalog_{next(_NUMBERS)}")
+    yield made
+    made.drop()
+
+
+@pytest.fixture(name="made")
+def made_with_catalog(tmp_path: Path, database: CatalogDatabase) -> MadeInstallation:
+    """An installation on repositories in memory whose settings name that database."""
+    return catalogued(tmp_path, database)
 
 
 def fill_buckets(made: MadeInstallation) -> dict[str, StoredManifest]:

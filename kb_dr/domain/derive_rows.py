@@ -20,7 +20,6 @@ from kb_dr.domain.catalog_rows import (
     FailureRow,
     HoldRow,
     LogRow,
-    ManifestRow,
     ProblemRow,
     ProofRow,
     PurgeRow,
@@ -28,7 +27,14 @@ from kb_dr.domain.catalog_rows import (
 )
 from kb_dr.domain.hold import HoldAction, HoldEvent, holds_in_force
 from kb_dr.domain.manifest import Manifest
-from kb_dr.domain.proof import Proof, Standing, Void, is_void, standing
+from kb_dr.domain.proof import Proof, Standing, Void, standing
+from kb_dr.domain.record_rows import (
+    failure_row,
+    hold_row,
+    manifest_row,
+    proof_row,
+    purge_row,
+)
 from kb_dr.domain.tombstone import PurgeStep, Tombstone, latest_step
 
 T = TypeVar("T")
@@ -88,12 +94,12 @@ def derive_rows(seen: BackupSeen, void: Void | None, *, token: str = "") -> Back
     in_force = {each.id for each in holds_in_force(seen.holds)}
     rows = BackupRows(
         log=_nothing_known(seen.id),
-        manifests=(_manifest_row(first),) if first else (),
+        manifests=(manifest_row(first.manifest, first.digest),) if first else (),
         copies=_copy_rows(seen, first, void),
-        proofs=tuple(_proof_row(each, void) for each in _by_time(seen.proofs)),
-        holds=tuple(_hold_row(each, in_force) for each in sorted(seen.holds, key=_when)),
-        purges=tuple(_purge_row(each) for each in sorted(seen.tombstones, key=_when)),
-        failures=tuple(_failure_row(each) for each in sorted(seen.failures, key=_failed)),
+        proofs=tuple(proof_row(each, void) for each in _by_time(seen.proofs)),
+        holds=tuple(hold_row(each, in_force) for each in sorted(seen.holds, key=_when)),
+        purges=tuple(purge_row(each) for each in sorted(seen.tombstones, key=_when)),
+        failures=tuple(failure_row(each) for each in sorted(seen.failures, key=_failed)),
         problems=tuple(ProblemRow(backup, each) for each in sorted(seen.unread)),
         token=token,
     )
@@ -324,98 +330,6 @@ def _with_standing(row: CopyRow, seen: BackupSeen, digest: str, void: Void | Non
 
 def _proofs_may_be_missing(seen: BackupSeen) -> bool:
     return any(each.startswith("proofs/") for each in seen.unread)
-
-
-def _manifest_row(found: ManifestSeen) -> ManifestRow:
-    manifest = found.manifest
-    return ManifestRow(
-        backup_id=manifest.id,
-        digest=found.digest,
-        kind=str(manifest.kind),
-        engine=manifest.engine,
-        parent=manifest.parent,
-        parent_digest=getattr(manifest, "parent_digest", None),
-        replaces=manifest.replaces,
-        started=manifest.started,
-        finished=manifest.finished,
-        host=manifest.host,
-        source_host=manifest.source.host,
-        database=manifest.source.database,
-        server_version=manifest.source.server_version,
-        system_identifier=manifest.source.system_identifier,
-        timeline=manifest.wal.timeline,
-        wal_start=manifest.wal.start,
-        wal_stop=manifest.wal.stop,
-        restore_point=manifest.fingerprint.restore_point,
-        restore_lsn=manifest.fingerprint.lsn,
-        schema_version=manifest.source.schema_version,
-        plain_bytes=manifest.plain_bytes,
-        stored_bytes=manifest.stored_bytes,
-        objects=len(manifest.objects),
-    )
-
-
-def _proof_row(proof: Proof, void: Void | None) -> ProofRow:
-    reach = proof.reach
-    return ProofRow(
-        id=proof.id,
-        backup_id=proof.backup_id,
-        copy=proof.copy,
-        url=proof.url,
-        digest=proof.manifest_digest,
-        verdict=str(proof.verdict),
-        void=is_void(proof, void),
-        to_the_end=proof.to_the_end,
-        started=proof.started,
-        finished=proof.finished,
-        rto_seconds=proof.rto_seconds,
-        reached_timeline=reach.reached_timeline if reach else None,
-        reached_lsn=reach.reached_lsn if reach else None,
-        expected_lsn=reach.expected_lsn if reach else None,
-        newest_commit=reach.newest_commit if reach else None,
-        asked=reach.asked if reach else None,
-        reason=proof.reason,
-        host=proof.host,
-    )
-
-
-def _hold_row(event: HoldEvent, in_force: set[str]) -> HoldRow:
-    return HoldRow(
-        id=event.id,
-        backup_id=event.backup_id,
-        action=str(event.action),
-        at=event.at,
-        reason=event.reason,
-        host=event.host,
-        releases=event.releases,
-        in_force=event.id in in_force,
-    )
-
-
-def _purge_row(step: Tombstone) -> PurgeRow:
-    return PurgeRow(
-        id=step.id,
-        backup_id=step.backup_id,
-        copy=step.copy,
-        step=str(step.step),
-        at=step.at,
-        reason=step.reason,
-        host=step.host,
-        digest=step.digest,
-    )
-
-
-def _failure_row(failure: BackupFailure) -> FailureRow:
-    return FailureRow(
-        backup_id=failure.backup_id,
-        attempt=failure.attempt,
-        failed_at=failure.failed_at,
-        error=failure.error,
-        exit_code=failure.exit_code,
-        message=failure.message,
-        hint=failure.hint,
-        host=failure.host,
-    )
 
 
 def _by_time(proofs: Iterable[Proof]) -> list[Proof]:

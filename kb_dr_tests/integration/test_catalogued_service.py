@@ -77,6 +77,14 @@ def test_with_the_catalog_down_everything_is_done_and_it_catches_up(
     assert row[:3] == (backup, "verified", True)
     assert str(row[3]).startswith(f"{service.directory}/primary/full/")
 
+    listed = service.run("list", "--catalog").require(0)
+    assert "as of 20" in listed.out
+    assert "primary unproven, offsite proven" in listed.out
+    assert "cannot be read" not in listed.err
+    found = json.loads(service.run("list", "--catalog", "--json").require(0).out)
+    assert found["read_from"] == "catalog"
+    assert found["synced"]["backups"] == 1
+
     service.run("verify", "--from", "primary").require(0)
     (proofs,) = database.query("select count(*) from backup_proofs where verdict = 'PROVEN'")
     assert proofs == (2,), "a proof is noted without a sync"
