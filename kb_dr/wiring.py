@@ -110,7 +110,7 @@ def catalog(settings: Settings) -> "Catalog | None":
         return None
     from kb_dr.adapters.postgres_catalog import PostgresCatalog
 
-    return PostgresCatalog(settings.catalog)
+    return PostgresCatalog(settings.catalog, service=settings.service, org=settings.org)
 
 
 def heartbeat(settings: Settings) -> "HeartbeatTable":

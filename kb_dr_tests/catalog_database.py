@@ -37,6 +37,11 @@ TABLES = (
 )
 
 
+def catalog_of(settings: CatalogSettings) -> PostgresCatalog:
+    """The catalog of the service that the tests protect."""
+    return PostgresCatalog(settings, service="kb", org="default")
+
+
 class CatalogDatabase:
     """A database of a running cluster, empty at first."""
 
@@ -62,7 +67,7 @@ class CatalogDatabase:
 
     @property
     def catalog(self) -> PostgresCatalog:
-        return PostgresCatalog(self.settings)
+        return catalog_of(self.settings)
 
     def make(self) -> None:
         self.cluster.query(f"create database {self.name}")

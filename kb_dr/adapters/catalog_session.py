@@ -1,8 +1,11 @@
 """Sessions with the catalog database: short deadlines, our own words for its errors."""
 
+import os
+import socket
 import stat
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -54,7 +57,9 @@ class _LsnDumper(Dumper):
 
 
 @contextmanager
-def catalog_session(settings: CatalogSettings, schema: str) -> Iterator[Session]:
+def catalog_session(
+    settings: CatalogSettings, schema: str, *, deadline_seconds: float | None = None
+) -> Iterator[Session]:
     """A session in autocommit, in UTC, whose tables are those of ``schema``."""
     with translated(settings):
         connection = psycopg.connect(
@@ -72,6 +77,7 @@ def catalog_session(settings: CatalogSettings, schema: str) -> Iterator[Session]
             application_name="kb-dr catalog",
             autocommit=True,
         )
+        watch = _cut_off_after(connection, deadline_seconds)
         try:
             connection.adapters.register_loader("pg_lsn", _LsnLoader)
             connection.adapters.register_loader("numeric", _WholeLoader)
@@ -89,7 +95,27 @@ def catalog_session(settings: CatalogSettings, schema: str) -> Iterator[Session]
             )
             yield connection
         finally:
+            if watch is not None:
+                watch.cancel()
             connection.close()
+
+
+def _cut_off_after(connection: Session, seconds: float | None) -> threading.Timer | None:
+    """Shut the connection when the time is over: a server that is stuck has no deadline itself."""
+    if seconds is None:
+        return None
+
+    def cut_off() -> None:
+        # Of a connection that was closed meanwhile there is nothing to shut.
+        with suppress(OSError, psycopg.Error):
+            wire = socket.socket(fileno=os.dup(connection.fileno()))
+            with wire:
+                wire.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut_off)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _password(settings: CatalogSettings) -> str | None:

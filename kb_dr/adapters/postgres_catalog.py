@@ -30,8 +30,11 @@ _BATCH = 200
 class PostgresCatalog:
     """Implements `kb_dr.ports.Catalog`."""
 
-    def __init__(self, settings: CatalogSettings, *, schema: str = SCHEMA) -> None:
+    def __init__(
+        self, settings: CatalogSettings, *, service: str, org: str, schema: str = SCHEMA
+    ) -> None:
         self._settings = settings
+        self._owner = (service, org)
         self._schema = schema
 
     @property
@@ -39,16 +42,24 @@ class PostgresCatalog:
         return self._settings.url
 
     @contextmanager
-    def writing(self, *, wait_seconds: float) -> Iterator["PostgresCatalogWriter"]:
-        with catalog_session(self._settings, self._schema) as session:
+    def writing(
+        self, *, wait_seconds: float, deadline_seconds: float | None = None
+    ) -> Iterator["PostgresCatalogWriter"]:
+        with catalog_session(
+            self._settings, self._schema, deadline_seconds=deadline_seconds
+        ) as session:
             self._lock(session, wait_seconds)
-            _migrate(session, self._schema)
+            with session.transaction():
+                _refuse_others(session, self._owner)
+                _migrate(session, self._schema)
+                _claim(session, self._owner)
             yield PostgresCatalogWriter(session, self._schema)
 
     @contextmanager
     def reading(self) -> Iterator["PostgresCatalogReader"]:
         with catalog_session(self._settings, self._schema) as session, session.transaction():
             session.execute("set transaction isolation level repeatable read, read only")
+            _refuse_others(session, self._owner)
             yield PostgresCatalogReader(session)
 
     @contextmanager
@@ -61,7 +72,8 @@ class PostgresCatalog:
             session.execute(sql.SQL("drop schema if exists {} cascade").format(made))
             session.execute(sql.SQL("create schema {}").format(made))
             try:
-                yield PostgresCatalog(self._settings, schema=name)
+                service, org = self._owner
+                yield PostgresCatalog(self._settings, service=service, org=org, schema=name)
             finally:
                 session.execute(sql.SQL("drop schema if exists {} cascade").format(made))
 
@@ -227,8 +239,29 @@ class _ByBackup:
         self.next_id, self._rows = next(self._groups, (None, iter(())))
 
 
+def _refuse_others(session: Session, owner: tuple[str, str]) -> None:
+    if not _has(session, "catalog_owner"):
+        return
+    row = session.execute("select service, org from catalog_owner").fetchone()
+    if row is not None and row != owner:
+        raise CatalogError(
+            f"use the catalog: it is of service {row[0]!r} of {row[1]!r}, expected {owner[0]!r} "
+            f"of {owner[1]!r}",
+            hint="Give each service a database of its own: each would remove the other's rows.",
+        )
+
+
+def _claim(session: Session, owner: tuple[str, str]) -> None:
+    if not _has(session, "catalog_owner"):
+        session.execute(
+            "create table catalog_owner (id smallint primary key default 1 check (id = 1),"
+            " service text not null, org text not null)"
+        )
+        session.execute("insert into catalog_owner (service, org) values (%s, %s)", owner)
+
+
 def _migrate(session: Session, schema: str) -> None:
-    """Bring the tables to the present version, in one step."""
+    """Bring the tables to the present version; all of it or nothing."""
     with session.transaction():
         there = _has(session, "catalog_migrations")
         row = (

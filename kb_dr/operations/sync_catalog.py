@@ -26,6 +26,9 @@ _DERIVATION = 1
 _NOTE_WAITS = 2.0
 """Seconds a note waits for another writer; what it cannot say the next sync does."""
 
+_NOTE_LASTS = 20.0
+"""Seconds after which a note gives up whatever hangs: a finished backup is waiting for it."""
+
 _BATCH = 100
 """Backups read and written at once."""
 
@@ -101,7 +104,7 @@ def note_backup(catalog: Catalog, sources: Sources, backup: BackupId) -> None:
 
     A copy that is untouched keeps what the catalog knew of it; the next sync looks at all.
     """
-    with catalog.writing(wait_seconds=_NOTE_WAITS) as writer:
+    with catalog.writing(wait_seconds=_NOTE_WAITS, deadline_seconds=_NOTE_LASTS) as writer:
         older = writer.rows_of(str(backup))
         listings = [list_one(each, backup) for each in sources.places()]
         seen = gather_backup(backup, listings, older)

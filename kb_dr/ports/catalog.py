@@ -22,10 +22,14 @@ class Catalog(Protocol):
         """Where it is, for people; never with a secret."""
         ...
 
-    def writing(self, *, wait_seconds: float) -> AbstractContextManager[CatalogWriter]:
+    def writing(
+        self, *, wait_seconds: float, deadline_seconds: float | None = None
+    ) -> AbstractContextManager[CatalogWriter]:
         """The only writer, tables made or brought to the present version.
 
-        Waits so long for another writer to end, then raises CatalogUnavailable.
+        Waits so long for another writer to end, then raises CatalogUnavailable; the same once
+        ``deadline_seconds`` have passed since the server was reached, whatever hangs. Raises
+        CatalogError when the tables are another service's: each would remove the other's rows.
         """
         ...
 
