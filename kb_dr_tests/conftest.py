@@ -7,8 +7,8 @@ import pytest
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr_tests.archived_cluster import archived, archived_cluster_of
-from kb_dr_tests.chained_service import chained_of
 from kb_dr_tests.catalog_database import catalog_database, made_with_catalog
+from kb_dr_tests.chained_service import chained_of
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 from kb_dr_tests.protected_cluster import lost_cluster
 from kb_dr_tests.protected_service import protected_service

@@ -1,7 +1,6 @@
 """`kb-dr show ID`: one backup forward to its proofs, or one proof back to what it read."""
 
 import re
-
 from collections.abc import Sequence
 
 import click

@@ -65,6 +65,9 @@ class CopySeen:
     """Of the bytes that stand there, readable or not."""
     silent: str = ""
     """Why the copy could not be asked."""
+    broken: str = ""
+    """Why its chain is not whole there: then nothing can be restored from it, whatever was proven
+    of it before."""
     untouched: bool = False
     """It was not asked on purpose: ``carried`` stays as it is, also when that is nothing."""
     carried: CopyRow | None = None
@@ -295,11 +298,11 @@ def _copy_row(
         return row
     if there.seen is not None:
         other = first is not None and first.digest != there.seen.digest
-        return replace(
-            _with_standing(row, seen, there.seen.digest, void),
-            state=str(CopyState.STORED),
-            problem="its manifest is another one than the first copy's" if other else None,
-        )
+        problem = "its manifest is another one than the first copy's" if other else there.broken
+        judged = _with_standing(row, seen, there.seen.digest, void)
+        if problem and judged.standing == Standing.PROVEN:
+            judged = row
+        return replace(judged, state=str(CopyState.STORED), problem=problem or None)
     if there.unreadable:
         judged = _with_standing(row, seen, there.digest or "", void)
         green = judged.standing == Standing.PROVEN

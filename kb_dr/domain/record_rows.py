@@ -16,7 +16,7 @@ def manifest_row(manifest: Manifest, digest: str) -> ManifestRow:
         kind=str(manifest.kind),
         engine=manifest.engine,
         parent=manifest.parent,
-        parent_digest=getattr(manifest, "parent_digest", None),
+        parent_digest=manifest.parent_digest,
         replaces=manifest.replaces,
         started=manifest.started,
         finished=manifest.finished,

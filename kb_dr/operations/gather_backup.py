@@ -12,10 +12,11 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.catalog_rows import BackupRows
 from kb_dr.domain.derive_rows import BackupSeen, CopySeen, ManifestSeen
 from kb_dr.domain.hold import HoldEvent
-from kb_dr.domain.manifest import Manifest, manifest_digest
+from kb_dr.domain.manifest import Manifest, StoredManifest, manifest_digest
 from kb_dr.domain.proof import Proof
 from kb_dr.domain.tombstone import Tombstone
-from kb_dr.errors import ObjectMissing, UnreadableRecord
+from kb_dr.errors import BrokenChain, ObjectMissing, UnreadableRecord
+from kb_dr.operations.backup_chain import load_chain
 from kb_dr.operations.kept_records import parse_kept, read_kept
 from kb_dr.operations.list_holdings import CopyListing, Place
 from kb_dr.ports import Repository
@@ -81,7 +82,19 @@ def _copy(backup: BackupId, listing: CopyListing, older: BackupRows | None) -> C
     digest = manifest_digest(body)
     if isinstance(found, UnreadableRecord):
         return CopySeen(place.copy, place.url, unreadable=str(found), digest=digest)
-    return CopySeen(place.copy, place.url, seen=found, digest=digest)
+    broken = _broken_chain(place.repository, StoredManifest(found.manifest, digest, place.copy))
+    return CopySeen(place.copy, place.url, seen=found, digest=digest, broken=broken)
+
+
+def _broken_chain(repository: Repository, stored: StoredManifest) -> str:
+    """Why nothing can be restored from it in this copy; empty when its chain is whole."""
+    if stored.manifest.parent is None:
+        return ""
+    try:
+        load_chain(repository, stored)
+    except BrokenChain as error:
+        return str(error)
+    return ""
 
 
 def _parse(backup: BackupId, body: bytes, what: str) -> ManifestSeen | UnreadableRecord:

@@ -96,6 +96,29 @@ def list_one(place: Place, backup: BackupId) -> CopyListing:
     return CopyListing(place, found if there else {})
 
 
+def ancestors(listing: CopyListing) -> Mapping[str, str]:
+    """Incremental backup to a digest of every manifest of the copy that may be of its chain.
+
+    Its rows depend on those: they are older, and stand or stand no more.
+    """
+    known = sorted(
+        (
+            (name, holding.manifest)
+            for name, holding in listing.holdings.items()
+            if holding.manifest is not None
+        ),
+        key=lambda each: (BackupId.parse(each[0]).stamp, each[0]),
+    )
+    digest = hashlib.sha256()
+    found: dict[str, str] = {}
+    for name, manifest in known:
+        if BackupId.parse(name).kind is not BackupKind.FULL:
+            found[name] = digest.hexdigest()
+        at = manifest.modified.isoformat()
+        digest.update(f"{name}\0{manifest.size_bytes}\0{at}\0".encode())
+    return found
+
+
 def token_of(backup: str, listings: Sequence[CopyListing], also: str) -> str:
     """The same for as long as no copy lists anything else of this backup.
 

@@ -15,7 +15,14 @@ from kb_dr.domain.derive_rows import derive_rows, with_older
 from kb_dr.domain.proof import Void
 from kb_dr.errors import CatalogError
 from kb_dr.operations.gather_backup import gather_backup
-from kb_dr.operations.list_holdings import CopyListing, Place, list_holdings, list_one, token_of
+from kb_dr.operations.list_holdings import (
+    CopyListing,
+    Place,
+    ancestors,
+    list_holdings,
+    list_one,
+    token_of,
+)
 from kb_dr.ports import Catalog, Clock
 
 T = TypeVar("T")
@@ -120,6 +127,7 @@ class View:
     def __init__(self, listings: Sequence[CopyListing], void: Void | None) -> None:
         self.listings = tuple(listings)
         self._void = void
+        self._ancestors = [ancestors(each) for each in self.listings]
         told = (void.through, sorted(void.hosts.items())) if void else ()
         self._also = f"{_DERIVATION} {told}"
         self.ids = sorted({each for listing in listings for each in listing.holdings})
@@ -136,7 +144,8 @@ class View:
 
     def token(self, backup: str) -> str:
         """See token_of()."""
-        return token_of(backup, self.listings, self._also)
+        chains = "".join(each.get(backup, "") for each in self._ancestors)
+        return token_of(backup, self.listings, self._also + chains)
 
     def rows(self, backups: Iterator[str]) -> Iterator[BackupRows]:
         """The rows of these backups, one at a time."""

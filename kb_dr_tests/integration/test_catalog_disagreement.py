@@ -1,12 +1,16 @@
 """Catalog and buckets that disagree are told apart, in both directions; the buckets are right."""
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from kb_dr.domain import layout
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.proof import Outcome, Verdict
 from kb_dr.errors import CatalogError, RepositoryUnavailable
+from kb_dr.operations.catalog import store_manifest
 from kb_dr_tests.catalog_database import (
     TABLES,
     CatalogDatabase,
@@ -203,3 +207,33 @@ def test_a_drill_is_not_spoilt_by_a_catalog_that_is_down(
     assert step.good
     assert step.outcome is Outcome.NOT_APPLICABLE
     assert "not tried" in step.seen
+
+
+def test_a_backup_whose_parent_is_gone_is_not_shown_as_proven(
+    made: MadeInstallation, database: CatalogDatabase
+) -> None:
+    full = made.has_backup()
+    started = full.manifest.started + timedelta(hours=1)
+    child = store_manifest(
+        made.primary,
+        replace(
+            full.manifest,
+            id=str(BackupId.of("kb", BackupKind.INCR, started)),
+            kind=BackupKind.INCR,
+            started=started,
+            parent=full.manifest.id,
+            parent_digest=full.digest,
+        ),
+    )
+    made.has_proof(child, Verdict.PROVEN, copy="primary")
+    made.sync_catalog()
+    green = statuses(database)
+    made.primary.delete(layout.manifest_key(full.manifest.backup_id))
+
+    made.sync_catalog()
+
+    assert green == {full.manifest.id: "completed", child.manifest.id: "verified"}
+    assert statuses(database) == {child.manifest.id: "damaged"}
+    ((problem,),) = database.query("select problem from backup_copies")
+    assert full.manifest.id in str(problem)
+    assert made.check_catalog().agrees

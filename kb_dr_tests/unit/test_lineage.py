@@ -40,6 +40,7 @@ def increment(made: MadeInstallation, of: StoredManifest, *, hours: int) -> Stor
             started=started,
             finished=started + timedelta(minutes=1),
             parent=of.manifest.id,
+            parent_digest=of.digest,
         ),
     )
 
