@@ -6,8 +6,7 @@ Whether one can be relied on is said by the check `restore_proven`, read from th
 
 import dagster as dg
 
-from kb_dr.defs import reaper, retention
-from kb_dr.defs import catalog, reaper
+from kb_dr.defs import catalog, reaper, retention
 from kb_dr.defs.postgres import assets, checks, jobs, schedules, sensors
 from kb_dr.defs.recovery import assets as recovery_assets
 from kb_dr.defs.recovery import checks as recovery_checks

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kb_dr import wiring
 from kb_dr.domain.catalog_rows import BackupRows, SyncState
 from kb_dr.domain.finding import Finding
-from kb_dr.errors import CatalogError, ConfigurationError
+from kb_dr.errors import CatalogError, ConfigurationError, KbDrError
 from kb_dr.installation.evidence import Evidence
 from kb_dr.operations.sync_catalog import Sources, Synced, rebuild_catalog, sync_catalog
 from kb_dr.ports import Catalog
@@ -38,6 +38,15 @@ class Cataloguing(Evidence):
     def sync_catalog(self, *, wait_seconds: float = 0.0) -> Synced:
         """Bring it in line; cheap when nothing changed. Look at ``state.problems``."""
         return sync_catalog(self.database, self._sources(), self.clock, wait_seconds=wait_seconds)
+
+    def follow_in_catalog(self) -> None:
+        """Bring it in line after many backups changed, as well as it can be done now."""
+        if self.settings.catalog is None:
+            return
+        try:
+            self.sync_catalog(wait_seconds=2.0)
+        except KbDrError as error:
+            logger.warning("the catalog is not in line with the copies: %s", error)
 
     def rebuild_catalog(self) -> Synced:
         """Make it anew from the copies alone. Look at ``state.problems``."""

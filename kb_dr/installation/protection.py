@@ -63,6 +63,7 @@ class Protection(Buckets, CatalogNotes):
             self._backup_tools(),
             backup=backup,
         )
+        self.note_in_catalog(stored.manifest.backup_id, "primary")
         self._sweep_after(stored)
         return stored
 
