@@ -6,7 +6,7 @@ Whether one can be relied on is said by the check `restore_proven`, read from th
 
 import dagster as dg
 
-from kb_dr.defs import reaper, retention
+from kb_dr.defs import catalog, reaper, retention
 from kb_dr.defs.postgres import assets, checks, copying, jobs, repair, schedules, sensors
 from kb_dr.defs.recovery import assets as recovery_assets
 from kb_dr.defs.recovery import checks as recovery_checks
@@ -71,6 +71,7 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             sensors.new_backups_go_offsite,
             sensors.new_backups_go_to_the_local_copy,
             sensors.pages_follow_the_repository,
+            catalog.catalog_follows_the_repository,
             reaper.reaper,
         ],
         resources={"door": door},

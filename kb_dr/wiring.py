@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kb_dr.ports import (
         BaseBackupProgram,
         Bucket,
+        Catalog,
         Clock,
         Codec,
         HeartbeatTable,
@@ -101,6 +102,15 @@ def source(settings: Settings) -> "SourceServer":
     from kb_dr.adapters.postgres_source import PostgresSource
 
     return PostgresSource(settings.source, settings.stream_slot)
+
+
+def catalog(settings: Settings) -> "Catalog | None":
+    """The catalog database; None when none is configured."""
+    if settings.catalog is None:
+        return None
+    from kb_dr.adapters.postgres_catalog import PostgresCatalog
+
+    return PostgresCatalog(settings.catalog, service=settings.service, org=settings.org)
 
 
 def heartbeat(settings: Settings) -> "HeartbeatTable":

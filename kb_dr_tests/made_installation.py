@@ -34,11 +34,19 @@ from kb_dr_tests.stored_backups import STARTED, store_backup
 class MadeInstallation(Installation):
     """Real verbs on repositories in memory; only a restore is played."""
 
-    def __init__(self, directory: Path, *, offsite: bool = True, local: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        offsite: bool = True,
+        local: bool = False,
+        catalog_url: str = "",
+    ) -> None:
         environment = {
             "KB_DR_REPOSITORY_URL": str(directory / "primary"),
             "KB_DR_SCRATCH_DIR": str(directory / "scratch"),
             "KB_DR_STATE_DIR": str(directory / "state"),
+            "KB_DR_CATALOG_URL": catalog_url,
         }
         if offsite:
             environment["KB_DR_OFFSITE_URL"] = str(directory / "offsite")

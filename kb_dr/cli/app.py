@@ -17,7 +17,7 @@ INTERRUPTED = 130
 _VERBS = {
     "status": ("kb_dr.cli.status", "Can we recover now? Exit 0 only if all objectives hold."),
     "list": ("kb_dr.cli.list_backups", "The backups of a repository."),
-    "show": ("kb_dr.cli.show", "One backup: its manifest, copies and proofs."),
+    "show": ("kb_dr.cli.show", "One backup forward to its proofs; or a proof, back."),
     "init": ("kb_dr.cli.init", "Make the repositories ready; once."),
     "backup": ("kb_dr.cli.backup", "Take a backup."),
     "copy": ("kb_dr.cli.copy", "Bring backups and WAL to the further copies; mend one."),
@@ -29,6 +29,7 @@ _VERBS = {
     "hold": ("kb_dr.cli.hold", "Keep retention from a backup, until it is released."),
     "release": ("kb_dr.cli.release", "End the holds of a backup."),
     "retention": ("kb_dr.cli.retention", "What goes and why; let it go; bring it back."),
+    "catalog": ("kb_dr.cli.catalog", "The database of backups: sync, rebuild, check."),
     "wal": ("kb_dr.cli.wal", "Archive, stream, fetch and audit WAL."),
     "keys": ("kb_dr.cli.keys", "Do the keys held here open everything that is stored?"),
     "heartbeat": ("kb_dr.cli.heartbeat", "Beat in the source, so that RPO is a measurement."),

@@ -62,6 +62,8 @@ _COULD_NOT_RUN: frozenset[type[KbDrError]] = frozenset(
         errors.ObjectiveBroken,
         errors.ProofsVoid,
         errors.SandboxError,
+        errors.CatalogError,
+        errors.CatalogUnavailable,
     }
 )
 

@@ -14,6 +14,7 @@ from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.space import Room
 from kb_dr.domain.status import Status
 from kb_dr.errors import ConfigurationError, KbDrError, RepositoryError
+from kb_dr.installation.catalog_notes import CatalogNotes
 from kb_dr.installation.evidence import Evidence
 from kb_dr.operations.audit_wal import clusters_present
 from kb_dr.operations.catalog import CatalogEntry, read_manifest
@@ -42,7 +43,7 @@ class Lacking:
     """Their manifests stand there and cannot be read, or are others: for repair() to look at."""
 
 
-class Copying(Evidence):
+class Copying(Evidence, CatalogNotes):
     """Backups and WAL go from the nearest copy that has them to those that lack them."""
 
     @property
@@ -84,7 +85,7 @@ class Copying(Evidence):
         """What other copies hold that belongs into this one, oldest first; and what does not."""
         gone = set(self.let_go(copy))
         found: dict[str, StoredManifest] = {}
-        for source in self._sources(copy):
+        for source in self._sources_for(copy):
             for entry in self.catalog(source.name):
                 if isinstance(entry, StoredManifest):
                     found.setdefault(entry.manifest.id, entry)
@@ -111,7 +112,7 @@ class Copying(Evidence):
         """
         from kb_dr.operations.repair_copy import repair_backup
 
-        sources, target = self._sources(copy), self.checked(copy)
+        sources, target = self._sources_for(copy), self.checked(copy)
         if backup is not None:
             self._refuse_let_go(backup, copy)
             wanted = [backup]
@@ -121,7 +122,7 @@ class Copying(Evidence):
             wanted = [each.manifest.backup_id for each in elsewhere.values()]
         for each in wanted:
             try:
-                yield repair_backup(
+                mended = repair_backup(
                     sources,
                     target,
                     self.codec,
@@ -129,6 +130,8 @@ class Copying(Evidence):
                     progress,
                     parallel=self.settings.transfers,
                 )
+                self.note_in_catalog(each, copy)
+                yield mended
             except KbDrError as error:
                 yield error
 
@@ -136,7 +139,7 @@ class Copying(Evidence):
         """Mend every WAL file of one copy that is not what its key says."""
         from kb_dr.operations.repair_wal import repair_wal
 
-        sources, target = self._sources(copy), self.checked(copy)
+        sources, target = self._sources_for(copy), self.checked(copy)
         return tuple(
             repair_wal(
                 sources, target, self.codec, cluster, progress, parallel=self.settings.transfers
@@ -152,14 +155,14 @@ class Copying(Evidence):
         raises.
         """
         self._refuse_let_go(backup, copy)
-        sources = self._sources(copy)
+        sources = self._sources_for(copy)
         target = self.checked(copy)
         parent = find_holders(sources, backup).manifest.parent
         if parent is not None:
             before = BackupId.parse(parent)
             if target.find(layout.manifest_key(before)) is None:
                 self.copy_backup(before, copy, progress)
-        return copy_backup(
+        copied = copy_backup(
             sources[0],
             target,
             self.codec,
@@ -168,6 +171,8 @@ class Copying(Evidence):
             others=sources[1:],
             parallel=self.settings.transfers,
         )
+        self.note_in_catalog(backup, *dict.fromkeys((sources[0].name, copy)))
+        return copied
 
     def copy_wal(
         self, progress: Progress, copy: str, *, everything: bool = False
@@ -178,7 +183,7 @@ class Copying(Evidence):
         newest copied backup is taken as brought already. What retention let go of there is not
         brought again. Look at each ``problems``.
         """
-        source, *others = self._sources(copy)
+        source, *others = self._sources_for(copy)
         target = self.checked(copy)
         done = []
         for cluster in clusters_present(source):
@@ -240,7 +245,7 @@ class Copying(Evidence):
                 "would let go of it again. It can be undeleted while its objects are there.",
             )
 
-    def _sources(self, copy: str) -> Sequence[Repository]:
+    def _sources_for(self, copy: str) -> Sequence[Repository]:
         """Every other copy that can be opened, nearest first; the first one's error else.
 
         Of those that cannot nothing is known, so nothing they hold is missed as long as one can.

@@ -12,7 +12,8 @@ from kb_dr.domain.finding import Finding
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, Void, standing
 from kb_dr.errors import NoUsableBackup, RepositoryError
-from kb_dr.installation.places import CLOSED, Places
+from kb_dr.installation.catalog_notes import CatalogNotes
+from kb_dr.installation.places import CLOSED
 from kb_dr.operations import catalog as catalogs
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
 from kb_dr.operations.holds import GatheredHolds, gather_holds
@@ -52,7 +53,7 @@ class BackupOverview:
     """Why it is held: the reason of each hold in force."""
 
 
-class Evidence(Places):
+class Evidence(CatalogNotes):
     """Reads what the repositories hold, wherever it is kept."""
 
     known_manifests: KnownEntries[CatalogEntry] = KnownEntries()

@@ -57,6 +57,7 @@ class Keys(Protection):
             parallel=settings.transfers,
         )
         manifest, elsewhere = done.stored.manifest, []
+        self.note_in_catalog(manifest.backup_id, "primary")
         for copy in self.further_copies:
             self.copy_backup(manifest.backup_id, copy, progress)
             elsewhere.append(

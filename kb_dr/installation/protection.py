@@ -67,6 +67,8 @@ class Protection(Copying, Buckets):
             self._backup_tools(),
             backup=backup,
         )
+        self._look_at_lock(stored)
+        self.note_in_catalog(stored.manifest.backup_id, "primary")
         self._sweep_after(stored)
         return stored
 
@@ -89,6 +91,7 @@ class Protection(Copying, Buckets):
             backup=backup,
         )
         self._look_at_lock(stored)
+        self.note_in_catalog(stored.manifest.backup_id, "primary")
         self._sweep_after(stored)
         return stored
 

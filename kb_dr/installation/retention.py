@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.hold import HoldEvent
 from kb_dr.errors import NoUsableBackup, RepositoryError
-from kb_dr.installation.evidence import Evidence
+from kb_dr.installation.cataloguing import Cataloguing
 from kb_dr.installation.places import CLOSED
 from kb_dr.operations import holds
 from kb_dr.ports import Progress, Repository
@@ -35,7 +35,7 @@ class Held:
     """That have let go of it already; its objects are there still."""
 
 
-class Retention(Evidence):
+class Retention(Cataloguing):
     """Says what is kept, and lets go of the rest."""
 
     def hold(self, backup: BackupId, reason: str) -> Held:
@@ -49,6 +49,7 @@ class Retention(Evidence):
         event = holds.hold(places, self.clock, backup, reason)
         # Asked again: retention looks for holds after it has written that a backup expires.
         here, expired = holds.where_it_stands(backup, places)
+        self.note_in_catalog(backup, *(each.name for each in places))
         return Held(str(backup), event, here, expired)
 
     def release(self, backup: BackupId, reason: str) -> Held:
@@ -70,6 +71,7 @@ class Retention(Evidence):
         for problem in gathered.problems:
             logger.warning("a hold of %s may be left that cannot be read: %s", backup, problem)
         event = holds.release(places, self.clock, backup, reason, in_force)
+        self.note_in_catalog(backup, *(each.name for each in places))
         return Held(str(backup), event, here, expired)
 
     def holds(self, backup: BackupId) -> tuple[HoldEvent, ...]:
@@ -95,7 +97,7 @@ class Retention(Evidence):
         """Do what a plan that was made just now says; see operations.apply_retention."""
         from kb_dr.operations.apply_retention import apply_retention
 
-        return apply_retention(
+        applied = apply_retention(
             self.checked(planned.plan.copy),
             self._every_place(),
             self.clock,
@@ -103,6 +105,8 @@ class Retention(Evidence):
             planned,
             at_once=self.settings.transfers,
         )
+        self.follow_in_catalog()
+        return applied
 
     def undelete(self, backup: BackupId, copy: str, reason: str) -> "Undeleted":
         """Bring a backup that expired back into a copy, held, so that it does not go again."""
@@ -114,7 +118,7 @@ class Retention(Evidence):
             each.at <= since for each in self.gathered_holds(backup).in_force(str(backup))
         )
         until = timedelta(days=self.settings.retention[copy].undelete_days)
-        return undelete_backup(
+        undeleted = undelete_backup(
             repository,
             [each for each in places if each.name != copy],
             self.clock,
@@ -123,6 +127,9 @@ class Retention(Evidence):
             until=None if held_long else until,
             hold=lambda: holds.hold(places, self.clock, backup, reason),
         )
+        for each in {str(backup), *undeleted.brought_back}:
+            self.note_in_catalog(BackupId.parse(each), *(place.name for place in places))
+        return undeleted
 
     def _answering(self) -> list[Repository]:
         """Every copy that can be opened; the error of the last one when none can."""

@@ -6,6 +6,7 @@ contracts in kb_dr_tests/contracts hold every implementation to the words writte
 
 from kb_dr.ports.basics import Clock, Progress, Readable, Writable
 from kb_dr.ports.bucket import Bucket
+from kb_dr.ports.catalog import Catalog, CatalogReader, CatalogWriter
 from kb_dr.ports.restored import (
     Inspection,
     PostgresHost,
@@ -32,6 +33,9 @@ __all__ = [
     "BaseBackupProgram",
     "BaseBackupStream",
     "Bucket",
+    "Catalog",
+    "CatalogReader",
+    "CatalogWriter",
     "Clock",
     "Codec",
     "Heart",

@@ -5,7 +5,6 @@ The environment wins over the file of ``--env-file`` (or ``.env`` here), which w
 Nothing here is heavy: every archived WAL segment starts a process that reads this.
 """
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +13,14 @@ from urllib.parse import urlsplit
 from kb_dr.domain.object_lock import LockMode, ObjectLock
 from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.service_commands import ServiceCommands, is_health_address
+from kb_dr.settings.catalog_url import read_catalog
 from kb_dr.settings.files import with_files
+from kb_dr.settings.hosts import is_local
 from kb_dr.settings.reader import Reader, is_slot_name
 from kb_dr.settings.values import (
     COPY_NAMES,
     DEFAULT_SLOT,
+    CatalogSettings,
     DirectoryLocation,
     Objectives,
     S3Settings,
@@ -30,6 +32,7 @@ from kb_dr.settings.values import (
 __all__ = [
     "COPY_NAMES",
     "DEFAULT_SLOT",
+    "CatalogSettings",
     "DirectoryLocation",
     "Objectives",
     "S3Settings",
@@ -95,6 +98,7 @@ def load_settings(
         retention=_retention(reader),
         space_warning_percent=reader.whole("KB_DR_SPACE_WARNING_PERCENT", 80, 1, 100),
         service_commands=_service_commands(reader),
+        catalog=read_catalog(reader),
         env_file=chosen.absolute() if chosen else None,
     )
     _refuse_shared_places(reader, settings)
@@ -124,8 +128,8 @@ def _source(reader: Reader) -> SourceSettings:
     if "://" in host or "@" in host:
         # Not shown: such an address often holds a password.
         reader.problem("KB_DB_HOST", "more than a host", "a name, an address or a directory")
-    sslmode = reader.text("KB_DR_DB_SSLMODE", "prefer" if _is_local(host) else "verify-full")
-    if not _is_local(host) and sslmode in ("disable", "allow", "prefer"):
+    sslmode = reader.text("KB_DR_DB_SSLMODE", "prefer" if is_local(host) else "verify-full")
+    if not is_local(host) and sslmode in ("disable", "allow", "prefer"):
         reader.problem(
             "KB_DR_DB_SSLMODE", f"{sslmode!r} lets {host} be reached in plain text", "verify-full"
         )
@@ -205,7 +209,7 @@ def _location(reader: Reader, stem: str, url: str) -> DirectoryLocation | S3Sett
         seen = urlsplit(endpoint)
         if seen.scheme not in ("http", "https") or not seen.hostname or seen.username:
             reader.problem(f"{stem}_ENDPOINT_URL", "not an address", "https://host:port")
-        elif seen.scheme == "http" and not _is_local(seen.hostname):
+        elif seen.scheme == "http" and not is_local(seen.hostname):
             reader.problem(f"{stem}_ENDPOINT_URL", "plain text to another machine", "https://…")
     key = reader.text(f"{stem}_ACCESS_KEY_ID", reader.text("AWS_ACCESS_KEY_ID", "")) or None
     secret = reader.text(f"{stem}_SECRET_ACCESS_KEY", reader.text("AWS_SECRET_ACCESS_KEY", ""))
@@ -287,12 +291,3 @@ def _recipients(reader: Reader) -> tuple[str, ...]:
         if not name.startswith("age1"):
             reader.problem("KB_DR_AGE_RECIPIENTS", "one that does not begin with age1", "age1…")
     return tuple(found)
-
-
-def _is_local(host: str) -> bool:
-    if host.startswith("/") or host in ("localhost", ""):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

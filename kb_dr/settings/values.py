@@ -49,6 +49,29 @@ class SourceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogSettings:
+    """The database that shows what the buckets hold."""
+
+    host: str
+    """A name, an address, or the directory of a unix socket."""
+    port: int
+    database: str
+    user: str
+    password_file: Path | None
+    """Read when the catalog is opened and not before: PostgreSQL's own user, who archives WAL, may
+    not be allowed to. None: pgpass, peer or a certificate, as libpq finds them."""
+    sslmode: str
+
+    @property
+    def url(self) -> str:
+        """Where it is, for people; without the password."""
+        if self.host.startswith("/"):
+            return f"postgresql://{self.user}@/{self.database}?host={self.host}&port={self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"postgresql://{self.user}@{host}:{self.port}/{self.database}"
+
+
+@dataclass(frozen=True, slots=True)
 class DirectoryLocation:
     """A repository in a directory."""
 
@@ -134,6 +157,8 @@ class Settings:
     """Used share of a copy's file system from which on its filling up is said."""
     service_commands: ServiceCommands
     """How the service is stopped, started and checked when its cluster is replaced."""
+    catalog: CatalogSettings | None = field(default=None)
+    """None: the buckets alone."""
     env_file: Path | None = field(default=None)
     """The file some of this came from, so that a restore_command can name it."""
 

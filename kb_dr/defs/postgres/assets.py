@@ -10,6 +10,7 @@ from kb_dr.adapters.log_progress import LogProgress
 from kb_dr.defs.copies import CopyRead, copy_named
 from kb_dr.defs.failures import reported_failures
 from kb_dr.defs.heartbeat import signs_of_life
+from kb_dr.defs.lineage import traced
 from kb_dr.defs.metadata import backup_metadata, proof_metadata, table
 from kb_dr.defs.partitions import postgres_backups
 from kb_dr.defs.postgres import keys
@@ -112,11 +113,12 @@ def restore_proof(
             context.log.warning(f"restore_proven is left to the next sync: {error}")
         raise dg.Failure(
             description=f"{proof.verdict}: {proof.reason}",
-            metadata=proof_metadata(proof),
+            metadata={**proof_metadata(proof), **traced(installation, proof)},
             allow_retries=False,
         )
     return dg.MaterializeResult(
-        metadata=proof_metadata(proof), data_version=dg.DataVersion(proof.id)
+        metadata={**proof_metadata(proof), **traced(installation, proof)},
+        data_version=dg.DataVersion(proof.id),
     )
 
 
