@@ -66,12 +66,36 @@ class Oracle:
         self.past = [e for e in self.backups if max(e.started, e.finished) <= self.now]
         self.good = [each for each in self.past if self.whole(each)]
         self.proven = [e for e in self.good if world.standing(e) is Standing.PROVEN]
+        counting = [each for each in self.good if self.counts(each)]
+        self._members = {tier: self._first_ones(tier, counting) for tier in TIERS}
 
     def whole(self, made: Made) -> bool:
         """Present down to the full backup, and nothing known against any of it."""
         return all(
             link.present and self.world.standing(link) is not Standing.FAILED for link in made.chain
         )
+
+    def same_bytes(self, made: Made) -> list[Made]:
+        """The good ones that bear the very bytes of one, itself among them."""
+        return [each for each in self.good if self._origin(each) is self._origin(made)]
+
+    def _origin(self, made: Made) -> Made:
+        while made.replaces is not None:
+            made = made.replaces
+        return made
+
+    def counts(self, made: Made) -> bool:
+        """Of good ones with the same bytes the last proven counts; with none proven, the first."""
+        same = self.same_bytes(made)
+        proven = [each for each in same if each in self.proven]
+        return made is (proven[-1] if proven else same[0])
+
+    def superseded(self, made: Made) -> bool:
+        """Whether its bytes are there under later keys, and proven."""
+        if made not in self.good:
+            return False
+        same = self.same_bytes(made)
+        return any(each in self.proven for each in same[same.index(made) + 1 :])
 
     @property
     def stopped(self) -> bool:
@@ -82,7 +106,7 @@ class Oracle:
 
     def members(self, tier: str) -> list[Made]:
         """The first good full backup of each period, or the first incremental where none is."""
-        return self._first_ones(tier, self.good)
+        return self._members[tier]
 
     def _first_ones(self, tier: str, backups: list[Made]) -> list[Made]:
         periods: dict[int, list[Made]] = {}
@@ -100,8 +124,13 @@ class Oracle:
     def may_shed(self, tier: str, made: Made) -> bool:
         """F2: whether a newer member of this tier is proven."""
         return any(
-            each.started > made.started for each in self.members(tier) if each in self.proven
+            each.started > made.started for each in self.members(tier) if each in self.evident
         )
+
+    @property
+    def evident(self) -> list[Made]:
+        """What a restore has read that is not forgotten: the proven, and the newest one's chain."""
+        return [*self.proven, *(self.proven[-1].chain if self.proven else ())]
 
     def in_daily(self, made: Made) -> bool:
         """Whether the daily tier has not let go of it."""
@@ -133,7 +162,17 @@ class Oracle:
         for some in (self.past, self.good, self.proven, red_below):
             kept |= set(some[-1:])
         newest = self.proven[-1].started if self.proven else None
-        kept |= {e for e in self.past if newest is None or e.started >= newest}
+        kept |= {
+            e
+            for e in self.past
+            if (newest is None or e.started >= newest) and not self.superseded(e)
+        }
+        kept |= {
+            e
+            for e in self.good
+            if not self.superseded(e)
+            and any(o in kept for o in self.same_bytes(e) if self.counts(o))
+        }
         return {link.id for each in kept for link in each.chain if link.present}
 
     def expected_wal(self, kept: set[str], standing_after: list[Made]) -> set[WalFile]:

@@ -34,6 +34,8 @@ class Made:
     first: int
     last: int
     parent: "Made | None" = None
+    replaces: "Made | None" = None
+    """The backup whose very bytes these are."""
     present: bool = True
     expired_at: datetime | None = None
     """Set while its objects stand without a manifest."""
@@ -89,20 +91,21 @@ class World:
 
         Long stretches archive as many segments as short ones: a quiet service writes little.
         """
-        steps = min(hours, 4)
+        steps = min(hours, 4)  # none for no hours
         for step in range(1, steps + 1):
             at = self.true + timedelta(hours=hours * step // steps)
             if writing:
                 self._archive(at)
         self.true += timedelta(hours=hours)
 
-    def back_up(self, kind: BackupKind, parent: Made | None, minutes: int = 3) -> Made:
-        """A backup that comes to its end; its WAL is archived by then."""
+    def back_up(self, kind: BackupKind, parent: Made | None) -> Made:
+        """A backup that comes to its end in three minutes; its WAL is archived by then."""
         started = self.ours
         names = {each.id for each in self.made}
         while (name := str(BackupId.of("kb", kind, started))) in names:
             started += timedelta(seconds=1)
-        finished = max(started, self.ours + timedelta(minutes=minutes))
+        self.true += timedelta(minutes=3)
+        finished = max(started, self.ours)
         first = self.segment
         self._archive(self.true)
         self._archive(self.true)
@@ -117,6 +120,33 @@ class World:
         made = self.back_up(BackupKind.INCR, parent)
         made.first = parent.first
         return made
+
+    def back_up_ahead_of_time(self, days: int) -> Made:
+        """One that a wrong clock dates into the future."""
+        skew, self.skew = self.skew, timedelta(days=days)
+        made = self.back_up(BackupKind.FULL, None)
+        self.skew = skew
+        return made
+
+    def encrypt_anew(self, old: Made) -> None:
+        """The same bytes under another id, with the times of the old one."""
+        names = {each.id for each in self.made}
+        stamp = old.started
+        while (name := str(BackupId.of("kb", old.kind, stamp))) in names:
+            stamp += timedelta(seconds=1)
+        made = Made(
+            name,
+            old.kind,
+            old.started,
+            old.finished,
+            old.system,
+            old.timeline,
+            old.first,
+            old.last,
+            replaces=old,
+        )
+        self.made.append(made)
+        self._touch()
 
     def promote(self) -> None:
         """A standby takes over: another timeline, from the middle of the segment being written."""
@@ -169,7 +199,7 @@ class World:
         """The backups that have a manifest, in order of time."""
         return sorted(
             (each for each in self.made if each.present),
-            key=lambda each: (each.started, each.finished, each.id),
+            key=lambda each: (each.started, each.id),
         )
 
     def newest_native(self) -> Made | None:
@@ -216,6 +246,7 @@ class World:
             ),
             parent=made.parent.id if made.parent else None,
             parent_digest=f"digest of {made.parent.id}" if made.parent else None,
+            replaces=made.replaces.id if made.replaces else None,
             standing=self.standing(made),
             holds=tuple(
                 HoldEvent(1, name, made.id, HoldAction.HOLD, made.finished, name, "host")

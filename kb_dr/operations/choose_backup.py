@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, failed_parent, standing
+from kb_dr.domain.wording import first_few
 from kb_dr.errors import BrokenChain, NoUsableBackup
 from kb_dr.operations.backup_chain import load_chain
 from kb_dr.operations.catalog import Unreadable, read_manifest, walk_back
@@ -83,7 +84,7 @@ def choose_backup(
             passed_over.append(f"{name}: {why}")
             continue
         return Chosen(entry, tuple(passed_over))
-    seen = f"; passed over: {'; '.join(passed_over)}" if passed_over else ""
+    seen = f"; passed over: {'; '.join(first_few(passed_over))}" if passed_over else ""
     raise NoUsableBackup(
         f"choose the latest backup: none in {repository.name} ({repository.url}){seen}",
         hint="`kb-dr list` shows what there is; try the other copy with --from.",

@@ -8,7 +8,7 @@ from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.proof import Reach
 from kb_dr.domain.recoverable_window import Nearest, RecoverableWindow
 from kb_dr.domain.recovery import RecoveryPlan
-from kb_dr.domain.wording import age, moment, size
+from kb_dr.domain.wording import age, first_few, moment, size
 from kb_dr.errors import NoUsableBackup, TargetUnreachable, TimelineForked, WalGap
 from kb_dr.operations.restore_postgres import RestorePlan
 
@@ -52,7 +52,7 @@ def plan_rows(plan: RestorePlan) -> tuple[tuple[str, object], ...]:
         ("newest commit there", moment(recovery.newest_commit)),
         ("room", f"{size(recovery.bytes_needed)} needed, {size(plan.free_bytes)} free"),
         ("will take about", _expected_time(plan)),
-        *(("passed over", line) for line in plan.passed_over),
+        *(("passed over", line) for line in first_few(plan.passed_over)),
         *(("note", line) for line in recovery.notes),
     )
 

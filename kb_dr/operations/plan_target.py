@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.recovery import RecoveryPlan
 from kb_dr.domain.recovery_target import Latest, PointTarget, RecoveryTarget
+from kb_dr.domain.wording import first_few
 from kb_dr.errors import NoUsableBackup, TimelineForked
 from kb_dr.operations.backup_chain import chains_in
 from kb_dr.operations.catalog import load_catalog, read_manifest, readable, unreadable
@@ -99,7 +100,7 @@ def _plan_to_a_point(
     passed_over += [f"{each}: {why}" for each, why in broken.items()]
     while True:
         if not backups:
-            seen = f"; passed over: {'; '.join(passed_over)}" if passed_over else ""
+            seen = f"; passed over: {'; '.join(first_few(passed_over))}" if passed_over else ""
             raise NoUsableBackup(
                 f"recover to {target}: no backup in {repository.name} ({repository.url}){seen}",
                 hint="`kb-dr list` shows what there is; try the other copy with --from.",

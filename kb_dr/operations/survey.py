@@ -4,7 +4,7 @@ Whatever cannot be looked at is said, and never taken for good.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kb_dr.domain.forecast import RestoreWork
 from kb_dr.domain.manifest import Manifest, StoredManifest
@@ -33,6 +33,8 @@ class _Known:
     url: str
     void_through: Void | None
     chains: Chains
+    _broken: dict[str, str] = field(default_factory=dict)
+    """What broken() has worked out, by id: it is asked for every link of every chain."""
 
     def chain(self, stored: StoredManifest) -> tuple[StoredManifest, ...]:
         """The full first; the backup alone when its chain is broken."""
@@ -40,9 +42,12 @@ class _Known:
 
     def broken(self, stored: StoredManifest) -> str:
         """Why an increment is worth nothing, whatever was proven of it; empty when it is."""
-        why = self.chains.broken.get(stored.manifest.id)
-        if why is not None:
-            return why
+        name = stored.manifest.id
+        if name not in self._broken:
+            self._broken[name] = self.chains.broken.get(name) or self._failed_parent(stored)
+        return self._broken[name]
+
+    def _failed_parent(self, stored: StoredManifest) -> str:
         *parents, own = (self._own(each) for each in self.chain(stored))
         red = failed_parent(own, parents)
         return f"proof {red.id} of its parent {red.backup_id} FAILED: {red.reason}" if red else ""

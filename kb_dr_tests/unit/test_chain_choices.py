@@ -255,3 +255,16 @@ def test_combining_is_foretold_where_it_is_done_and_was_measured(
     told = forecast(whole, [without_combining(RUN)], copy="offsite")
     assert (told.seconds, told.basis) == (None, "not measured with its size: combine")
     assert forecast(alone, [without_combining(RUN)], copy="offsite").seconds is not None
+
+
+def test_of_many_children_of_one_lost_parent_the_newest_few_are_named(
+    repository: MemoryRepository,
+) -> None:
+    chain = store_chain(repository, CODEC, increments=20)
+    remove(repository, chain[0])
+
+    with pytest.raises(NoUsableBackup, match=r"; and 12 more$") as told:
+        choose_backup(repository)
+
+    assert chain[-1].manifest.id in str(told.value)
+    assert chain[5].manifest.id not in str(told.value)

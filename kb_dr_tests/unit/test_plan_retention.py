@@ -34,7 +34,7 @@ def test_the_first_full_backup_of_a_period_represents_it() -> None:
     assert kept(made) == {early.id, newest.id}
     assert why(made, early) == "daily of 2026-11-24"
     assert why(made, late) == (
-        f"represents no hour, day or longer period; {newest.id}, newer, is proven"
+        f"represents no hour, day or longer period; newer and proven: {newest.id}"
     )
 
 
@@ -87,7 +87,7 @@ def test_a_failed_backup_never_represents_anything() -> None:
     made = plan(bad, good, newest)
 
     assert kept(made) == {good.id, newest.id}
-    assert why(made, bad) == f"its proof failed; {newest.id}, newer, is proven"
+    assert why(made, bad) == f"its proof failed; newer and proven: {newest.id}"
 
 
 def test_a_failed_backup_stays_while_its_period_has_nothing_else() -> None:
@@ -183,6 +183,50 @@ def test_a_proof_of_what_represents_nothing_in_a_tier_sheds_nothing_there() -> N
     )
 
 
+def test_the_newest_proof_is_one_of_all_it_is_built_upon() -> None:
+    old = full("2026-11-20 02:00")
+    base = full("2026-11-26 02:00")
+    between = incremental("2026-11-26 03:00", base)
+    proven = incremental("2026-11-26 04:00", between, PROVEN)
+    newest = full("2026-11-27 02:00")
+
+    made = plan(old, base, between, proven, newest)
+
+    assert kept(made) == {base.id, between.id, proven.id, newest.id}
+    assert why(made, old) == (
+        f"daily of 2026-11-20 is older than 5 days; newer and proven: {base.id} with {proven.id}"
+    )
+
+
+def test_an_older_proof_says_nothing_of_what_it_was_built_upon() -> None:
+    # What was proven may go, and with it all that tells that its base is good.
+    policy = RetentionPolicy(0, 2, 3, 0, 0)
+    old_week = full("2026-10-18 02:00")
+    week = full("2026-11-22 02:00")
+    proven = incremental("2026-11-22 03:00", week, PROVEN)
+    tuesday = full("2026-11-24 02:00", PROVEN)
+    newest = full("2026-11-26 02:00")
+
+    assert old_week.id in kept(plan(old_week, week, proven, tuesday, newest, policy=policy))
+    assert old_week.id not in kept(plan(old_week, week, proven, newest, policy=policy))
+
+
+def test_it_is_told_which_proofs_would_let_the_tiers_shed() -> None:
+    policy = RetentionPolicy(0, 2, 2, 0, 0)
+    old_week = full("2026-10-18 02:00")
+    week = full("2026-11-22 02:00")
+    tuesday = full("2026-11-24 02:00")
+    newest = full("2026-11-26 02:00")
+
+    made = plan(old_week, week, tuesday, newest, policy=policy)
+
+    assert made.prove_next == (newest.id, week.id)
+    assert plan(old_week, week, replace(tuesday, standing=PROVEN), policy=policy).prove_next == (
+        week.id,
+    )
+    assert plan(replace(newest, standing=PROVEN), old_week, policy=DAYS).prove_next == ()
+
+
 def test_what_goes_names_what_is_proven_in_its_place() -> None:
     old = full("2026-11-20 02:00")
     newest = full("2026-11-26 02:00", PROVEN)
@@ -191,7 +235,7 @@ def test_what_goes_names_what_is_proven_in_its_place() -> None:
 
     assert kept(made) == {newest.id}
     assert why(made, old) == (
-        f"daily of 2026-11-20, older than 5 days; {newest.id}, newer, is proven"
+        f"daily of 2026-11-20 is older than 5 days; newer and proven: {newest.id}"
     )
 
 
@@ -213,6 +257,28 @@ def test_what_represents_nothing_goes_only_when_something_newer_is_proven() -> N
 
     assert second.id in kept(made)
     assert why(made, second) == "nothing newer is proven"
+
+
+def test_a_proof_of_the_same_moment_lets_nothing_go() -> None:
+    base = full("2026-11-23 02:00")
+    proven = full("2026-11-24 02:00", PROVEN)
+    same = incremental("2026-11-24 02:00", base)
+    newest = full("2026-11-26 02:00")
+
+    made = plan(base, proven, same, newest)
+
+    assert why(made, same) == "nothing newer is proven"
+
+
+def test_what_ends_in_the_future_is_no_proof_of_anything_newer() -> None:
+    old = full("2026-11-20 02:00")
+    newest = full("2026-11-26 02:00")
+    ahead = full("2026-11-27 12:29", PROVEN)
+
+    made = plan(old, newest, ahead)
+
+    assert kept(made) == {old.id, newest.id, ahead.id}
+    assert "a clock was wrong" in why(made, ahead)
 
 
 def test_the_newest_stays_whatever_is_known_against_it() -> None:
@@ -252,6 +318,76 @@ def test_a_parent_of_anything_kept_is_kept_and_says_for_whom() -> None:
     assert kept(made) == {base.id, between.id, held.id, newest.id}
     assert why(made, base) == f"parent of {between.id}, which is kept"
     assert why(made, between) == f"parent of {held.id}, which is kept"
+
+
+def anew(old: Candidate, standing: Standing = Standing.UNPROVEN, second: int = 1) -> Candidate:
+    name = f"{old.id[:-1]}{second}"
+    return replace(
+        old, id=name, digest=f"digest of {name}", replaces=old.id, standing=standing, holds=()
+    )
+
+
+def test_what_is_encrypted_anew_stays_beside_the_old_one_until_it_is_proven() -> None:
+    old = full("2026-11-24 02:00", PROVEN)
+    newest = full("2026-11-26 02:00", PROVEN)
+
+    made = plan(old, anew(old), newest)
+
+    assert kept(made) == {old.id, anew(old).id, newest.id}
+    assert why(made, old) == "daily of 2026-11-24"
+    assert why(made, anew(old)) == (
+        f"encrypted anew from {old.id}, and takes its place once it is proven"
+    )
+
+
+def test_what_is_encrypted_anew_takes_the_place_of_the_old_one_when_it_is_proven() -> None:
+    old = full("2026-11-24 02:00")
+    new, newer = anew(old), anew(old, PROVEN, second=2)
+    newest = full("2026-11-26 02:00")
+
+    made = plan(old, new, newer, newest)
+
+    assert kept(made) == {newer.id, newest.id}
+    assert why(made, newer) == "daily of 2026-11-24; the newest proven"
+    assert why(made, old) == f"encrypted anew as {newer.id}, which is proven"
+
+
+def test_what_was_encrypted_anew_twice_keeps_its_place_when_the_one_between_is_gone() -> None:
+    old = full("2026-11-24 02:00", PROVEN, held="case 7")
+    between = anew(old, PROVEN)
+    last = replace(anew(old, PROVEN, second=2), replaces=between.id)
+    newest = full("2026-11-26 02:00", PROVEN)
+
+    assert kept(plan(old, between, last, newest)) == {old.id, last.id, newest.id}
+    assert kept(plan(old, last, newest)) == {old.id, last.id, newest.id}
+
+
+def test_what_is_encrypted_anew_and_fails_takes_no_place() -> None:
+    old = full("2026-11-24 02:00")
+    newest = full("2026-11-26 02:00", PROVEN)
+
+    assert kept(plan(old, anew(old, FAILED), newest)) == {old.id, newest.id}
+
+
+def test_an_old_one_that_is_held_or_built_upon_stays_beside_the_new_one() -> None:
+    old = full("2026-11-24 02:00", held="case 7")
+    base = full("2026-11-23 02:00")
+    increment = incremental("2026-11-25 03:00", base)
+    newest = full("2026-11-26 02:00", PROVEN)
+
+    made = plan(old, anew(old, PROVEN), base, anew(base, PROVEN), increment, newest)
+
+    assert made.expire == ()
+
+
+def test_what_is_encrypted_anew_goes_with_the_old_one() -> None:
+    old = full("2026-11-20 02:00")
+    newest = full("2026-11-26 02:00", PROVEN)
+
+    made = plan(old, anew(old), newest)
+
+    assert kept(made) == {newest.id}
+    assert why(made, anew(old)) == f"the same bytes as {old.id}, which goes as well"
 
 
 def test_nothing_held_goes_until_every_hold_is_released() -> None:
@@ -532,16 +668,11 @@ def test_the_order_candidates_come_in_plays_no_part() -> None:
     assert plan(*backups) == made
 
 
-def test_what_was_encrypted_anew_stays_and_takes_the_place_once_it_is_proven() -> None:
+def test_what_is_encrypted_anew_has_the_place_of_the_old_one_in_a_living_period_too() -> None:
     old = full("2026-11-22 02:00", PROVEN)
     newest = full("2026-11-26 02:00", PROVEN)
-    later = at("2026-11-22 02:00") + timedelta(seconds=1)
-    anew = replace(full(later), started=old.started, finished=old.finished, replaces=old.id)
 
-    waiting = plan(old, anew, newest)
-    assert {old.id, anew.id} <= kept(waiting)
-    assert f"takes the place of {old.id}" in why(waiting, anew)
+    made = plan(old, anew(old, PROVEN), newest)
 
-    made = plan(old, replace(anew, standing=PROVEN), newest)
-    assert anew.id in kept(made)
-    assert old.id not in kept(made)
+    assert kept(made) == {anew(old).id, newest.id}
+    assert why(made, anew(old)) == "daily of 2026-11-22"

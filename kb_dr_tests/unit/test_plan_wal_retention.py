@@ -1,5 +1,6 @@
 """Which WAL goes: never what a retained backup, the window or a history is needed for."""
 
+import tracemalloc
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -81,8 +82,8 @@ def test_the_oldest_of_each_timeline_counts_and_those_before_it() -> None:
 
     found = boundaries(later, earlier, newest)
 
-    assert found.keeps(wal(first(later), timeline=3))
-    assert found.keeps(wal(first(earlier), timeline=2))
+    assert found.keeps(wal(last(later) + 5, timeline=3))
+    assert found.keeps(wal(last(earlier) + 5, timeline=2))
     assert not found.keeps(wal(first(earlier) - 1, timeline=2))
     assert not found.keeps(wal(first(later) - 1, timeline=3))
 
@@ -110,6 +111,17 @@ def test_an_older_retained_backup_keeps_what_makes_it_consistent_and_no_more() -
     assert not found.keeps(wal(first(held), timeline=2))
 
 
+def test_a_long_backup_keeps_its_wal_though_a_shorter_one_lies_within() -> None:
+    long = full("2026-01-10 02:00", held="case 7", minutes=60)
+    short = full("2026-01-10 02:10", held="case 7")
+    newest = full("2026-11-26 02:00", PROVEN)
+
+    found = boundaries(long, short, newest)
+
+    assert found.keeps(wal(last(long)))
+    assert not found.keeps(wal(last(long) + 1))
+
+
 def test_a_daily_backup_that_no_proof_lets_go_of_keeps_all_wal_behind_it() -> None:
     old = full("2026-11-10 02:00", PROVEN)
     newest = full("2026-11-26 02:00")
@@ -131,14 +143,14 @@ def test_a_daily_backup_kept_as_monthly_holds_the_window_until_something_newer_i
 
 
 def test_wal_stays_from_the_newest_proven_backup_on() -> None:
-    base = full("2026-11-20 01:00")
+    base = full("2026-11-19 02:00")
     proven = incremental("2026-11-20 02:00", base, PROVEN)
     daily = full("2026-11-20 23:00")
     newest = full("2026-11-26 02:00")
 
     found = boundaries(base, proven, daily, newest)
 
-    assert found.keeps(wal(last(proven) + 1))
+    assert found.keeps(wal(first(proven)))
 
 
 def test_wal_of_what_can_still_be_brought_back_stays() -> None:
@@ -305,8 +317,6 @@ def test_the_fingerprint_covers_the_wal() -> None:
 
 
 def test_a_million_files_are_planned_in_memory_that_does_not_grow() -> None:
-    import tracemalloc
-
     oldest = full("2026-11-22 02:00")
     found = boundaries(oldest, full("2026-11-26 02:00", PROVEN))
 
