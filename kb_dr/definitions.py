@@ -7,7 +7,7 @@ Whether one can be relied on is said by the check `restore_proven`, read from th
 import dagster as dg
 
 from kb_dr.defs import reaper, retention
-from kb_dr.defs.postgres import assets, checks, jobs, schedules, sensors
+from kb_dr.defs.postgres import assets, checks, copying, jobs, repair, schedules, sensors
 from kb_dr.defs.recovery import assets as recovery_assets
 from kb_dr.defs.recovery import checks as recovery_checks
 from kb_dr.defs.recovery import drill, recovery_schedules, restore
@@ -21,10 +21,12 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
     return dg.Definitions(
         assets=[
             assets.backup,
-            assets.offsite_copy,
+            copying.offsite_copy,
+            copying.local_copy,
             assets.restore_proof,
             assets.wal_archive,
-            assets.offsite_wal,
+            copying.offsite_wal,
+            copying.local_wal,
             recovery_assets.controls,
             restore.restore_asset,
             drill.drill,
@@ -35,6 +37,7 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             checks.restore_proven,
             checks.every_chunk_is_stored,
             checks.wal_archive_has_no_gap,
+            checks.copies_have_room,
             recovery_checks.verifier_sees_damage,
             drill.a_passed_drill_is_recent,
         ],
@@ -42,9 +45,13 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             jobs.back_up_now,
             jobs.backup_job,
             jobs.offsite_copy_job,
+            jobs.local_copy_job,
             jobs.verify_job,
             jobs.wal_job,
+            jobs.local_wal_job,
             jobs.wal_audit_job,
+            jobs.room_watch_job,
+            repair.repair_copies,
             recovery_jobs.negative_controls_job,
             recovery_jobs.controls_watch_job,
             restore.restore_database,
@@ -62,6 +69,7 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
         sensors=[
             sensors.backups_asked_for,
             sensors.new_backups_go_offsite,
+            sensors.new_backups_go_to_the_local_copy,
             sensors.pages_follow_the_repository,
             reaper.reaper,
         ],

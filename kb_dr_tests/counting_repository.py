@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from threading import Lock
 
+from kb_dr.domain.space import Space
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.ports import Repository
 
@@ -69,6 +70,10 @@ class CountingRepository:
             if number and number % PAGE == 0:
                 self._count("pages")
             yield listed
+
+    def space(self) -> Space | None:
+        self._count("space")
+        return self.real.space()
 
     def retained_until(self, prefix: str) -> datetime | None:
         self._count("retained_until")

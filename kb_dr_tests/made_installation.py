@@ -34,7 +34,7 @@ from kb_dr_tests.stored_backups import STARTED, store_backup
 class MadeInstallation(Installation):
     """Real verbs on repositories in memory; only a restore is played."""
 
-    def __init__(self, directory: Path, *, offsite: bool = True) -> None:
+    def __init__(self, directory: Path, *, offsite: bool = True, local: bool = False) -> None:
         environment = {
             "KB_DR_REPOSITORY_URL": str(directory / "primary"),
             "KB_DR_SCRATCH_DIR": str(directory / "scratch"),
@@ -42,8 +42,11 @@ class MadeInstallation(Installation):
         }
         if offsite:
             environment["KB_DR_OFFSITE_URL"] = str(directory / "offsite")
-        super().__init__(load_settings(environment), FakeClock())
-        self.memory = {name: MemoryRepository(name) for name in self.copies}
+        if local:
+            environment["KB_DR_LOCAL_COPY_PATH"] = str(directory / "local")
+        clock = FakeClock()
+        super().__init__(load_settings(environment), clock)
+        self.memory = {name: MemoryRepository(name, clock) for name in self.copies}
         self._repositories.update(self.memory)
         self.known_manifests = KnownEntries()  # other tests have the same URLs
         self.codec = PlainCodec()
@@ -66,6 +69,11 @@ class MadeInstallation(Installation):
     def offsite(self) -> MemoryRepository:
         """The same of the copy in another region."""
         return self.memory["offsite"]
+
+    @property
+    def local(self) -> MemoryRepository:
+        """The same of the copy on another medium."""
+        return self.memory["local"]
 
     def has_backup(self, *, days: int = 0) -> StoredManifest:
         """A backup in the primary repository, with its WAL."""

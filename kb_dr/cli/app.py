@@ -20,7 +20,7 @@ _VERBS = {
     "show": ("kb_dr.cli.show", "One backup: its manifest, copies and proofs."),
     "init": ("kb_dr.cli.init", "Make the repositories ready; once."),
     "backup": ("kb_dr.cli.backup", "Take a backup."),
-    "copy": ("kb_dr.cli.copy", "Copy a backup, and all WAL, offsite."),
+    "copy": ("kb_dr.cli.copy", "Bring backups and WAL to the further copies; mend one."),
     "validate": ("kb_dr.cli.validate", "Re-read what is stored against its manifest."),
     "verify": ("kb_dr.cli.verify", "Restore into scratch, look, and leave a proof."),
     "controls": ("kb_dr.cli.controls", "Does the verifier see damage? Void proofs if not."),

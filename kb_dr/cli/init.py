@@ -23,3 +23,7 @@ def command() -> None:
             click.echo(f"{copy}: what is written is retained: {bucket.object_lock()}")
     if len(opened.copies) == 1:
         click.echo("offsite: none is configured (KB_DR_OFFSITE_URL); one copy is not a backup plan")
+    elif "offsite" not in opened.copies:
+        click.echo(
+            "offsite: none is configured (KB_DR_OFFSITE_URL); one place is not a backup plan"
+        )

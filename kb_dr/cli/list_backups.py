@@ -4,7 +4,7 @@ import click
 
 from kb_dr.cli.opened import from_option, installation, json_option
 from kb_dr.cli.output import moment, print_json, print_table, server_version, size
-from kb_dr.installation.evidence import BackupOverview
+from kb_dr.installation import BackupOverview
 
 
 @click.command("list")
@@ -56,4 +56,5 @@ def _standing(row: BackupOverview) -> str:
     if row.broken is not None:
         # Whatever was proven of it before: a link of its chain is gone.
         return "BROKEN: `kb-dr show` says why"
-    return ", ".join(f"{name} {standing}" for name, standing in row.standings.items())
+    said = [f"{name} {standing}" for name, standing in row.standings.items()]
+    return ", ".join([*said, *(f"{name}: {why}" for name, why in row.troubles.items())])

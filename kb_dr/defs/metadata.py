@@ -11,7 +11,7 @@ from kb_dr.domain.control import ControlRun
 from kb_dr.domain.increment import describe_kind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Check, Phase, Proof, Reach, Standing
-from kb_dr.operations.copy_offsite import BackupCopy
+from kb_dr.operations.copy_backup import BackupCopy
 
 Metadata = dict[str, dg.MetadataValue]
 
@@ -98,6 +98,7 @@ def copy_metadata(copied: BackupCopy) -> Metadata:
         "backup_id": dg.MetadataValue.text(copied.backup_id),
         "manifest_digest": dg.MetadataValue.text(copied.digest),
         "copy": dg.MetadataValue.text(copied.copy),
+        "brought_from": dg.MetadataValue.text(copied.source),
         "objects": dg.MetadataValue.int(copied.objects),
         "copied_objects": dg.MetadataValue.int(copied.copied_objects),
         "copied_bytes": dg.MetadataValue.int(copied.copied_bytes),

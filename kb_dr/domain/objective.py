@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from kb_dr.domain.copies import copy_that_counts, further_copies
 from kb_dr.domain.finding import Finding, all_good
 from kb_dr.domain.forecast import Forecast, MeasuredRun, forecast
 from kb_dr.domain.heartbeat import judge_beat
@@ -50,7 +51,8 @@ def judge_status(
 ) -> Status:
     """The answer for every copy that is configured; each has to hold by itself.
 
-    ``copies``: the one whose proofs count, the farthest away, comes last.
+    ``copies``: every one that is configured, in the order of COPY_NAMES; see copies.py for the
+    one whose proofs count.
     ``heartbeat``: whether one is expected of the source.
     ``unread_proofs`` names proofs that could not be read: any of them may be a FAILED one.
     ``also`` are objectives judged elsewhere, which have to hold as well.
@@ -63,7 +65,7 @@ def judge_status(
         *(_reachable(copy) for copy in copies),
         *(_held_rpo(each, limits.rpo_seconds) for each in rpo),
         *(_backup_age(copy, limits.backup_age_seconds, now) for copy in copies),
-        _proof_age(copies, limits.proof_age_seconds, now),
+        *_proof_ages(copies, limits.proof_age_seconds, now),
         *(_newest_is_not_bad(copy) for copy in copies),
         _proofs_read(unread_proofs, cut=any(copy.looked_since for copy in copies)),
         _held_rto(rto, limits.rto_seconds),
@@ -132,15 +134,32 @@ def _backup_age(copy: CopyStatus, limit: float, now: datetime) -> Finding:
     )
 
 
-def _proof_age(copies: Sequence[CopyStatus], limit: float, now: datetime) -> Finding:
-    # A proof of the primary says nothing of the copy that is left after a disaster.
-    copy = copies[-1].copy if copies else "any copy"
-    newest = copies[-1].newest_proof if copies else None
+def _proof_ages(copies: Sequence[CopyStatus], limit: float, now: datetime) -> Iterator[Finding]:
+    """The age of the newest proof of the copy that counts, and of each further one.
+
+    A proof of the primary says nothing of the copy that is left after a disaster. The further
+    copies take turns, so that each may be so many times as old as there are copies.
+    """
+    subject = "age of the newest proof"
+    if not copies:
+        yield Finding(subject, Outcome.COULD_NOT_RUN, "no backup is proven from any copy", "")
+        return
+    names = [copy.copy for copy in copies]
+    counting = copy_that_counts(names)
+    by_name = {copy.copy: copy for copy in copies}
+    yield _proof_age(by_name[counting], subject, limit, now)
+    for name in further_copies(names):
+        if name != counting:
+            yield _proof_age(by_name[name], f"{subject} of {name}", limit * len(names), now)
+
+
+def _proof_age(copy: CopyStatus, subject: str, limit: float, now: datetime) -> Finding:
+    newest, hint = copy.newest_proof, _verify(copy.copy)
     if newest is None:
-        seen = f"no backup is proven from {copy}"
-        return Finding("age of the newest proof", Outcome.COULD_NOT_RUN, seen, _VERIFY)
+        seen = f"no backup is proven from {copy.copy}"
+        return Finding(subject, Outcome.COULD_NOT_RUN, seen, hint)
     seconds = (now - newest.proven_at).total_seconds()
-    return _within("age of the newest proof", seconds, limit, f"{newest.id} from {copy}", _VERIFY)
+    return _within(subject, seconds, limit, f"{newest.id} from {copy.copy}", hint)
 
 
 def _newest_is_not_bad(copy: CopyStatus) -> Finding:
@@ -183,7 +202,8 @@ def _measured_rto(copies: Sequence[CopyStatus]) -> Rto | None:
 
 def _held_rto(rto: Rto | None, limit: float) -> Finding:
     seen = f"{rto.backup_id} from {rto.copy}" if rto else "no restore was proven"
-    return _within("RTO", rto.seconds if rto else None, limit, seen, _VERIFY)
+    hint = _verify(rto.copy) if rto else "`kb-dr verify latest`"
+    return _within("RTO", rto.seconds if rto else None, limit, seen, hint)
 
 
 def _forecasts(copies: Sequence[CopyStatus]) -> tuple[CopyForecast, ...]:
@@ -211,7 +231,7 @@ def _held_forecast(told: CopyForecast, limit: float) -> Finding:
     if longest is not None and told.forecast.seconds is not None:
         seen += f", {_span(longest.seconds)} of it {longest.name} ({longest.basis})"
     subject = f"RTO forecast from {told.copy}"
-    return _within(subject, told.forecast.seconds, limit, seen, _VERIFY)
+    return _within(subject, told.forecast.seconds, limit, seen, _verify(told.copy))
 
 
 def _windows(copies: Sequence[CopyStatus]) -> tuple[WindowStatus, ...]:
@@ -303,5 +323,8 @@ def _span(seconds: float) -> str:
     return f"{seconds / 86400:.1f} d"
 
 
+def _verify(copy: str) -> str:
+    return f"`kb-dr verify latest --from {copy}`"
+
+
 _EVERYTHING = "`kb-dr status --everything` looks at all of them"
-_VERIFY = "`kb-dr verify latest --from offsite`"

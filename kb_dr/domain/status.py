@@ -226,7 +226,7 @@ class Status:
     holds: bool
     """Whether every objective holds; what could not be told does not."""
     rpo_seconds: float | None
-    """Of the worst required copy; None when any could not tell."""
+    """Of the worst copy; None when any could not tell."""
     rto: Rto | None
     rpo: tuple[CopyRpo, ...]
     forecasts: tuple[CopyForecast, ...]

@@ -4,6 +4,8 @@ The command line and Dagster call the same methods, so that what runs unattended
 can run by hand. Nothing is opened before it is used.
 """
 
+from dataclasses import replace
+
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.status import Status
@@ -29,7 +31,8 @@ class Installation(Keys, Proving, Retention):
         also = [self._drills(), *self.locks()]
         if (cut_off := self._replacement_cut_off()) is not None:
             also.append(cut_off)
-        return self._take_status(self._to_be_looked_at(), also, everything=everything)
+        status = self._take_status(self._to_be_looked_at(), also, everything=everything)
+        return replace(status, notes=(*status.notes, *self.room_notes(status)))
 
     def _drills(self) -> Finding:
         try:

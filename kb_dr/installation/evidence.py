@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,9 @@ class BackupOverview:
     """Copy to standing; a copy that is not there is not named."""
     unreadable: str | None
     """Why the manifest cannot be read; None when it can."""
+    troubles: dict[str, str] = field(default_factory=dict)
+    """Copy to what keeps anybody from telling whether it holds this backup, or what stands there
+    instead."""
     parent: str | None = None
     """The backup it was made against; None for a full."""
     broken: str | None = None
@@ -81,10 +84,10 @@ class Evidence(Places):
 
         return load_chain(self.checked(stored.copy), stored)
 
-    def is_offsite(self, stored: StoredManifest) -> bool:
-        """Whether the offsite repository holds this very manifest."""
+    def has_copy(self, copy: str, stored: StoredManifest) -> bool:
+        """Whether one copy holds this very manifest."""
         try:
-            there = catalogs.read_manifest(self.checked("offsite"), stored.manifest.backup_id)
+            there = catalogs.read_manifest(self.checked(copy), stored.manifest.backup_id)
         except NoUsableBackup:
             return False
         return there.digest == stored.digest
@@ -192,32 +195,56 @@ class Evidence(Places):
         }
 
     def overview(self, copy: str) -> tuple[BackupOverview, ...]:
-        """The backups of one copy, with the standing of every copy."""
+        """The backups of one copy, with the standing of every copy that holds them."""
         from kb_dr.operations.backup_chain import chains_in
 
-        void, catalog = self.void_through(), self.catalog(copy)
-        broken = chains_in(catalog).broken
+        void, entries = self.void_through(), self.catalog(copy)
+        broken = chains_in(entries).broken
         held = self.gathered_holds()
         for problem in held.problems:
             logger.warning("a hold may be left out that cannot be read: %s", problem)
-        return tuple(self._line(entry, copy, void, broken, held) for entry in catalog)
+        others: dict[str, dict[str, CatalogEntry] | str] = {}
+        for other in self.copies:
+            if other != copy:
+                try:
+                    self._opened(other)
+                    others[other] = {self.id_of(each): each for each in self.catalog(other)}
+                except RepositoryError as error:
+                    others[other] = str(error)
+        return tuple(self._line(entry, copy, others, void, broken, held) for entry in entries)
+
+    def id_of(self, entry: CatalogEntry) -> str:
+        """The id of a backup, also of one whose manifest cannot be read."""
+        if isinstance(entry, Unreadable):
+            return f"{self.settings.service}-{entry.kind}-{entry.stamp}"
+        return entry.manifest.id
 
     def _line(
         self,
         entry: CatalogEntry,
         copy: str,
+        others: Mapping[str, Mapping[str, CatalogEntry] | str],
         void: Void | None,
         broken: Mapping[str, str],
         held: GatheredHolds,
     ) -> BackupOverview:
+        name = self.id_of(entry)
         if isinstance(entry, Unreadable):
-            name = f"{self.settings.service}-{entry.kind}-{entry.stamp}"
             reasons = _reasons(held, name)
             return BackupOverview(name, None, None, None, None, None, {}, entry.why, holds=reasons)
         manifest = entry.manifest
         copies = [copy]
-        if copy == "primary" and "offsite" in self.copies and self.is_offsite(entry):
-            copies.append("offsite")
+        troubles: dict[str, str] = {}
+        for other, catalog in others.items():
+            there = catalog if isinstance(catalog, str) else catalog.get(name)
+            if isinstance(there, StoredManifest):
+                if there.digest == entry.digest:
+                    copies.append(other)
+                else:
+                    troubles[other] = f"another manifest stands under this id: {there.digest}"
+            elif there is not None:
+                troubles[other] = there if isinstance(there, str) else there.why
+        in_order = [each for each in self.copies if each in copies]
         return BackupOverview(
             id=manifest.id,
             digest=entry.digest,
@@ -225,8 +252,9 @@ class Evidence(Places):
             postgres=manifest.source.server_version,
             plain_bytes=manifest.plain_bytes,
             stored_bytes=manifest.stored_bytes,
-            standings=self._standings(entry, copies, void),
+            standings=self._standings(entry, in_order, void),
             unreadable=None,
+            troubles=troubles,
             holds=_reasons(held, manifest.id),
             parent=manifest.parent,
             broken=broken.get(manifest.id),

@@ -156,18 +156,19 @@ class Places:
         return wiring.heartbeat(self.settings)
 
     def _other_than(self, copy: str) -> Repository | None:
-        """The other repository, to keep a proof of this one in as well: a red one above all.
+        """Another repository, to keep a proof of this one in as well: a red one above all.
 
-        None while it is down: that is when a proof of this copy is wanted most.
+        The nearest that can be opened; None while none can: that is when a proof of this copy is
+        wanted most.
         """
-        other = next((each for each in self.copies if each != copy), None)
-        if other is None:
-            return None
-        try:
-            return self._opened(other)
-        except RepositoryError as error:
-            logger.warning("proofs of %s are not kept in %s: %s", copy, other, error)
-            return None
+        for other in self.copies:
+            if other == copy:
+                continue
+            try:
+                return self._opened(other)
+            except RepositoryError as error:
+                logger.warning("proofs of %s are not kept in %s: %s", copy, other, error)
+        return None
 
     def _patient(self, repository: Repository) -> AbstractContextManager[Repository]:
         """A repository that may go away for a while once work on it has begun."""

@@ -19,6 +19,7 @@ from kb_dr.operations.copy_object import check_wal_object
 from kb_dr.operations.judge_bucket import judge_bucket
 from kb_dr.operations.needed_wal import find_needed_wal
 from kb_dr.operations.plan_recovery import bytes_needed
+from kb_dr.operations.room import look_at_room, newest_full
 from kb_dr.ports import Bucket, Clock, Codec, Repository, SourceServer
 from kb_dr.settings import Settings
 
@@ -71,6 +72,11 @@ def _findings(here: Surroundings) -> Iterator[Finding]:
     if "offsite" not in here.copies:
         hint = "Set KB_DR_OFFSITE_URL to a bucket in another region, or to another disk."
         yield Finding("offsite copy", Outcome.FAILED, "none is configured", hint)
+    if "local" not in here.copies:
+        hint = "Set KB_DR_LOCAL_COPY_PATH to another disk: three copies, on two media."
+        yield Finding("local copy", Outcome.NOT_APPLICABLE, "none is configured", hint)
+    for copy in here.copies:
+        yield _tried(f"room in {copy}", lambda copy=copy: _room(here, copy))  # type: ignore[misc] # a lambda's default
     yield _tried("encryption", lambda: _keys(here))
     for copy in here.copies:
         yield _tried(f"WAL of {copy} opens", lambda copy=copy: _opens(here, copy))  # type: ignore[misc] # a lambda's default
@@ -110,7 +116,7 @@ def _repository(here: Surroundings, copy: str) -> tuple[Finding, tuple[StoredMan
     chains = chains_in(catalog)
     newest = chains.whole.get(found[-1].manifest.id, (found[-1],)) if found else ()
     if bad:
-        hint = "Look for the same backup in the other copy: `kb-dr list --from offsite`."
+        hint = "Mend it from another copy: `kb-dr copy --repair`; `kb-dr list --from` shows those."
         return Finding(copy, Outcome.FAILED, f"{len(bad)} unreadable: {bad[0].why}", hint), newest
     if chains.broken:
         seen = f"{len(chains.broken)} incremental backups cannot be used: "
@@ -120,6 +126,12 @@ def _repository(here: Surroundings, copy: str) -> tuple[Finding, tuple[StoredMan
     if newest:
         seen += f", newest {newest[-1].manifest.id}"
     return Finding(copy, Outcome.PASSED, seen), newest
+
+
+def _room(here: Surroundings, copy: str) -> Finding:
+    repository = here.checked(copy)
+    percent = here.settings.space_warning_percent
+    return look_at_room(repository, percent, newest_full(repository)).finding
 
 
 def _keys(here: Surroundings) -> Finding:

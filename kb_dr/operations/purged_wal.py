@@ -25,6 +25,13 @@ def load_purged_wal(repository: Repository, system_identifier: int) -> Stretches
     return joined(_ranges(_newest(repository, system_identifier)))
 
 
+def purged_stretches(repository: Repository, system_identifier: int) -> tuple[PurgedStretch, ...]:
+    """The same by name, for who does not know how long a segment is; raises UnreadableRecord."""
+    return tuple(
+        stretch for each in _newest(repository, system_identifier) for stretch in each.stretches
+    )
+
+
 def note_purged_wal(
     repository: Repository,
     clock: Clock,

@@ -93,6 +93,7 @@ def load_settings(
         restore_test_schedule=reader.cron("KB_DR_RESTORE_TEST_SCHEDULE", "0 7 15 * *"),
         retention_schedule=reader.cron("KB_DR_RETENTION_SCHEDULE", "0 4 * * *"),
         retention=_retention(reader),
+        space_warning_percent=reader.whole("KB_DR_SPACE_WARNING_PERCENT", 80, 1, 100),
         service_commands=_service_commands(reader),
         env_file=chosen.absolute() if chosen else None,
     )

@@ -130,6 +130,8 @@ class Settings:
     retention_schedule: str
     retention: dict[str, RetentionPolicy]
     """Copy to what it keeps; every copy of COPY_NAMES is named."""
+    space_warning_percent: float
+    """Used share of a copy's file system from which on its filling up is said."""
     service_commands: ServiceCommands
     """How the service is stopped, started and checked when its cluster is replaced."""
     env_file: Path | None = field(default=None)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from threading import Lock
 from typing import TypeVar
 
+from kb_dr.domain.space import Space
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import RepositoryUnavailable
 from kb_dr.ports import Repository
@@ -152,6 +153,9 @@ class FailingRepository:
             found = [*self._inner.list(prefix, start_after=start_after)]
             yield from found[: len(found) // 2]
         raise self._fault.error(call)
+
+    def space(self) -> Space | None:
+        return self._around("space", "", self._inner.space)
 
     def delete(self, key: str) -> None:
         self._around("delete", key, lambda: self._inner.delete(key))

@@ -8,7 +8,7 @@ from kb_dr.errors import BrokenChain, ObjectConflict
 from kb_dr.operations.backup_chain import load_chain
 from kb_dr.operations.catalog import load_catalog, readable
 from kb_dr.operations.copied_chain import lacking_parents
-from kb_dr.operations.copy_offsite import copy_backup
+from kb_dr.operations.copy_backup import copy_backup
 from kb_dr_tests.fakes import MemoryRepository, PlainCodec, RecordingProgress
 from kb_dr_tests.made_chains import store_chain, store_increment
 from kb_dr_tests.stored_backups import store_backup, store_segments

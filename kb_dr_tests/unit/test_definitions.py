@@ -19,7 +19,8 @@ from kb_dr_tests.made_installation import MadeInstallation
 
 ROOT = Path(__file__).parents[2]
 JOBS = (
-    *("back_up_now", "backup_job", "offsite_copy_job", "verify_job", "wal_job", "wal_audit_job"),
+    *("back_up_now", "backup_job", "offsite_copy_job", "local_copy_job", "verify_job"),
+    *("wal_job", "local_wal_job", "wal_audit_job", "room_watch_job", "repair_copies"),
     *("negative_controls_job", "controls_watch_job"),
     *("restore_database", "disaster_recovery_drill", "monthly_restore_test", "readiness_job"),
     "retention_job",
@@ -52,7 +53,8 @@ def test_the_family_is_one_chain_of_partitions() -> None:
 
     assert graph.get(keys.OFFSITE_COPY).parent_keys == {keys.BACKUP}
     assert graph.get(keys.RESTORE_PROOF).parent_keys == {keys.OFFSITE_COPY}
-    family = (keys.BACKUP, keys.OFFSITE_COPY, keys.RESTORE_PROOF)
+    assert graph.get(keys.LOCAL_COPY).parent_keys == {keys.BACKUP}
+    family = (keys.BACKUP, keys.OFFSITE_COPY, keys.LOCAL_COPY, keys.RESTORE_PROOF)
     assert len({graph.get(key).partitions_def for key in family}) == 1
     assert graph.get(keys.WAL_ARCHIVE).is_observable
 

@@ -7,12 +7,14 @@ import dagster as dg
 from kb_dr.defs.failures import reported_failures
 from kb_dr.defs.partitions import POSTGRES_BACKUPS
 from kb_dr.defs.postgres import keys
-from kb_dr.defs.postgres.assets import backup, offsite_copy, offsite_wal, restore_proof
+from kb_dr.defs.postgres.assets import backup, restore_proof
 from kb_dr.defs.postgres.checks import (
+    copies_have_room,
     every_chunk_is_stored,
     restore_proven,
     wal_archive_has_no_gap,
 )
+from kb_dr.defs.postgres.copying import local_copy, local_wal, offsite_copy, offsite_wal
 from kb_dr.defs.resources import InstallationDoor
 from kb_dr.domain.backup_id import BackupId
 
@@ -41,6 +43,14 @@ offsite_copy_job = dg.define_asset_job(
     description="Bring one backup, and the WAL it needs, to the offsite repository.",
 )
 
+local_copy_job = dg.define_asset_job(
+    "local_copy_job",
+    selection=dg.AssetSelection.assets(local_copy),
+    executor_def=dg.in_process_executor,
+    tags=ends_after(12 * HOUR),
+    description="Bring one backup, and the WAL it needs, to the local copy.",
+)
+
 verify_job = dg.define_asset_job(
     "verify_job",
     selection=dg.AssetSelection.assets(restore_proof) | dg.AssetSelection.checks(restore_proven),
@@ -57,12 +67,28 @@ wal_job = dg.define_asset_job(
     description="Look at the WAL archive, and bring what is new offsite.",
 )
 
+local_wal_job = dg.define_asset_job(
+    "local_wal_job",
+    selection=dg.AssetSelection.assets(local_wal).without_checks(),
+    executor_def=dg.in_process_executor,
+    tags=ends_after(HOUR),
+    description="Bring what is new of WAL to the local copy.",
+)
+
 wal_audit_job = dg.define_asset_job(
     "wal_audit_job",
     selection=dg.AssetSelection.checks(wal_archive_has_no_gap),
     executor_def=dg.in_process_executor,
     tags=ends_after(HOUR),
     description="Look for gaps in the WAL archive.",
+)
+
+room_watch_job = dg.define_asset_job(
+    "room_watch_job",
+    selection=dg.AssetSelection.checks(copies_have_room),
+    executor_def=dg.in_process_executor,
+    tags=ends_after(HOUR),
+    description="Look for room in the copies.",
 )
 
 

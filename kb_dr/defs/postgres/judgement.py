@@ -78,7 +78,7 @@ def load_holdings(installation: Installation) -> Holdings:
 
 def copy_that_counts(installation: Installation) -> str:
     """A proof has to read this copy: the offsite one wherever there is one."""
-    return installation.copies[-1]
+    return installation.copy_that_counts
 
 
 def judge(installation: Installation, holdings: Holdings, backup: str) -> Judgement:

@@ -57,16 +57,13 @@ def report_backup(
         )
         shown = {name: state for name, state in shown.items() if name != backup}
         changes.append("backup")
-    offsite = holdings.readable(backup, "offsite")
-    if offsite is not None and _moved(instance, keys.OFFSITE_COPY, backup, offsite.digest):
-        ledger.record_materialisation(
-            instance,
-            keys.OFFSITE_COPY,
-            backup,
-            data_version=offsite.digest,
-            metadata=backup_metadata(offsite),
-        )
-        changes.append("offsite_copy")
+    for copy, key in keys.COPIES.items():
+        held = holdings.readable(backup, copy)
+        if held is not None and _moved(instance, key, backup, held.digest):
+            ledger.record_materialisation(
+                instance, key, backup, data_version=held.digest, metadata=backup_metadata(held)
+            )
+            changes.append(key.path[-1])
     if _show_proof(instance, backup, judgement, shown):
         changes.append("restore_proof")
     if _settle(instance, installation, holdings, backup, shown, None):
