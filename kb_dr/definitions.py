@@ -6,14 +6,13 @@ Whether one can be relied on is said by the check `restore_proven`, read from th
 
 import dagster as dg
 
-from kb_dr.defs import reaper
-from kb_dr.defs.postgres import assets, checks, jobs, schedules, sensors
+from kb_dr.defs import catalog, integrity, reaper, retention
+from kb_dr.defs.postgres import assets, checks, copying, jobs, repair, schedules, sensors
 from kb_dr.defs.recovery import assets as recovery_assets
 from kb_dr.defs.recovery import checks as recovery_checks
 from kb_dr.defs.recovery import drill, recovery_schedules, restore
 from kb_dr.defs.recovery import jobs as recovery_jobs
 from kb_dr.defs.recovery import schedules as controls_schedules
-from kb_dr.defs.repository import integrity
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes, schedule_times
 
 
@@ -22,20 +21,24 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
     return dg.Definitions(
         assets=[
             assets.backup,
-            assets.offsite_copy,
+            copying.offsite_copy,
+            copying.local_copy,
             assets.restore_proof,
             assets.wal_archive,
-            assets.offsite_wal,
+            copying.offsite_wal,
+            copying.local_wal,
             recovery_assets.controls,
             restore.restore_asset,
             drill.drill,
             drill.readiness,
             integrity.integrity_report,
+            retention.retention,
         ],
         asset_checks=[
             checks.restore_proven,
             checks.every_chunk_is_stored,
             checks.wal_archive_has_no_gap,
+            checks.copies_have_room,
             recovery_checks.verifier_sees_damage,
             drill.a_passed_drill_is_recent,
             integrity.what_is_kept_is_whole,
@@ -44,9 +47,13 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             jobs.back_up_now,
             jobs.backup_job,
             jobs.offsite_copy_job,
+            jobs.local_copy_job,
             jobs.verify_job,
             jobs.wal_job,
+            jobs.local_wal_job,
             jobs.wal_audit_job,
+            jobs.room_watch_job,
+            repair.repair_copies,
             recovery_jobs.negative_controls_job,
             recovery_jobs.controls_watch_job,
             restore.restore_database,
@@ -54,17 +61,21 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             drill.monthly_restore_test,
             drill.readiness_job,
             integrity.integrity_report_job,
+            retention.retention_job,
         ],
         schedules=[
             *schedules.make_schedules(times),
             *controls_schedules.make_schedules(times),
             *recovery_schedules.make_recovery_schedules(times),
             integrity.make_report_schedule(times),
+            *retention.make_retention_schedules(times),
         ],
         sensors=[
             sensors.backups_asked_for,
             sensors.new_backups_go_offsite,
+            sensors.new_backups_go_to_the_local_copy,
             sensors.pages_follow_the_repository,
+            catalog.catalog_follows_the_repository,
             reaper.reaper,
         ],
         resources={"door": door},

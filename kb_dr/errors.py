@@ -171,6 +171,13 @@ class SourceLockLost(PostgresError):
     default_hint = "The server was restarted, or ended the session: run the backup again."
 
 
+class WalSummariesMissing(PostgresError):
+    """The server has no WAL summaries back to the parent of an incremental backup."""
+
+    exit_code = 29
+    default_hint = "Set summarize_wal = on; a recovery point, or a full backup, does without."
+
+
 class CopyIncomplete(KbDrError):
     """Some objects could not be copied to the other repository; the rest were."""
 
@@ -211,6 +218,15 @@ class NoUsableBackup(RecoveryError):
 
     exit_code = 41
     default_hint = "`kb-dr list` shows what there is in each copy."
+
+
+class BrokenChain(NoUsableBackup):
+    """An incremental backup whose parent is lost, cannot be read, or was replaced by another."""
+
+    exit_code = 35
+    default_hint = (
+        "Restore from another copy with --from, or from an older backup; take a full backup now."
+    )
 
 
 class TimelineForked(RecoveryError):
@@ -304,6 +320,13 @@ class RetentionBlocked(RetentionError):
     )
 
 
+class LifecycleTooShort(RepositoryError):
+    """A lifecycle rule of the bucket removes what the retention policy keeps."""
+
+    exit_code = 58
+    default_hint = "Mend or remove that rule first: `kb-dr retention lifecycle` shows them all."
+
+
 class VerificationError(KbDrError):
     """Something was checked, and is bad."""
 
@@ -351,3 +374,23 @@ class SandboxError(KbDrError):
 
     exit_code = 70
     default_hint = "Its logs stand in its directory."
+
+
+class CatalogError(KbDrError):
+    """The catalog database answered, but is not as it must be, or differs from the buckets."""
+
+    exit_code = 80
+    default_hint = (
+        "No backup and no restore needs it: `kb-dr catalog rebuild` makes it anew from the buckets."
+    )
+
+
+class CatalogUnavailable(CatalogError):
+    """The catalog database does not answer, or another writer is at work in it."""
+
+    exit_code = 81
+    retryable = True
+    default_hint = (
+        "No backup and no restore needs it; when it answers again, `kb-dr catalog sync` brings it "
+        "in line."
+    )

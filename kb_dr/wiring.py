@@ -12,9 +12,12 @@ from kb_dr.settings import COPY_NAMES, DirectoryLocation, S3Settings, Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kb_dr.adapters.s3_location import S3Location
     from kb_dr.adapters.unprivileged import Unprivileged
     from kb_dr.ports import (
         BaseBackupProgram,
+        Bucket,
+        Catalog,
         Clock,
         Codec,
         HeartbeatTable,
@@ -54,6 +57,16 @@ def repository(settings: Settings, copy: str) -> "Repository":
     raise ConfigurationError(f"open repository {copy!r}: expected one of {', '.join(COPY_NAMES)}")
 
 
+def bucket(settings: Settings, copy: str) -> "Bucket | None":
+    """The bucket one copy lies in; None for a directory, which does nothing by itself."""
+    location = settings.location(copy)
+    if not isinstance(location, S3Settings):
+        return None
+    from kb_dr.adapters.s3_bucket import S3Bucket
+
+    return S3Bucket(_s3_location(settings, location))
+
+
 def make_place(settings: Settings, copy: str) -> None:
     """Make the directory of a repository that is one; buckets are made by who owns the account."""
     location = settings.location(copy)
@@ -89,6 +102,15 @@ def source(settings: Settings) -> "SourceServer":
     from kb_dr.adapters.postgres_source import PostgresSource
 
     return PostgresSource(settings.source, settings.stream_slot)
+
+
+def catalog(settings: Settings) -> "Catalog | None":
+    """The catalog database; None when none is configured."""
+    if settings.catalog is None:
+        return None
+    from kb_dr.adapters.postgres_catalog import PostgresCatalog
+
+    return PostgresCatalog(settings.catalog, service=settings.service, org=settings.org)
 
 
 def heartbeat(settings: Settings) -> "HeartbeatTable":
@@ -203,24 +225,27 @@ def _repository(
         from kb_dr.adapters.directory_repository import DirectoryRepository
 
         return DirectoryRepository(location.path, copy)
-    from kb_dr.adapters.s3_repository import S3Location, S3Repository
+    from kb_dr.adapters.s3_repository import S3Repository
 
-    return S3Repository(
-        S3Location(
-            bucket=location.bucket,
-            prefix=location.prefix,
-            endpoint_url=location.endpoint_url,
-            region=location.region,
-            access_key_id=location.access_key_id,
-            secret_access_key=(
-                location.secret_access_key.reveal() if location.secret_access_key else None
-            ),
-            session_token=location.session_token.reveal() if location.session_token else None,
-            timeout_seconds=settings.s3_timeout_seconds,
-            deadline_seconds=4 * settings.s3_timeout_seconds,
-            sse_kms_key_id=location.sse_kms_key_id,
+    return S3Repository(_s3_location(settings, location), copy)
+
+
+def _s3_location(settings: Settings, location: S3Settings) -> "S3Location":
+    from kb_dr.adapters.s3_location import S3Location
+
+    return S3Location(
+        bucket=location.bucket,
+        prefix=location.prefix,
+        endpoint_url=location.endpoint_url,
+        region=location.region,
+        access_key_id=location.access_key_id,
+        secret_access_key=(
+            location.secret_access_key.reveal() if location.secret_access_key else None
         ),
-        copy,
+        session_token=location.session_token.reveal() if location.session_token else None,
+        timeout_seconds=settings.s3_timeout_seconds,
+        deadline_seconds=4 * settings.s3_timeout_seconds,
+        sse_kms_key_id=location.sse_kms_key_id,
     )
 
 

@@ -153,9 +153,10 @@ class CephStore(RunningStore):
         return program
 
     def _end_programs(self) -> None:
-        # The gateway first: it hangs once its disk is gone.
+        # The gateway first: it hangs once its disk is gone. One that has lifecycle rules to carry
+        # out does not end by itself, either; nothing of its data is needed.
         while self._programs:
-            self._programs.pop().stop()
+            self._programs.pop().stop(5.0)
 
     def _run(self, name: str, *arguments: str) -> str:
         done = self._completed(name, *arguments)

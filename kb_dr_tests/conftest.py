@@ -7,6 +7,8 @@ import pytest
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr_tests.archived_cluster import archived, archived_cluster_of
+from kb_dr_tests.catalog_database import catalog_database, made_with_catalog
+from kb_dr_tests.chained_service import chained_of
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 from kb_dr_tests.protected_cluster import lost_cluster
 from kb_dr_tests.protected_service import protected_service
@@ -17,8 +19,11 @@ from kb_dr_tests.store_fixtures import ceph_store, moto_store, rclone_store
 __all__ = [
     "archived",
     "archived_cluster_of",
+    "catalog_database",
     "ceph_store",
+    "chained_of",
     "lost_cluster",
+    "made_with_catalog",
     "moto_store",
     "production",
     "protected_service",

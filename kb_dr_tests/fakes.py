@@ -7,6 +7,7 @@ from threading import Lock
 
 from kb_dr.adapters.digests import described, require_recorded
 from kb_dr.adapters.repository_keys import checked_key
+from kb_dr.domain.space import Space
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import ChecksumMismatch, ObjectConflict, ObjectMissing, ObjectRetained
 from kb_dr.ports import Readable, Writable
@@ -49,6 +50,7 @@ class MemoryRepository:
         self._modified: dict[str, datetime] = {}
         self.failures: dict[str, Exception] = {}
         """Raised by any call on that key; ``""`` for every key and for listings."""
+        self.room: Space | None = None
         self.retained: dict[str, datetime] = {}
         """Keys that cannot be deleted, each until when; ``""`` stands for all of them."""
 
@@ -105,6 +107,10 @@ class MemoryRepository:
             raise ObjectRetained(f"delete {self.url}/{key}: retained until {until:%Y-%m-%d}")
         self.bodies.pop(key, None)
         self._modified.pop(key, None)
+
+    def space(self) -> Space | None:
+        self._fail("")
+        return self.room
 
     def retained_until(self, prefix: str) -> datetime | None:
         self._fail("")

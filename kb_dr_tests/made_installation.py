@@ -16,14 +16,17 @@ from kb_dr.domain.control import ControlOutcome, ControlRun, Damage
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Check, Outcome, Phase, Proof, Reach, Verdict
+from kb_dr.errors import KbDrError
 from kb_dr.installation import Installation
-from kb_dr.operations.catalog import store_manifest
+from kb_dr.operations.catalog import readable, store_manifest
 from kb_dr.operations.controls import store_control_run
 from kb_dr.operations.initialise import init_repository
+from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.operations.proofs import store_proof
 from kb_dr.ports import Progress
 from kb_dr.settings import load_settings
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
+from kb_dr_tests.made_chains import store_increment
 from kb_dr_tests.made_controls import made_run
 from kb_dr_tests.stored_backups import STARTED, store_backup
 
@@ -31,22 +34,36 @@ from kb_dr_tests.stored_backups import STARTED, store_backup
 class MadeInstallation(Installation):
     """Real verbs on repositories in memory; only a restore is played."""
 
-    def __init__(self, directory: Path, *, offsite: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        offsite: bool = True,
+        local: bool = False,
+        catalog_url: str = "",
+    ) -> None:
         environment = {
             "KB_DR_REPOSITORY_URL": str(directory / "primary"),
             "KB_DR_SCRATCH_DIR": str(directory / "scratch"),
             "KB_DR_STATE_DIR": str(directory / "state"),
+            "KB_DR_CATALOG_URL": catalog_url,
         }
         if offsite:
             environment["KB_DR_OFFSITE_URL"] = str(directory / "offsite")
-        super().__init__(load_settings(environment), FakeClock())
-        self.memory = {name: MemoryRepository(name) for name in self.copies}
+        if local:
+            environment["KB_DR_LOCAL_COPY_PATH"] = str(directory / "local")
+        clock = FakeClock()
+        super().__init__(load_settings(environment), clock)
+        self.memory = {name: MemoryRepository(name, clock) for name in self.copies}
         self._repositories.update(self.memory)
+        self.known_manifests = KnownEntries()  # other tests have the same URLs
         self.codec = PlainCodec()
         self.verdict = Verdict.PROVEN
         """What the next verify() comes to."""
         self.outcomes: dict[Damage, ControlOutcome] = {}
         """What the next run_controls() comes to, where it is not good."""
+        self.taken: StoredManifest | KbDrError | None = None
+        """What the next back_up_incremental() comes to; None: an increment on the newest."""
         self.reaped = 0
         for memory in self.memory.values():
             init_repository(memory, self.clock, service="kb", org="default")
@@ -60,6 +77,11 @@ class MadeInstallation(Installation):
     def offsite(self) -> MemoryRepository:
         """The same of the copy in another region."""
         return self.memory["offsite"]
+
+    @property
+    def local(self) -> MemoryRepository:
+        """The same of the copy on another medium."""
+        return self.memory["local"]
 
     def has_backup(self, *, days: int = 0) -> StoredManifest:
         """A backup in the primary repository, with its WAL."""
@@ -102,6 +124,15 @@ class MadeInstallation(Installation):
         assert wanted is not None
         minutes = 100 + len(self.proofs(wanted))
         return self.has_proof(self.find_backup(wanted), self.verdict, copy=copy, minutes=minutes)
+
+    def back_up_incremental(self, backup: BackupId | None, progress: Progress) -> StoredManifest:
+        """An increment of the id asked for; or what the test says."""
+        assert backup is not None
+        if isinstance(self.taken, KbDrError):
+            raise self.taken
+        newest = readable(self.catalog("primary"))[-1]
+        hours = round((backup.started - newest.manifest.started).total_seconds() / 3600)
+        return self.taken or store_increment(self.primary, self.codec, newest, hours=hours)
 
     def run_controls(
         self,

@@ -6,10 +6,14 @@ Source: PostgreSQL docs, "Backup Manifest Format".
 import hashlib
 import json
 import re
-from typing import Any
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
 
 import zstandard
 
+from kb_dr.adapters.unprivileged import Unprivileged
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import WalPosition
 from kb_dr.errors import PostgresCommandFailed
@@ -52,6 +56,25 @@ class BackupManifestReader:
             raise PostgresCommandFailed("read backup_manifest: its checksum is wrong")
         self._compressed.append(self._compressor.flush())
         return _position(json.loads(match[1])), b"".join(self._compressed)
+
+
+@contextmanager
+def unpacked_manifest(compressed: bytes, unprivileged: Unprivileged) -> Iterator[IO[bytes]]:
+    """A stored manifest in a file without a name, which is gone however this process ends.
+
+    PostgreSQL's programs may open it anew, as /dev/stdin. Raises PostgresCommandFailed when it is
+    not what BackupManifestReader made.
+    """
+    with tempfile.TemporaryFile() as file:
+        try:
+            for piece in zstandard.ZstdDecompressor().read_to_iter(compressed):
+                file.write(piece)
+        except zstandard.ZstdError as error:
+            raise PostgresCommandFailed(f"read the parent's manifest: {error}") from error
+        file.flush()
+        file.seek(0)
+        unprivileged.give_open(file.fileno())
+        yield file
 
 
 def _position(ranges: list[dict[str, Any]]) -> WalPosition:

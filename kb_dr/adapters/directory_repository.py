@@ -14,6 +14,7 @@ from typing import Final, Self
 from kb_dr.adapters.digests import described, require_recorded
 from kb_dr.adapters.directory_listing import files_in_key_order
 from kb_dr.adapters.repository_keys import checked_key
+from kb_dr.domain.space import Space
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import (
     BucketMissing,
@@ -136,6 +137,11 @@ class DirectoryRepository:
         ):
             os.unlink(filename, dir_fd=folder.descriptor)
             os.fsync(folder.descriptor)
+
+    def space(self) -> Space:
+        with self._said("look at the room of", ""), self._opened_root() as root:
+            seen = os.fstatvfs(root.descriptor)
+        return Space(seen.f_blocks * seen.f_frsize, seen.f_bavail * seen.f_frsize)
 
     def retained_until(self, prefix: str) -> datetime | None:
         with self._said("look at", prefix), self._opened_root():

@@ -7,6 +7,7 @@ from threading import Lock
 
 from kb_dr.adapters.digests import described, require_recorded
 from kb_dr.adapters.repository_keys import checked_key
+from kb_dr.domain.space import Space
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import ObjectConflict, ObjectMissing
 from kb_dr.ports import Repository
@@ -98,6 +99,9 @@ class OverlayRepository:
         self.find(key)  # raises where there is no real repository below
         with self._lock:
             self._layer[checked_key(key)] = None
+
+    def space(self) -> Space | None:
+        return None  # what is put here stays in memory
 
     def retained_until(self, prefix: str) -> datetime | None:
         self._real.check()

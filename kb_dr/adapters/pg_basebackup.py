@@ -8,19 +8,24 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import IO
 
 from kb_dr.adapters.await_backup import Patience
-from kb_dr.adapters.backup_manifest import BackupManifestReader
+from kb_dr.adapters.backup_manifest import BackupManifestReader, unpacked_manifest
 from kb_dr.adapters.postgres_programs import PostgresPrograms, command_failed
 from kb_dr.adapters.postgres_session import connection_words, conninfo
 from kb_dr.adapters.replication_backup import ReplicationBackup, replicated
 from kb_dr.adapters.tar_index import MemberTap, TarDamaged
 from kb_dr.domain.base_backup import BaseBackupEnd
 from kb_dr.domain.tablespaces import Tablespace
-from kb_dr.errors import PostgresCommandFailed
+from kb_dr.errors import PostgresCommandFailed, WalSummariesMissing
 from kb_dr.settings import SourceSettings
 
 _PIPE_BYTES = 1024 * 1024
+_NO_SUMMARIES = b"WAL summar"
+"""In every refusal of basebackup_incremental.c that a full backup would not meet: summarization is
+off, is not progressing, or its summaries do not reach back to the parent."""
+
 _END_SECONDS = 60.0
 """How long the program may take to end after its output did."""
 
@@ -46,8 +51,14 @@ class PgBaseBackup:
 
     @contextmanager
     def stream(
-        self, label: str, tablespaces: Sequence[Tablespace] = ()
+        self,
+        label: str,
+        tablespaces: Sequence[Tablespace] = (),
+        *,
+        parent_manifest_zst: bytes | None = None,
     ) -> Iterator["RunningBaseBackup | ReplicationBackup"]:
+        if tablespaces and parent_manifest_zst is not None:
+            raise PostgresCommandFailed("run pg_basebackup: an increment with extra tablespaces")
         if tablespaces:
             # pg_basebackup refuses to send more than the data directory to a pipe.
             with replicated(self._source, label, tablespaces, self._patience) as stream:
@@ -65,12 +76,27 @@ class PgBaseBackup:
             "--checkpoint=fast",
             f"--label={label}",
         ]
+        if parent_manifest_zst is None:
+            with self._running(command) as running:
+                yield running
+            return
+        with (
+            unpacked_manifest(parent_manifest_zst, self._programs.unprivileged) as parent,
+            self._running([*command, "--incremental=/dev/stdin"], parent) as running,
+        ):
+            yield running
+
+    @contextmanager
+    def _running(
+        self, command: Sequence[str], stdin: "IO[bytes] | int" = subprocess.DEVNULL
+    ) -> Iterator["RunningBaseBackup"]:
         password = self._source.password
         # In the environment of this one process: an argument could be read by every user.
         env = {"PGPASSWORD": password.reveal()} if password else None
         with self._programs.unprivileged.running(
             command,
             env=self._programs.environment(env),
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process:
@@ -143,7 +169,10 @@ class RunningBaseBackup:
             ) from error
         if status != 0:
             self._listener.join(_END_SECONDS)
-            failed = command_failed("pg_basebackup", status, b"\n".join(self._said))
+            said = b"\n".join(self._said)
+            failed = command_failed("pg_basebackup", status, said)
+            if _NO_SUMMARIES in said:
+                raise WalSummariesMissing(str(failed))
             failed.hint = "Check that the server still runs, and the role's REPLICATION right."
             raise failed
 

@@ -26,6 +26,7 @@ from kb_dr.domain.manifest import Source
 from kb_dr.domain.recovery import ControlFile, ServerConfiguration, WorkArea
 from kb_dr.domain.tablespaces import TABLESPACE_MAP, TABLESPACES
 from kb_dr.errors import (
+    BrokenChain,
     ChecksumMismatch,
     NotEnoughSpace,
     PostgresProgramMissing,
@@ -34,8 +35,22 @@ from kb_dr.errors import (
 from kb_dr.ports import RestoredServer, Writable
 
 _NEEDED = ("postgres", "pg_verifybackup", "pg_controldata")
+_COMBINES = "pg_combinebackup"
+_LINKS_SINCE = 18
+"""The major version from which it can link files that no increment changed, not copy them."""
+_NO_CHAIN = (
+    "but expected",
+    "full backup",
+    "incremental backup",
+    "incremental magic",
+    "system identifier",
+)
+"""What it says of directories that do not follow one another (pg_combinebackup.c,
+check_backup_label_files and check_control_files); all else may be the fault of this host."""
 _PIPE_BYTES = 1 << 20
 _FULL = ("No space left on device", "Disk quota exceeded")
+_CUT_SHORT = re.compile(r"wrote \d+ of \d+")
+"""How pg_combinebackup says that a disk filled within one write."""
 _DAY_SECONDS = 86400.0
 
 _AUTO = "postgresql.auto.conf"
@@ -60,9 +75,10 @@ class LocalPostgresHost:
         self._unprivileged = unprivileged or Unprivileged()
         self._users = tuple(dict.fromkeys(("postgres", *users)))
 
-    def check(self, source: Source) -> None:
+    def check(self, source: Source, *, combines: bool = False) -> None:
         programs = self._programs(source)
-        missing = [name for name in _NEEDED if not programs.has(name)]
+        needed = (*_NEEDED, _COMBINES) if combines else _NEEDED
+        missing = [name for name in needed if not programs.has(name)]
         if missing:
             raise PostgresProgramMissing(
                 f"restore PostgreSQL {source.major}: no {', '.join(missing)} in {programs.bin_dir}"
@@ -136,6 +152,18 @@ class LocalPostgresHost:
                 f"verify restored files: {last_words(done.stderr)}",
                 hint="This copy of the backup is damaged: use another copy or backup.",
             )
+
+    def combine(self, links: Sequence[Path], directory: Path, source: Source) -> None:
+        programs = self._programs(source)
+        # What is not yet safe on disk is made so when the server first starts there.
+        how = ["--no-sync", *(["--link"] if programs.major >= _LINKS_SINCE else [])]
+        done = programs.run_raw(
+            _COMBINES, *how, "--output", directory, *links, timeout_seconds=_DAY_SECONDS
+        )
+        if done.returncode != 0:
+            raise _combine_failed(directory, done.returncode, done.stderr)
+        for each in links:
+            shutil.rmtree(each)
 
     def verify_checksums(self, directory: Path, source: Source) -> None:
         done = self._programs(source).run_raw(
@@ -330,6 +358,18 @@ def _tar_failed(directory: Path, status: int, words: IO[bytes]) -> Exception:
     if status < 0:
         return RecoveryError(f"unpack into {directory}: tar ended by {how}")
     return ChecksumMismatch(f"unpack into {directory}: tar ended with {how}: {text}")
+
+
+def _combine_failed(directory: Path, status: int, stderr: bytes) -> Exception:
+    said = stderr.decode("utf-8", "replace")
+    if any(sign in said for sign in _FULL) or _CUT_SHORT.search(said):
+        return NotEnoughSpace(
+            f"combine a chain into {directory}: {last_words(stderr)}",
+            hint="Make room there, or restore to another file system.",
+        )
+    if status == 1 and any(sign in said for sign in _NO_CHAIN):
+        return BrokenChain(f"combine a chain into {directory}: {last_words(stderr)}")
+    return command_failed(_COMBINES, status, stderr)
 
 
 def _quoted(value: str) -> str:

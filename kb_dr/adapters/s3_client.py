@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_NOT_SENT = {
+    "NoCredentialsError": Answer(401, "NoCredentials"),
+    "PartialCredentialsError": Answer(401, "NoCredentials"),
+    "ProfileNotFound": Answer(401, "ProfileNotFound"),
+    "ConfigParseError": Answer(401, "ConfigParseError"),
+    "ParamValidationError": Answer(400, "InvalidArgument"),
+}
+"""What botocore refuses to send: no retry can help."""
+
 
 class S3Calls:
     """A client of one bucket, made when first used; calls have the deadline of the location."""
@@ -35,23 +44,27 @@ class S3Calls:
 
     def call(self, call: "Callable[[S3Client], T]") -> T:
         """What ``call`` returns, retried as obstore's calls are. Raises s3_calls.CallFailed."""
-        client = self._client
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         return with_retries(
-            lambda: call(client),
+            lambda: call(self._client),  # making it may fail, too
             deadline_seconds=self.location.retry_seconds,
-            raised=(BotoCoreError, ClientError, OSError),
+            raised=(BotoCoreError, ClientError, ResponseParserError, OSError),
             read=_answer_of,
         )
 
     @cached_property
     def _client(self) -> "S3Client":
         import boto3
+        import botocore.session
 
         location = self.location
-        # Of a session of its own: threads must not share the default one while clients are made.
-        return boto3.session.Session().client(
+        # Keys of the settings, and no profile that the environment names. A session of its own:
+        # threads must not share the default one while clients are made.
+        no_profile = {"profile": (None, None, None, None)} if location.access_key_id else None
+        own = botocore.session.Session(session_vars=no_profile)
+        return boto3.session.Session(botocore_session=own).client(
             "s3",
             endpoint_url=location.endpoint_url,
             region_name=location.region,
@@ -82,7 +95,8 @@ def _answer_of(error: Any) -> Answer:
     """Status and code out of what botocore raised; nothing else of it is kept."""
     response = getattr(error, "response", None)
     if not isinstance(response, dict):
-        return Answer(None, None, certificate="SSL" in type(error).__name__)
+        kind = type(error).__name__
+        return _NOT_SENT.get(kind, Answer(None, None, certificate="SSL" in kind))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     code = response.get("Error", {}).get("Code")
     # botocore fills in the status where a HEAD has no body to say more.

@@ -67,6 +67,11 @@ class Answer:
         return self.status == 404
 
     @property
+    def is_not_known(self) -> bool:
+        """True when the store has never heard of what it was asked for."""
+        return self.status in (405, 501) or self.code in ("MethodNotAllowed", "NotImplemented")
+
+    @property
     def passes(self) -> bool:
         """True when the same request may succeed a little later."""
         if self.status is None:

@@ -14,11 +14,9 @@ from kb_dr.errors import RepositoryRefused
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_NO_LOCK = frozenset(
-    {"InvalidRequest", "NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
-)
-"""What stores say of an object, or a bucket, without one."""
-_NOT_KNOWN = frozenset({400, 405, 501})
+_NO_LOCK_OF_BUCKET = "ObjectLockConfigurationNotFoundError"
+_NO_LOCK = frozenset({"InvalidRequest", "NoSuchObjectLockConfiguration", _NO_LOCK_OF_BUCKET})
+"""What stores say of an object without one."""
 _HINT = "Allow s3:GetObjectRetention and s3:GetObjectLegalHold: else nobody can tell."
 
 
@@ -106,7 +104,7 @@ def lock_configuration(calls: S3Calls) -> dict[str, Any] | None:
         # rclone answers any question of a bucket with a listing, which holds none of this.
         found: dict[str, Any] = dict(answer.get("ObjectLockConfiguration", {}))
         return found if found.get("ObjectLockEnabled") == "Enabled" else None
-    if seen.code in _NO_LOCK or seen.status in _NOT_KNOWN:
+    if seen.code == _NO_LOCK_OF_BUCKET or seen.is_not_known:
         return None
     error = seen.error(f"ask {calls.location.url} for its Object Lock")
     if isinstance(error, RepositoryRefused):

@@ -1,5 +1,6 @@
 """Deleting for good, on stores with versions and locks and on those without."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cached_property
 
@@ -18,7 +19,8 @@ from kb_dr.adapters.s3_versions import (
 from kb_dr.domain.stored import NO_END
 from kb_dr.errors import ObjectRetained
 
-_REFUSED_BY_A_LOCK = frozenset({"AccessDenied", "InvalidRequest"})
+_AT_ONCE = 8
+"""Objects asked for their locks at a time; botocore keeps ten connections."""
 
 
 class S3Removal:
@@ -46,10 +48,12 @@ class S3Removal:
             try:
                 remove_version(self._calls, version)
             except CallFailed as failed:
-                if failed.answer.code in _REFUSED_BY_A_LOCK and self._has_locks:
+                if failed.answer.is_404:
+                    continue  # somebody else was faster
+                if not failed.answer.passes and self._has_locks:
+                    # Stores have several words for a refusal by a lock; the lock itself is asked.
                     self._say_retained(version, what)
-                if not failed.answer.is_404:
-                    raise failed.answer.error(what) from None
+                raise failed.answer.error(what) from None
 
     def retained_until(self, prefix: str) -> datetime | None:
         """Implements `kb_dr.ports.Repository.retained_until`."""
@@ -58,10 +62,17 @@ class S3Removal:
         found = sorted(
             versions(self._calls, prefix), key=lambda each: (each.is_latest, each.modified)
         )
-        for version in reversed(found):
-            if (until := self._locks.retained_until(version)) is not None:
-                return until
-        return None
+        if not found:
+            return None
+        # Alone, since it mostly answers for all: what is written first can go first.
+        if (until := self._locks.retained_until(found.pop())) is not None:
+            return until
+        pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="locks")
+        try:
+            answers = pool.map(self._locks.retained_until, reversed(found))
+            return next((until for until in answers if until is not None), None)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _say_retained(self, version: Version, what: str) -> None:
         """Raise ObjectRetained if a lock is why this version was not deleted."""

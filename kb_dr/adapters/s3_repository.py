@@ -135,6 +135,9 @@ class S3Repository:
                 if key.startswith(prefix) and key > start_after and is_key(key):
                     yield Listed(key, seen["size"], seen["last_modified"])
 
+    def space(self) -> None:
+        """Implements space(): a bucket has no bound."""
+
     def delete(self, key: str) -> None:
         checked_key(key)
         if self._removal.keeps_versions:

@@ -9,9 +9,6 @@ from kb_dr.adapters.s3_calls import CallFailed
 from kb_dr.adapters.s3_client import S3Calls
 from kb_dr.errors import RepositoryRefused
 
-_NOT_KNOWN = frozenset({400, 405, 501})
-"""Answers of a store that has never heard of what it is asked for."""
-
 
 class Versioning(StrEnum):
     """What a bucket does with the bytes under a key that is written again or deleted."""
@@ -45,8 +42,10 @@ def versioning(calls: S3Calls) -> Versioning:
     except CallFailed as failed:
         seen = failed.answer
     else:
-        return Versioning(str(answer.get("Status", "none")).lower())
-    if seen.status in _NOT_KNOWN:
+        status = str(answer.get("Status", Versioning.NONE)).lower()
+        # A word not known here is no reason to believe that a plain delete deletes.
+        return Versioning(status) if status in list(Versioning) else Versioning.ENABLED
+    if seen.is_not_known:
         return Versioning.NONE
     error = seen.error(f"ask {calls.location.url} whether it keeps versions")
     if isinstance(error, RepositoryRefused):

@@ -25,7 +25,8 @@ select current_setting('server_version_num')::int,
        current_setting('wal_level'),
        current_setting('max_wal_senders')::int,
        (select setting::int from pg_settings where name = 'archive_timeout'),
-       (select rolreplication or rolsuper from pg_roles where rolname = current_user)
+       (select rolreplication or rolsuper from pg_roles where rolname = current_user),
+       current_setting('summarize_wal', true)
 """
 
 _WAITING = """
@@ -62,6 +63,7 @@ def read_facts(session: Session, slot: str) -> SourceFacts:
         archive_timeout_seconds=row[9],
         waiting_segments=_waiting(session),
         may_replicate=bool(row[10]),
+        summarizes_wal=None if row[11] is None else row[11] == "on",
         beat=_beat(session),
         slot=_slot(session, slot),
     )

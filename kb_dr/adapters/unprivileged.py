@@ -93,11 +93,12 @@ class Unprivileged:
         command: Sequence[str | os.PathLike[str]],
         *,
         env: Mapping[str, str] | None = None,
+        stdin: Stream = subprocess.DEVNULL,
         stdout: Stream = None,
         stderr: Stream = None,
     ) -> "Iterator[subprocess.Popen[bytes]]":
         """A program that is ended, with all it started, when the block is left."""
-        process = self.start(command, env=env, stdout=stdout, stderr=stderr)
+        process = self.start(command, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
         try:
             yield process
         finally:
@@ -130,6 +131,12 @@ class Unprivileged:
             entry = _entry(self.os_user)
             # Never what a link leads to: that user may have put it there.
             os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+
+    def give_open(self, descriptor: int) -> None:
+        """The same for an open file, which may have no name any more."""
+        if os.geteuid() == 0 and self.os_user:
+            entry = _entry(self.os_user)
+            os.fchown(descriptor, entry.pw_uid, entry.pw_gid)
 
 
 def end(process: "subprocess.Popen[bytes]", *, seconds: float = _TERM_SECONDS) -> None:

@@ -30,7 +30,7 @@ def command(wanted: str, copy: str | None, only: tuple[str, ...], as_json: bool)
     opened = installation()
     backup = None if wanted == "latest" else parse_backup_id(wanted)
     damages = tuple(each for each in Damage if not only or each in only)
-    run = opened.run_controls(backup, copy or opened.copies[-1], progress(), damages=damages)
+    run = opened.run_controls(backup, copy or opened.copy_that_counts, progress(), damages=damages)
     if as_json:
         print_json(run)
     else:

@@ -55,6 +55,7 @@ def _print(ending: Ending) -> None:
             ("restore took", f"{ending.restore_seconds:.1f} s, to {ending.reached}"),
             ("proof", f"{proof.verdict}: {proof.reason}"),
             ("archives again", ending.archives_again),
+            ("catalog", ending.catalogued),
             ("next", "make ui"),
         ),
     )

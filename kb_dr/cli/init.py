@@ -18,5 +18,12 @@ def command() -> None:
             f"{copy}: {opened.repository(copy).url} is the repository of service "
             f"{marker.service} of {marker.org}, since {marker.created:%Y-%m-%d %H:%M:%SZ}"
         )
+        bucket = opened.bucket(copy) if opened.lock_wanted(copy) else None
+        if bucket is not None:
+            click.echo(f"{copy}: what is written is retained: {bucket.object_lock()}")
     if len(opened.copies) == 1:
         click.echo("offsite: none is configured (KB_DR_OFFSITE_URL); one copy is not a backup plan")
+    elif "offsite" not in opened.copies:
+        click.echo(
+            "offsite: none is configured (KB_DR_OFFSITE_URL); one place is not a backup plan"
+        )

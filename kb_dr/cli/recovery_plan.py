@@ -16,6 +16,7 @@ def plan_values(plan: RestorePlan) -> dict[str, object]:
         "asked": str(recovery.target),
         "backup": recovery.stored.manifest.id,
         "manifest_digest": recovery.stored.digest,
+        "chain": [{"id": each.manifest.id, "digest": each.digest} for each in recovery.chain],
         "copy": recovery.copy,
         "url": recovery.url,
         "target": str(plan.target),

@@ -1,42 +1,106 @@
-"""`kb-dr show ID`: one backup, its copies and its proofs."""
+"""`kb-dr show ID`: one backup forward to its proofs, or one proof back to what it read."""
 
+import re
 from collections.abc import Sequence
 
 import click
 
 from kb_dr.cli.opened import installation, json_option, parse_backup_id
 from kb_dr.cli.output import moment, print_json, print_table, server_version, size
+from kb_dr.cli.show_lineage import print_lineage, print_proof_lineage
+from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.hold import HoldEvent
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Void, is_void
-from kb_dr.errors import KbDrError
+from kb_dr.errors import BrokenChain, KbDrError
+from kb_dr.installation import Installation
+
+_PROOF_ID = re.compile(r"\d{8}-\d{6}-\w[\w-]*")
 
 
 @click.command("show")
-@click.argument("backup_id", metavar="ID")
+@click.argument("shown_id", metavar="ID")
 @json_option
-def command(backup_id: str, as_json: bool) -> None:
-    """One backup: what it is made of, and each proof that was made of it."""
+def command(shown_id: str, as_json: bool) -> None:
+    """One backup: what it is made of, its copies, children, holds, and each proof of it; also
+    of one that expired. Or, by the id of a proof: what that proof read.
+    """
     opened = installation()
-    stored = opened.find_backup(parse_backup_id(backup_id))
-    proofs = opened.proofs(stored.manifest.backup_id)
+    if _PROOF_ID.fullmatch(shown_id):
+        traced = opened.trace_proof(shown_id)
+        if as_json:
+            print_json({**_fields(traced), "still_speaks": traced.still_speaks})
+        else:
+            print_proof_lineage(traced)
+        return
+    _show_backup(opened, parse_backup_id(shown_id), as_json)
+
+
+def _show_backup(opened: Installation, backup: BackupId, as_json: bool) -> None:
+    lineage = opened.trace(backup)
+    stored = lineage.stored
+    proofs = opened.proofs(backup)
     void = opened.void_through()
-    held = opened.gathered_holds(stored.manifest.backup_id)
-    holds = held.in_force(stored.manifest.id)
+    held = opened.gathered_holds(backup)
+    holds = held.in_force(str(backup))
+    chain, broken = _chain(opened, stored) if stored else ((), None)
     if as_json:
         print_json(
             {
-                "manifest": stored.manifest,
-                "digest": stored.digest,
+                "manifest": stored.manifest if stored else None,
+                "digest": stored.digest if stored else None,
+                "chain": [{"id": each.manifest.id, "digest": each.digest} for each in chain],
+                "broken": broken,
                 "proofs": proofs,
                 "void": [proof.id for proof in proofs if is_void(proof, void)],
                 "holds": holds,
                 "holds_untold": [str(problem) for problem in held.problems],
+                "lineage": {
+                    "rows": lineage.rows,
+                    "chain": lineage.chain,
+                    "children": lineage.children,
+                    "broken": lineage.broken,
+                },
             }
         )
         return
-    _print_manifest(stored, holds, held.problems)
+    if stored:
+        _print_manifest(stored, holds, held.problems)
+        if stored.manifest.parent is not None:
+            _print_chain(chain, broken)
     _print_proofs(proofs, void)
+    print_lineage(lineage)
+
+
+def _fields(value: object) -> dict[str, object]:
+    return {name: getattr(value, name) for name in value.__slots__}  # type: ignore[attr-defined]  # a slotted dataclass
+
+
+def _chain(
+    opened: Installation, stored: StoredManifest
+) -> tuple[tuple[StoredManifest, ...], str | None]:
+    """What it is restored from, or why that is not all there."""
+    try:
+        return opened.chain(stored), None
+    except BrokenChain as error:
+        return (stored,), str(error)
+
+
+def _print_chain(chain: Sequence[StoredManifest], broken: str | None) -> None:
+    print_table(
+        "Chain",
+        ("backup", "taken", "files", "manifest"),
+        (
+            (
+                each.manifest.id,
+                moment(each.manifest.finished),
+                size(each.manifest.stored_bytes) if each.manifest.has_files else "its parent's",
+                each.digest[:12],
+            )
+            for each in chain
+        ),
+        caption=f"BROKEN: {broken}" if broken else "restored and proven together",
+    )
 
 
 def _print_manifest(

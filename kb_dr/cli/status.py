@@ -14,17 +14,22 @@ from kb_dr.errors import ObjectiveBroken
 
 @click.command("status")
 @click.option(
+    "--everything",
+    is_flag=True,
+    help="Look at every backup and all of its WAL; else at the newest, as far back as it takes.",
+)
+@click.option(
     "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
     help="Draw what is proven, recoverable or a gap, of each copy, into FILE. Reads everything.",
 )  # fmt: skip
 @json_option
-def command(plot: Path | None, as_json: bool) -> None:
+def command(everything: bool, plot: Path | None, as_json: bool) -> None:
     """Can we recover now, to when, from which copy, and is it proven?
 
     Exits 0 only when every objective holds; what cannot be told does not hold.
     """
     opened = installation()
-    status = opened.status()
+    status = opened.status(everything=everything)
     if plot is not None:
         plot.write_bytes(opened.draw_window(opened.bands(), status.now))
     if as_json:
@@ -67,7 +72,7 @@ def _window_row(window: WindowStatus) -> tuple[object, ...]:
     base = window.base
     return (
         window.copy,
-        window.begins_at,
+        f"{moment(window.begins_at)} or earlier" if window.or_earlier else window.begins_at,
         window.ends_at or window.problem or "not known",
         window.timeline,
         window.backups,
@@ -120,7 +125,7 @@ def _copy_row(copy: CopyStatus, status: Status) -> tuple[object, ...]:
     rpo = next((each for each in status.rpo if each.copy == copy.copy), None)
     return (
         f"{copy.copy} ({copy.url})",
-        copy.problem or len(copy.backups),
+        copy.problem or f"{len(copy.backups)}{' looked at' if copy.looked_since else ''}",
         copy.newest_backup.id if copy.newest_backup else None,
         copy.newest_proven.id if copy.newest_proven else _none_proven(copy),
         f"{moment(window.end.at)} ({window.end.lsn}, timeline {window.end.timeline})"

@@ -13,7 +13,7 @@ from kb_dr.errors import NotProven, ProofFailed, ProofsVoid
 @from_option(None)
 @json_option
 def command(wanted: str, copy: str | None, as_json: bool) -> None:
-    """Restore a backup from one copy (default: offsite, where there is one) and prove it.
+    """Restore a backup from one copy (default: the one that counts) and prove it.
 
     Exits 0 only for PROVEN; 61 for FAILED, 62 for NOT_PROVEN, 64 for a PROVEN that is void
     because a negative control has shown that the verifier is blind. The scratch server is always
@@ -21,7 +21,7 @@ def command(wanted: str, copy: str | None, as_json: bool) -> None:
     """
     opened = installation()
     backup = None if wanted == "latest" else parse_backup_id(wanted)
-    proof = opened.verify(backup, copy or opened.copies[-1], progress())
+    proof = opened.verify(backup, copy or opened.copy_that_counts, progress())
     if as_json:
         print_json(proof)
     else:
@@ -50,6 +50,7 @@ def print_proof(proof: Proof) -> None:
             ("why", proof.reason),
             ("read from", f"{proof.copy} ({proof.url})"),
             ("manifest", f"sha256 {proof.manifest_digest or 'unreadable'}"),
+            *(("with", f"sha256 {digest}") for digest in proof.chain[:-1]),
             ("reached", f"{reach.reached_lsn} on timeline {reach.reached_timeline}"
              if reach else "not known"),
             ("expected", f"{reach.expected_lsn} on timeline {reach.expected_timeline}"

@@ -12,6 +12,14 @@ class CopyRead(Enum):
     auto = "auto"
     primary = "primary"
     offsite = "offsite"
+    local = "local"
+
+
+_SETTINGS = {
+    CopyRead.primary: "KB_DR_REPOSITORY_URL",
+    CopyRead.offsite: "KB_DR_OFFSITE_URL",
+    CopyRead.local: "KB_DR_LOCAL_COPY_PATH",
+}
 
 
 def copy_named(installation: Installation, wanted: CopyRead) -> str | None:
@@ -21,6 +29,7 @@ def copy_named(installation: Installation, wanted: CopyRead) -> str | None:
     if wanted.value not in installation.copies:
         raise ConfigurationError(
             f"read copy {wanted.value!r}: expected one of {', '.join(installation.copies)}",
-            hint="No offsite repository is configured: set KB_DR_OFFSITE_URL, or choose `auto`.",
+            hint=f"No {wanted.value} repository is configured: set {_SETTINGS[wanted]}, or choose "
+            "`auto`.",
         )
     return str(wanted.value)

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 import dagster as dg
 
 from kb_dr.domain.control import ControlRun
+from kb_dr.domain.increment import describe_kind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Check, Phase, Proof, Reach, Standing
-from kb_dr.operations.copy_offsite import BackupCopy
+from kb_dr.operations.copy_backup import BackupCopy
 
 Metadata = dict[str, dg.MetadataValue]
 
@@ -24,14 +25,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.Metada
     return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 
-def backup_metadata(found: StoredManifest) -> Metadata:
-    """One backup, as its manifest says it."""
+def backup_metadata(found: StoredManifest, chain: Sequence[StoredManifest] = ()) -> Metadata:
+    """One backup, as its manifest says it; ``chain`` is what restoring it takes, full first."""
     manifest = found.manifest
     seconds = (manifest.finished - manifest.started).total_seconds()
     return {
         "backup_id": dg.MetadataValue.text(manifest.id),
         "manifest_digest": dg.MetadataValue.text(found.digest),
         "copy": dg.MetadataValue.text(found.copy),
+        "kind": dg.MetadataValue.text(describe_kind(manifest)),
+        "engine": dg.MetadataValue.text(manifest.engine),
+        "parent": dg.MetadataValue.text(manifest.parent or "none"),
+        "chain_length": dg.MetadataValue.int(max(len(chain), 1)),
         "timeline": dg.MetadataValue.int(manifest.wal.timeline),
         "start_lsn": dg.MetadataValue.text(str(manifest.wal.start)),
         "stop_lsn": dg.MetadataValue.text(str(manifest.wal.stop)),
@@ -60,6 +65,7 @@ def proof_metadata(proof: Proof) -> Metadata:
         "reason": dg.MetadataValue.text(proof.reason),
         "backup_id": dg.MetadataValue.text(proof.backup_id),
         "manifest_digest": dg.MetadataValue.text(proof.manifest_digest or "unreadable"),
+        "chain": table(("manifest digest, the full's first",), ((each,) for each in proof.chain)),
         "copy_read": dg.MetadataValue.text(f"{proof.copy} ({proof.url})"),
         **_reach(proof.reach),
         "rto_seconds": dg.MetadataValue.float(proof.rto_seconds),
@@ -92,6 +98,7 @@ def copy_metadata(copied: BackupCopy) -> Metadata:
         "backup_id": dg.MetadataValue.text(copied.backup_id),
         "manifest_digest": dg.MetadataValue.text(copied.digest),
         "copy": dg.MetadataValue.text(copied.copy),
+        "brought_from": dg.MetadataValue.text(copied.source),
         "objects": dg.MetadataValue.int(copied.objects),
         "copied_objects": dg.MetadataValue.int(copied.copied_objects),
         "copied_bytes": dg.MetadataValue.int(copied.copied_bytes),

@@ -36,6 +36,9 @@ class ScheduleTimes:
     drill: str = "0 7 1 1,4,7,10 *"
     restore_test: str = "0 7 15 * *"
     report: str = "0 5 * * *"
+    retention: str = "0 4 * * *"
+    incremental: str | None = "30 * * * *"
+    """None: no incremental backups are taken unattended."""
 
 
 def schedule_times(read: Callable[[], Settings] = load_settings) -> ScheduleTimes:
@@ -55,6 +58,9 @@ def schedule_times(read: Callable[[], Settings] = load_settings) -> ScheduleTime
         drill=_cron_or(settings.drill_schedule, default.drill),
         restore_test=_cron_or(settings.restore_test_schedule, default.restore_test),
         report=_cron_or(settings.report_schedule, default.report),
+        retention=_cron_or(settings.retention_schedule, default.retention),
+        incremental=settings.incremental_schedule
+        and _cron_or(settings.incremental_schedule, default.incremental or ""),
     )
 
 

@@ -42,15 +42,20 @@ class Stretch:
 
 
 def stretches(
-    recoverable: Iterable[Span], proven: Iterable[Span], now: datetime
+    recoverable: Iterable[Span],
+    proven: Iterable[Span],
+    now: datetime,
+    *,
+    since: datetime | None = None,
 ) -> tuple[Stretch, ...]:
     """What can be said of the time from the oldest recoverable moment to now, without a hole.
 
+    Nothing before ``since`` is looked at: backups kept for longer than WAL is are single moments.
     ``proven`` counts only where it is recoverable as well: what was shown once and has lost its
     WAL since is gone. Spans may overlap, and may be in any order; nothing behind ``now`` counts.
     """
-    can = _merged(recoverable, now)
-    shown = _merged(proven, now)
+    can = _merged(recoverable, now, since)
+    shown = _merged(proven, now, since)
     if not can:
         return ()
     edges = {can[0].begins, now}
@@ -85,15 +90,16 @@ def _covers(spans: list[Span], begins: datetime, ends: datetime) -> bool:
     return any(each.begins <= begins and ends <= each.ends for each in spans)
 
 
-def _merged(spans: Iterable[Span], now: datetime) -> list[Span]:
-    """Disjoint, in order, none behind ``now``."""
+def _merged(spans: Iterable[Span], now: datetime, since: datetime | None) -> list[Span]:
+    """Disjoint, in order, none behind ``now`` or before ``since``."""
     found: list[Span] = []
     for each in sorted(spans, key=lambda span: span.begins):
-        if each.begins > now or each.ends < each.begins:
+        begins = each.begins if since is None else max(each.begins, since)
+        if begins > now or each.ends < begins:
             continue
         ends = min(each.ends, now)
-        if found and each.begins <= found[-1].ends:
+        if found and begins <= found[-1].ends:
             found[-1] = Span(found[-1].begins, max(found[-1].ends, ends))
         else:
-            found.append(Span(each.begins, ends))
+            found.append(Span(begins, ends))
     return found

@@ -11,7 +11,7 @@ from statistics import median
 from kb_dr.domain.manifest import Manifest
 from kb_dr.domain.proof import Phase, Proof, Verdict
 
-FETCH, VERIFY_FILES = "fetch and unpack", "verify files"
+FETCH, VERIFY_FILES, COMBINE = "fetch and unpack", "verify files", "combine"
 REPLAY_TO_POINT, REPLAY = "replay to the restore point", "replay"
 CHECKS_AT_POINT, CHECKS, PAGE_CHECKSUMS = "checks at the restore point", "checks", "page checksums"
 """Phases as restores and proofs name them."""
@@ -33,18 +33,29 @@ class RestoreWork:
     """What one restore has to move."""
 
     plain_bytes: int
-    """Of the base backup, unpacked."""
+    """Of the base backup, and of the increments to it, unpacked."""
     database_bytes: int
     """All databases together."""
     wal_segments: int
     """From where replay begins to where it ends."""
     segment_bytes: int
+    combines: bool = False
+    """Whether the cluster is put together from increments."""
 
     @classmethod
-    def of(cls, manifest: Manifest, wal_segments: int) -> "RestoreWork":
-        """The work of one backup and so many segments behind its start."""
+    def of(
+        cls, manifest: Manifest, wal_segments: int, chain: Sequence[Manifest] = ()
+    ) -> "RestoreWork":
+        """The work of one backup, of the chain that leads to it and so many segments behind."""
         source = manifest.source
-        return cls(manifest.plain_bytes, source.size_bytes, wal_segments, source.segment_bytes)
+        files = [each for each in chain or (manifest,) if each.has_files]
+        return cls(
+            sum(each.plain_bytes for each in files),
+            source.size_bytes,
+            wal_segments,
+            source.segment_bytes,
+            combines=len(files) > 1,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +124,16 @@ def forecast(
     plural = "s" * (len(runs) != 1)
     basis = f"measured in {len(runs)} proof{plural} of {runs[0].copy}{lent}"
     phases = []
-    for name in dict.fromkeys(phase_of(phase.name) for phase in runs[0].phases):
-        if checked or name not in _OF_A_PROOF_ALONE:
+    for name in dict.fromkeys(phase_of(phase.name) for run in runs for phase in run.phases):
+        if (checked or name not in _OF_A_PROOF_ALONE) and (work.combines or name != COMBINE):
             found = _phase(name, work, [_parts(run, name) for run in runs])
             if found is not None:
                 phases.append(found)
     between = median(max(0.0, run.seconds - _sum(run.phases)) for run in runs)
     phases.append(ForecastPhase(BETWEEN, between, "as long as before"))
     told = {phase.name for phase in phases}
-    unmeasured = [name for name in _NEEDED if name not in told]
+    needed = (*_NEEDED, COMBINE) if work.combines else _NEEDED
+    unmeasured = [name for name in needed if name not in told]
     if unmeasured:
         basis = f"not measured with its size: {', '.join(unmeasured)}"
         return Forecast(tuple(phases), None, basis)

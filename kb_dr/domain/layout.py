@@ -142,6 +142,20 @@ def proofs_prefix(backup: BackupId) -> str:
     return f"{PROOFS}{backup}/"
 
 
+def proofs_since(oldest: BackupId) -> tuple[str, str]:
+    """Where the proofs of all backups of its service and kind stand, and what to list after for
+    those of this backup and younger ones."""
+    return f"{PROOFS}{oldest.service}-{oldest.kind}-", f"{PROOFS}{oldest}"
+
+
+def backup_of_proof(key: str) -> BackupId | None:
+    """The backup a key below ``proofs/`` is about; None for one that names none."""
+    try:
+        return BackupId.parse(key.removeprefix(PROOFS).partition("/")[0])
+    except ValueError:
+        return None
+
+
 def proof_key(backup: BackupId, copy: str, proof_id: str) -> str:
     """One proof; ids begin with the time, so keys sort by it."""
     return f"{proofs_prefix(backup)}{copy}/{proof_id}.json"
@@ -196,6 +210,16 @@ def tombstones_prefix(backup: BackupId) -> str:
 def tombstone_key(backup: BackupId, copy: str, step_id: str) -> str:
     """One step; ids begin with the time, so keys sort by it."""
     return f"{tombstones_prefix(backup)}{copy}/{step_id}.json"
+
+
+def purged_wal_prefix(system_identifier: int) -> str:
+    """What this repository has let go of of one cluster's WAL."""
+    return f"purged-wal/{system_identifier}/"
+
+
+def purged_wal_key(system_identifier: int, record_id: str) -> str:
+    """One record of that; ids begin with the time, and the newest says all."""
+    return f"{purged_wal_prefix(system_identifier)}{record_id}.json"
 
 
 REPORTS = "reports/"

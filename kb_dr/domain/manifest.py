@@ -111,6 +111,11 @@ class Manifest:
         return BackupId.parse(self.id)
 
     @property
+    def has_files(self) -> bool:
+        """Whether it holds files of the cluster; a recovery point takes those of its parent."""
+        return bool(self.chunks)
+
+    @property
     def stored_bytes(self) -> int:
         """What it takes in the repository."""
         return sum(chunk.size_bytes for chunk in self.chunks)

@@ -1,9 +1,10 @@
 """Objectives: what has to hold, held against what was seen. Missing evidence never holds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from kb_dr.domain.copies import copy_that_counts, further_copies
 from kb_dr.domain.finding import Finding, all_good
 from kb_dr.domain.forecast import Forecast, MeasuredRun, forecast
 from kb_dr.domain.heartbeat import judge_beat
@@ -50,7 +51,8 @@ def judge_status(
 ) -> Status:
     """The answer for every copy that is configured; each has to hold by itself.
 
-    ``copies``: the one whose proofs count, the farthest away, comes last.
+    ``copies``: every one that is configured, in the order of COPY_NAMES; see copies.py for the
+    one whose proofs count.
     ``heartbeat``: whether one is expected of the source.
     ``unread_proofs`` names proofs that could not be read: any of them may be a FAILED one.
     ``also`` are objectives judged elsewhere, which have to hold as well.
@@ -63,9 +65,9 @@ def judge_status(
         *(_reachable(copy) for copy in copies),
         *(_held_rpo(each, limits.rpo_seconds) for each in rpo),
         *(_backup_age(copy, limits.backup_age_seconds, now) for copy in copies),
-        _proof_age(copies, limits.proof_age_seconds, now),
+        *_proof_ages(copies, limits.proof_age_seconds, now),
         *(_newest_is_not_bad(copy) for copy in copies),
-        _proofs_read(unread_proofs),
+        _proofs_read(unread_proofs, cut=any(copy.looked_since for copy in copies)),
         _held_rto(rto, limits.rto_seconds),
         *(_held_forecast(each, limits.rto_seconds) for each in forecasts),
         *((judge_beat(source.beat, source.now),) if heartbeat and source is not None else ()),
@@ -83,7 +85,7 @@ def judge_status(
         windows=_windows(copies),
         copies=tuple(copies),
         objectives=objectives,
-        notes=(*notes, *_gaps(copies)),
+        notes=(*notes, *_gaps(copies), *_broken(copies), *_not_looked_at(copies)),
     )
 
 
@@ -103,7 +105,12 @@ def _reachable(copy: CopyStatus) -> Finding:
             f"{len(copy.unreadable)} unreadable: {copy.unreadable[0]}",
             "A record was damaged, or written by a newer kb_dr; the other copy may hold it.",
         )
-    return Finding(subject, Outcome.PASSED, f"{len(copy.backups)} backups in {copy.url}")
+    return Finding(subject, Outcome.PASSED, f"{_looked_at(copy)} in {copy.url}")
+
+
+def _looked_at(copy: CopyStatus) -> str:
+    since = f" since {copy.looked_since:%Y-%m-%d %H:%M}Z" if copy.looked_since else ""
+    return f"{len(copy.backups)} backups{since}"
 
 
 def _held_rpo(rpo: CopyRpo, limit: float) -> Finding:
@@ -127,15 +134,32 @@ def _backup_age(copy: CopyStatus, limit: float, now: datetime) -> Finding:
     )
 
 
-def _proof_age(copies: Sequence[CopyStatus], limit: float, now: datetime) -> Finding:
-    # A proof of the primary says nothing of the copy that is left after a disaster.
-    copy = copies[-1].copy if copies else "any copy"
-    newest = copies[-1].newest_proof if copies else None
+def _proof_ages(copies: Sequence[CopyStatus], limit: float, now: datetime) -> Iterator[Finding]:
+    """The age of the newest proof of the copy that counts, and of each further one.
+
+    A proof of the primary says nothing of the copy that is left after a disaster. The further
+    copies take turns, so that each may be so many times as old as there are copies.
+    """
+    subject = "age of the newest proof"
+    if not copies:
+        yield Finding(subject, Outcome.COULD_NOT_RUN, "no backup is proven from any copy", "")
+        return
+    names = [copy.copy for copy in copies]
+    counting = copy_that_counts(names)
+    by_name = {copy.copy: copy for copy in copies}
+    yield _proof_age(by_name[counting], subject, limit, now)
+    for name in further_copies(names):
+        if name != counting:
+            yield _proof_age(by_name[name], f"{subject} of {name}", limit * len(names), now)
+
+
+def _proof_age(copy: CopyStatus, subject: str, limit: float, now: datetime) -> Finding:
+    newest, hint = copy.newest_proof, _verify(copy.copy)
     if newest is None:
-        seen = f"no backup is proven from {copy}"
-        return Finding("age of the newest proof", Outcome.COULD_NOT_RUN, seen, _VERIFY)
+        seen = f"no backup is proven from {copy.copy}"
+        return Finding(subject, Outcome.COULD_NOT_RUN, seen, hint)
     seconds = (now - newest.proven_at).total_seconds()
-    return _within("age of the newest proof", seconds, limit, f"{newest.id} from {copy}", _VERIFY)
+    return _within(subject, seconds, limit, f"{newest.id} from {copy.copy}", hint)
 
 
 def _newest_is_not_bad(copy: CopyStatus) -> Finding:
@@ -147,19 +171,25 @@ def _newest_is_not_bad(copy: CopyStatus) -> Finding:
     judged = max(tried, key=lambda each: each.finished, default=newest)
     if judged.standing is Standing.FAILED:
         # Also behind newer backups, while nobody has tried those: they may be as bad.
-        seen = f"{judged.id}: its newest proof is FAILED, and no newer backup is proven"
+        why = judged.broken or "its newest proof is FAILED"
+        seen = f"{judged.id}: {why}, and no newer backup is proven"
         return Finding(subject, Outcome.FAILED, seen, f"`kb-dr show {judged.id}`; `kb-dr verify`.")
     if not newest.wal_complete:
         seen = f"{newest.id}: WAL it needs is missing"
         return Finding(subject, Outcome.FAILED, seen, f"`kb-dr validate {newest.id}`")
+    if not tried and copy.looked_since is not None:
+        # An older one may have FAILED, and then those behind it may be as bad.
+        seen = f"none of {_looked_at(copy)} was ever tried; older ones were not looked at"
+        return Finding(subject, Outcome.COULD_NOT_RUN, seen, _EVERYTHING)
     return Finding(subject, Outcome.PASSED, f"{newest.id}: {newest.standing}")
 
 
-def _proofs_read(unread: Sequence[str]) -> Finding:
+def _proofs_read(unread: Sequence[str], *, cut: bool) -> Finding:
     if unread:
         hint = "A proof that cannot be read may be a FAILED one: verify that backup again."
         return Finding("proofs can be read", Outcome.COULD_NOT_RUN, unread[0], hint)
-    return Finding("proofs can be read", Outcome.PASSED, "all of them")
+    seen = "all of the backups looked at" if cut else "all of them"
+    return Finding("proofs can be read", Outcome.PASSED, seen)
 
 
 def _measured_rto(copies: Sequence[CopyStatus]) -> Rto | None:
@@ -172,7 +202,8 @@ def _measured_rto(copies: Sequence[CopyStatus]) -> Rto | None:
 
 def _held_rto(rto: Rto | None, limit: float) -> Finding:
     seen = f"{rto.backup_id} from {rto.copy}" if rto else "no restore was proven"
-    return _within("RTO", rto.seconds if rto else None, limit, seen, _VERIFY)
+    hint = _verify(rto.copy) if rto else "`kb-dr verify latest`"
+    return _within("RTO", rto.seconds if rto else None, limit, seen, hint)
 
 
 def _forecasts(copies: Sequence[CopyStatus]) -> tuple[CopyForecast, ...]:
@@ -200,7 +231,7 @@ def _held_forecast(told: CopyForecast, limit: float) -> Finding:
     if longest is not None and told.forecast.seconds is not None:
         seen += f", {_span(longest.seconds)} of it {longest.name} ({longest.basis})"
     subject = f"RTO forecast from {told.copy}"
-    return _within(subject, told.forecast.seconds, limit, seen, _VERIFY)
+    return _within(subject, told.forecast.seconds, limit, seen, _verify(told.copy))
 
 
 def _windows(copies: Sequence[CopyStatus]) -> tuple[WindowStatus, ...]:
@@ -213,6 +244,7 @@ def _windows(copies: Sequence[CopyStatus]) -> tuple[WindowStatus, ...]:
             backups=len(window.backups),
             base=proven_base(window, copy, copies),
             problem=window.problem,
+            or_earlier=copy.looked_since is not None,
         )
         for copy in copies
         for window in copy.windows
@@ -252,11 +284,32 @@ def _within(subject: str, seconds: float | None, limit: float, seen: str, hint: 
     return Finding(subject, Outcome.PASSED if held else Outcome.FAILED, text, "" if held else hint)
 
 
+def _broken(copies: Sequence[CopyStatus]) -> Iterator[str]:
+    """What of each copy cannot be used, though it is all there itself."""
+    for copy in copies:
+        broken = [each for each in copy.backups if each.broken]
+        if broken:
+            yield (
+                f"{copy.copy}: {len(broken)} incremental backups cannot be used, the newest is "
+                f"{broken[-1].id}: {broken[-1].broken}"
+            )
+
+
 def _gaps(copies: Sequence[CopyStatus]) -> list[str]:
     return [
         f"{copy.copy}: {len(copy.windows)} windows; between them nothing can be recovered"
         for copy in copies
         if len(copy.windows) > 1
+    ]
+
+
+def _not_looked_at(copies: Sequence[CopyStatus]) -> list[str]:
+    """What nothing here speaks of: an old backup that cannot be read, an old gap."""
+    return [
+        f"{copy.copy}: {_looked_at(copy)} were looked at; nothing is said of older ones "
+        f"({_EVERYTHING})"
+        for copy in copies
+        if copy.looked_since is not None
     ]
 
 
@@ -270,4 +323,8 @@ def _span(seconds: float) -> str:
     return f"{seconds / 86400:.1f} d"
 
 
-_VERIFY = "`kb-dr verify latest --from offsite`"
+def _verify(copy: str) -> str:
+    return f"`kb-dr verify latest --from {copy}`"
+
+
+_EVERYTHING = "`kb-dr status --everything` looks at all of them"

@@ -5,8 +5,9 @@ system identifier, and its backups are the newest all the same.
 
 In each period of each tier the first good full backup at or after the anchor represents it, where
 there is no full one the first good incremental. A tier sheds what its period is too old for only
-once a newer backup that represents a period of this tier is proven. What represents nothing goes
-once anything newer is proven.
+once a newer backup that represents a period of this tier is proven: by a restore of its own, or by
+that of the newest proven backup, if it is built upon it. What represents nothing goes once
+anything newer is proven.
 """
 
 import hashlib
@@ -18,11 +19,12 @@ from datetime import UTC, datetime, timedelta
 from kb_dr.domain import layout
 from kb_dr.domain.backup_chains import BackupChains
 from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.encrypted_anew import encrypted_anew
 from kb_dr.domain.hold import holds_in_force
 from kb_dr.domain.proof import Standing
 from kb_dr.domain.retention import Candidate, Decision, ExpiredBackup, RetentionPlan, WalRange
 from kb_dr.domain.retention_periods import period_name, span_name
-from kb_dr.domain.retention_policy import RetentionPolicy
+from kb_dr.domain.retention_policy import RetentionPolicy, Tier
 from kb_dr.domain.serve_tiers import Tiers
 from kb_dr.domain.wording import moment
 
@@ -83,6 +85,7 @@ def plan_retention(
         decisions=tuple(decisions),
         purge_now=tuple(purge),
         notes=tuple(notes),
+        prove_next=here.prove_next(),
         stopped=bool(why),
     )
     return replace(plan, fingerprint=plan_fingerprint(plan))
@@ -120,12 +123,14 @@ class _Copy:
         self.ids = self._named.keys()
         self._chains = BackupChains(found)
         self._ours = [each for each in found if each.kind in _PLANNED and not self._ahead(each)]
-        self._tiers = Tiers(self._ours, self._chains, policy, at)
+        self._anew = encrypted_anew(self._ours, self._chains)
+        self._tiers = Tiers(self._ours, self._chains, policy, at, not_counting=self._anew)
 
     def decide(self, stop: str | None) -> list[Decision]:
         """Keep or expire, each with its reasons."""
         reasons = {each.id: self._reasons(each) for each in self._found}
         self._keep_newest(reasons)
+        self._keep_encrypted_anew(reasons)
         self._keep_parents(reasons)
         decisions = []
         for each in self._found:
@@ -175,6 +180,17 @@ class _Copy:
             ],
         )
 
+    def prove_next(self) -> tuple[str, ...]:
+        """The newest of each tier that holds on to something older, too old for it."""
+        owed = {
+            tier
+            for each in self._ours
+            for tier in self._tiers.owed(each)
+            if self._tiers.newest_of(tier).started > each.started
+        }
+        wanted = [self._tiers.newest_of(tier) for tier in Tier if tier in owed]
+        return tuple(dict.fromkeys(each.id for each in wanted))
+
     def notes(self) -> list[str]:
         """What people should know of backups that retention cannot make use of."""
         broken = [
@@ -211,28 +227,45 @@ class _Copy:
             why.append(f"{self._named[each.id]} backups bear this id")
         if self._ahead(each):
             why.append(f"its times are ahead of {moment(self._at)}: a clock was wrong")
-        elif self._at - each.finished < YOUNG:
+        elif not why and self._at - each.finished < YOUNG:
             why.append("less than 24 hours old")
         why += [
             f"{period_name(tier, start)} has nothing better, though no restore of this one can "
             "succeed as it is"
             for tier, start in self._tiers.spoilt(each).items()
         ]
-        if not why and not self._tiers.replaced_by_any(each):
+        if not why and not self._is_superseded(each) and not self._tiers.replaced_by_any(each):
             why.append("nothing newer is proven")
         return why
 
     def _keep_newest(self, reasons: dict[str, list[str]]) -> None:
         good = [each for each in self._ours if self._chains.whole(each)]
-        proven = [each for each in self._ours if each.standing is Standing.PROVEN]
+        proven = [each for each in good if each.standing is Standing.PROVEN]
         for kept, why in (
-            ([each for each in good if each.standing is Standing.PROVEN], "the newest proven"),
             (proven, "the newest proven"),
             (self._ours, "the newest"),
             (good, "the newest with nothing against it"),
         ):
             if kept and not any(said.startswith("the newest") for said in reasons[kept[-1].id]):
                 reasons[kept[-1].id].append(why)
+
+    def _keep_encrypted_anew(self, reasons: dict[str, list[str]]) -> None:
+        """What is to take the place of anything kept is kept with it."""
+        for each in self._ours:
+            counts = self._anew.get(each.id)
+            if counts is not None and reasons[counts.id] and not self._is_superseded(each):
+                reasons[each.id].append(
+                    f"encrypted anew from {counts.id}, and takes its place once it is proven"
+                )
+
+    def _is_superseded(self, each: Candidate) -> bool:
+        """Whether the same bytes are there, encrypted anew later on, and proven."""
+        counts = self._anew.get(each.id)
+        return (
+            counts is not None
+            and counts.standing is Standing.PROVEN
+            and _order(counts) > _order(each)
+        )
 
     def _keep_parents(self, reasons: dict[str, list[str]]) -> None:
         """What anything kept is built upon is kept with it, down to the full backup."""
@@ -252,20 +285,24 @@ class _Copy:
 
     def _why_it_goes(self, each: Candidate) -> str:
         if each.standing is Standing.FAILED:
-            return f"its proof failed; {self._tiers.newest_proven_id}, newer, is proven"
+            return f"its proof failed; newer and proven: {self._tiers.newest_proven_id}"
         if not self._chains.whole(each):
-            return f"its chain is broken; {self._tiers.newest_proven_id}, newer, is proven"
+            return f"its chain is broken; newer and proven: {self._tiers.newest_proven_id}"
+        if self._is_superseded(each):
+            return f"encrypted anew as {self._anew[each.id].id}, which is proven"
+        if each.id in self._anew:
+            return f"the same bytes as {self._anew[each.id].id}, which goes as well"
         over = self._tiers.over(each)
         if not over:
             return (
-                f"represents no hour, day or longer period; {self._tiers.newest_proven_id}, "
-                "newer, is proven"
+                "represents no hour, day or longer period; newer and proven: "
+                f"{self._tiers.newest_proven_id}"
             )
-        return "; ".join(
-            f"{period_name(tier, start)}, older than {span_name(tier, self._policy)}; "
-            f"{self._tiers.shed_for(tier)}, newer, is proven"
-            for tier, start in over.items()
-        )
+        (longest, start), *shorter = reversed(over.items())
+        ages = [f"{period_name(longest, start)} is older than {span_name(longest, self._policy)}"]
+        ages += [f"{tier} than {span_name(tier, self._policy)}" for tier, _ in shorter]
+        proven = dict.fromkeys(self._tiers.shed_for(tier) for tier in reversed(over))
+        return f"{', '.join(ages)}; newer and proven: {', '.join(proven)}"
 
     def _why_not_purged(self, backup: Candidate) -> str:
         held = holds_in_force(backup.holds)
@@ -281,8 +318,8 @@ class _Copy:
         return max(each.started, each.finished) > self._at
 
 
-def _order(each: Candidate) -> tuple[datetime, datetime, str]:
-    return each.started, each.finished, each.id
+def _order(each: Candidate) -> tuple[datetime, str]:
+    return each.started, each.id
 
 
 def _unreadable(name: str, problem: str) -> Decision:

@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from kb_dr.domain.proof import Standing
 from kb_dr.domain.retention import Candidate, ExpiredBackup, RetentionPlan, WalRange
 from kb_dr.domain.retention_policy import RetentionPolicy, Tier
 from kb_dr.domain.wal_names import Segment, is_backup_label, is_partial, is_segment
 from kb_dr.domain.wording import moment
 
-MOST_RANGES = 10_000
+MOST_RANGES = 50_000
 """So many are planned at once; what lies behind them goes the next time."""
 
 
@@ -93,12 +92,11 @@ def wal_boundaries(
     all_here = tuple(candidates)
     all_expired = [each.backup for each in expired]
     kept = [each for each in all_here if each.id in kept_ids]
-    oldest = min((each.started for each in kept if each.id in daily_ids), default=None)
-    if oldest is None:
+    # The newest proven one is never older than all of these: its day has a daily backup, and that
+    # tier sheds nothing newer than what is proven in it.
+    since = min((each.started for each in kept if each.id in daily_ids), default=None)
+    if since is None:
         return WalBoundaries(None, "no daily backup is retained, so all WAL is")
-    # Were everything newer bad, the newest proven one would have to be replayed to the end.
-    proven = [each.started for each in kept if each.standing is Standing.PROVEN]
-    since = min(oldest, max(proven, default=oldest))
     going = frozenset(plan.purge_now)
     # What expires now can be brought back for a while.
     needed = [*all_here, *(each for each in all_expired if each.id not in going)]

@@ -105,6 +105,11 @@ class Proof:
     reach: Reach | None
     tools: dict[str, str]
     host: str
+    chain: tuple[str, ...] = ()
+    """The manifest digests of all that was put together, the full first, this backup's own last;
+    empty for a full. It is this backup that is proven, and none of the others: each is restored
+    with WAL of its own, which is not looked at here, and its rows are not compared.
+    """
 
     @property
     def to_the_end(self) -> bool:
@@ -222,3 +227,20 @@ def standing(
     )
     verdict = Standing.PROVEN if newest.verdict is Verdict.PROVEN else Standing.FAILED
     return verdict, newest
+
+
+def failed_parent(
+    own: tuple[Standing, Proof | None], parents: Iterable[tuple[Standing, Proof | None]]
+) -> Proof | None:
+    """The red proof of one of its parents that speaks against an increment, too; else None.
+
+    Each is what standing() says. What made the parent's proof fail may be files, which the
+    increment is put together from, or WAL, which it does not need: one proven since is good.
+    """
+    known, proof = own
+    green_since = proof.finished if known is Standing.PROVEN and proof is not None else None
+    for state, red in parents:
+        late = red is not None and (green_since is None or red.finished >= green_since)
+        if state is Standing.FAILED and late:
+            return red
+    return None

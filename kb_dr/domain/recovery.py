@@ -5,9 +5,10 @@ from datetime import datetime
 from pathlib import Path
 
 from kb_dr.domain.lsn import Lsn
-from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.proof import Reach
 from kb_dr.domain.recovery_target import Latest, RecoveryTarget
+from kb_dr.domain.stored import StoredObject
 
 SPOOLED_SEGMENTS = 8
 """WAL segments held ready ahead of replay."""
@@ -52,6 +53,27 @@ class RecoveryPlan:
     """Room the data directory and the spool take."""
     notes: tuple[str, ...] = field(default=())
     """What an operator should know before saying yes."""
+    chain: tuple[StoredManifest, ...] = field(default=())
+    """All that is restored: the full first, ``stored`` last; empty says that it is alone."""
+
+    @property
+    def fetched(self) -> tuple[Manifest, ...]:
+        """The backups whose files are fetched, oldest first; more than one are combined.
+
+        A recovery point has no files: it is those of its parent, replayed farther.
+        """
+        members = tuple(each.manifest for each in self.chain or (self.stored,))
+        return tuple(each for each in members if each.has_files)
+
+    @property
+    def combines(self) -> bool:
+        """Whether files of several backups make up the cluster."""
+        return len(self.fetched) > 1
+
+    @property
+    def configuration(self) -> StoredObject | None:
+        """The source's configuration from outside the data directory, as it was last backed up."""
+        return self.stored.manifest.configuration or self.fetched[-1].configuration
 
     @property
     def first_segment(self) -> str:
@@ -123,6 +145,10 @@ class WorkArea:
     def data(self) -> Path:
         """The data directory."""
         return self.root / "data"
+
+    def link(self, number: int) -> Path:
+        """The files of one backup of a chain, before they are combined; 0 is the full."""
+        return self.root / f"chain-{number:04}"
 
     @property
     def spool(self) -> Path:

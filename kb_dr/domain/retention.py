@@ -32,6 +32,8 @@ class Candidate:
     """The store refuses to delete it before; None when nothing of it is locked."""
     parent_digest: str | None = None
     """Of the parent's manifest; None when it was not recorded."""
+    replaces: str | None = None
+    """The backup whose very bytes these are, encrypted to other keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class RetentionPlan:
     """Why something was left alone that would otherwise go."""
     fingerprint: str = ""
     """Digest of everything that goes (not of the moment): apply refuses when it has changed."""
+    prove_next: tuple[str, ...] = ()
+    """Backups whose proof would let a tier shed what it is owed, the shortest tier first."""
     stopped: bool = False
     """Whether nothing at all may go, for the reasons that the notes begin with."""
 

@@ -52,8 +52,9 @@ def kept_since(tier: Tier, policy: RetentionPolicy, now: datetime) -> datetime |
         if span <= timedelta(0):
             return None
         return moment - span if moment - _EARLIEST > span else _EARLIEST
+    # Which day of the month it is plays no part: the whole period lives, or none of it.
     months = policy.monthly_months if tier is Tier.MONTHLY else 12 * policy.quarterly_years
-    return _months_later(moment, -months) if months > 0 else None
+    return _months_later(period_start(tier, moment), -months) if months > 0 else None
 
 
 def period_name(tier: Tier, start: datetime) -> str:
@@ -81,12 +82,7 @@ def span_name(tier: Tier, policy: RetentionPolicy) -> str:
     return f"{count} {unit}" + ("" if count == 1 else "s")
 
 
-def _months_later(moment: datetime, months: int) -> datetime:
-    """The same day and time so many months on; the month's last day where it has no such day."""
-    years, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
-    if years < 1:
-        return _EARLIEST
-    first = moment.replace(year=years, month=month + 1, day=1)
-    following = (first + timedelta(days=31)).replace(day=1)
-    days = (following - first).days
-    return first.replace(day=min(moment.day, days))
+def _months_later(start: datetime, months: int) -> datetime:
+    """The first of the month so many months after a first of a month."""
+    years, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    return start.replace(year=years, month=month + 1) if years > 0 else _EARLIEST

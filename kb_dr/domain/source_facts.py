@@ -31,6 +31,8 @@ class SourceFacts:
     """Segments ready and not archived yet; None when the role may not look."""
     may_replicate: bool
     """Whether this role may take a base backup."""
+    summarizes_wal: bool | None = None
+    """``summarize_wal``; None before PostgreSQL 17, which has none."""
     beat: Beat | None = None
     """The heartbeat's row; None when it was never installed, or the role may not read it."""
     slot: ReplicationSlot | None = None

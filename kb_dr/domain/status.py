@@ -59,6 +59,8 @@ class BackupStatus:
     """Whether all WAL it needs stands in this copy."""
     work: RestoreWork | None = None
     """What a restore to the newest moves; None when its WAL is not complete."""
+    broken: str = ""
+    """Why an increment has failed with its parents: one is lost, or is known to be bad."""
 
     @property
     def usable(self) -> bool:
@@ -96,6 +98,9 @@ class CopyStatus:
     proven: tuple[ProvenBackup, ...]
     windows: tuple[Window, ...]
     """Oldest first; more than one where the archive has gaps."""
+    looked_since: datetime | None = None
+    """When the oldest backup looked at was begun: of what is older nothing is said here, and a
+    window may begin earlier than it shows. None when everything was looked at."""
 
     @property
     def newest_backup(self) -> BackupStatus | None:
@@ -128,8 +133,12 @@ class CopyStatus:
 
     @property
     def proven_share(self) -> float | None:
-        """Proven backups of all there are; None without backups."""
-        return len(self.proven) / len(self.backups) if self.backups else None
+        """Proven backups of all there are; None without backups, or when not all were looked at:
+        the newest are proven more often.
+        """
+        if self.looked_since is not None or not self.backups:
+            return None
+        return len(self.proven) / len(self.backups)
 
 
 class RpoSource(StrEnum):
@@ -182,6 +191,8 @@ class WindowStatus:
     base: ProvenBase | None
     """The newest of its backups that is proven; None when recovering into it is only a hope."""
     problem: str
+    or_earlier: bool = False
+    """Whether it may begin earlier: older backups were not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +226,7 @@ class Status:
     holds: bool
     """Whether every objective holds; what could not be told does not."""
     rpo_seconds: float | None
-    """Of the worst required copy; None when any could not tell."""
+    """Of the worst copy; None when any could not tell."""
     rto: Rto | None
     rpo: tuple[CopyRpo, ...]
     forecasts: tuple[CopyForecast, ...]

@@ -26,3 +26,11 @@ class Listed:
     key: str
     size_bytes: int
     modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenObject:
+    """An object behind a delete marker: its bytes are there, and every read says missing."""
+
+    key: str
+    hidden_at: datetime

@@ -5,7 +5,7 @@ Whatever is not certain to be the copy's fault leaves it unjudged; whatever is, 
 
 from kb_dr import errors
 from kb_dr.domain.proof import Verdict
-from kb_dr.errors import KbDrError, RecoveryAborted
+from kb_dr.errors import BrokenChain, KbDrError, RecoveryAborted
 
 _BAD_COPY: frozenset[type[KbDrError]] = frozenset(
     {
@@ -14,6 +14,7 @@ _BAD_COPY: frozenset[type[KbDrError]] = frozenset(
         errors.ChecksumMismatch,
         errors.UnreadableRecord,  # a newer schema version is told apart by who reads the manifest
         errors.WrongCluster,
+        errors.BrokenChain,  # the store answered: the parent is lost, or it is another one
         errors.WalGap,
         errors.WalDamaged,
         errors.TargetNotReached,
@@ -39,10 +40,12 @@ _COULD_NOT_RUN: frozenset[type[KbDrError]] = frozenset(
         errors.BackupInProgress,
         errors.PostgresProgramMissing,
         errors.SourceLockLost,
+        errors.LifecycleTooShort,
         errors.ObjectRetained,
         errors.RetentionError,
         errors.PlanChanged,
         errors.RetentionBlocked,
+        errors.WalSummariesMissing,
         errors.CopyIncomplete,
         errors.ServiceCommandFailed,
         errors.ServiceUnhealthy,
@@ -59,6 +62,8 @@ _COULD_NOT_RUN: frozenset[type[KbDrError]] = frozenset(
         errors.ObjectiveBroken,
         errors.ProofsVoid,
         errors.SandboxError,
+        errors.CatalogError,
+        errors.CatalogUnavailable,
     }
 )
 
@@ -94,6 +99,8 @@ def verdict_of(error: KbDrError) -> Verdict:
     """
     if isinstance(error, RecoveryAborted) and any(sign in str(error) for sign in _HOST_SIGNS):
         return Verdict.NOT_PROVEN
+    if isinstance(error, BrokenChain) and isinstance(error.__cause__, errors.NotProven):
+        return Verdict.NOT_PROVEN  # only a newer kb_dr can read the parent
     for kind in type(error).__mro__:
         if kind in _BAD_COPY:
             return Verdict.FAILED

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.purged_wal import Stretches, covers
 from kb_dr.domain.timelines import Lineage
 from kb_dr.domain.wal_names import (
     Segment,
@@ -159,6 +160,8 @@ class ArchiveListing:
 
     segment_bytes: int
     most_problems: int = 1000
+    purged: Stretches = field(default_factory=dict)
+    """What retention has let go of here: a hole that lies in it is no gap."""
     _runs: dict[int, list[Run]] = field(default_factory=dict)
     """Whatever stands: a segment that cannot be replayed is no gap."""
     _unusable: dict[int, deque[int]] = field(default_factory=dict)
@@ -212,11 +215,12 @@ class ArchiveListing:
             runs[-1] = Run(runs[-1].first, segment)
             return
         missing = segment.number - last.number - 1
-        self.report(
-            WalProblemKind.GAP,
-            last.next().name,
-            f"{missing} segment{'s' * (missing != 1)} missing between {last.name} and {name}",
-        )
+        if not covers(self.purged, segment.timeline, last.number + 1, segment.number - 1):
+            self.report(
+                WalProblemKind.GAP,
+                last.next().name,
+                f"{missing} segment{'s' * (missing != 1)} missing between {last.name} and {name}",
+            )
         if len(runs) >= MOST_RUNS:
             del runs[0]
         runs.append(Run(segment, segment))
@@ -266,14 +270,19 @@ class ArchiveListing:
         fork = Segment.holding(lineage.timeline, begin, self.segment_bytes)
         if older[0].first.number >= fork.number:
             return
-        if runs[0].first.number > fork.number:
+        first = runs[0].first.number
+        if first > fork.number and not covers(
+            self.purged, lineage.timeline, fork.number, first - 1
+        ):
             self.report(
                 WalProblemKind.GAP,
                 fork.name,
                 f"timeline {lineage.timeline} left {parent} in {fork.name}, which is missing",
             )
         before = next(run for run in reversed(older) if run.first.number < fork.number)
-        if before.last.number < fork.number - 1:
+        if before.last.number < fork.number - 1 and not covers(
+            self.purged, parent, before.last.number + 1, fork.number - 1
+        ):
             self.report(
                 WalProblemKind.GAP,
                 before.last.next().name,

@@ -65,6 +65,10 @@ class Segment:
         """The one after it on the same timeline."""
         return Segment(self.timeline, self.number + 1, self.segment_bytes)
 
+    def at(self, number: int) -> "Segment":
+        """The segment of this number on the same timeline."""
+        return Segment(self.timeline, number, self.segment_bytes)
+
     def on(self, timeline: int) -> "Segment":
         """The segment of the same number on another timeline."""
         return Segment(timeline, self.number, self.segment_bytes)

@@ -1,5 +1,6 @@
 """How moments, durations and sizes are written for people, the same on a terminal and on a page."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 
@@ -27,3 +28,10 @@ def size(count: float | None) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def first_few(lines: Sequence[str], most: int = 8) -> tuple[str, ...]:
+    """The first of them, and how many more there are: one lost parent has many children."""
+    if len(lines) <= most:
+        return tuple(lines)
+    return (*lines[:most], f"and {len(lines) - most} more")

@@ -4,6 +4,8 @@ The command line and Dagster call the same methods, so that what runs unattended
 can run by hand. Nothing is opened before it is used.
 """
 
+from dataclasses import replace
+
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.status import Status
@@ -21,12 +23,17 @@ __all__ = ["BackupOverview", "Installation", "open_installation"]
 class Installation(Keys, Proving, Retention, Reports):
     """One service under protection, with its repositories and this machine."""
 
-    def status(self) -> Status:
-        """Can we recover now: each copy, the objectives, what a disaster would cost."""
-        also = [self._drills()]
+    def status(self, *, everything: bool = False) -> Status:
+        """Can we recover now: each copy, the objectives, what a disaster would cost.
+
+        Of each copy the newest backups are looked at, as many as that takes; all with
+        ``everything``.
+        """
+        also = [self._drills(), *self.locks()]
         if (cut_off := self._replacement_cut_off()) is not None:
             also.append(cut_off)
-        return self._take_status(self._to_be_looked_at(), also)
+        status = self._take_status(self._to_be_looked_at(), also, everything=everything)
+        return replace(status, notes=(*status.notes, *self.room_notes(status)))
 
     def _drills(self) -> Finding:
         try:

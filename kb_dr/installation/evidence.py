@@ -1,8 +1,8 @@
 """What is known of the backups: catalogs, proofs, drills, controls."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,12 @@ from kb_dr.domain.finding import Finding
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, Void, standing
 from kb_dr.errors import NoUsableBackup, RepositoryError
-from kb_dr.installation.places import CLOSED, Places
+from kb_dr.installation.catalog_notes import CatalogNotes
+from kb_dr.installation.places import CLOSED
 from kb_dr.operations import catalog as catalogs
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
 from kb_dr.operations.holds import GatheredHolds, gather_holds
+from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.ports import Repository
 
 if TYPE_CHECKING:
@@ -40,16 +42,28 @@ class BackupOverview:
     """Copy to standing; a copy that is not there is not named."""
     unreadable: str | None
     """Why the manifest cannot be read; None when it can."""
+    troubles: dict[str, str] = field(default_factory=dict)
+    """Copy to what keeps anybody from telling whether it holds this backup, or what stands there
+    instead."""
+    parent: str | None = None
+    """The backup it was made against; None for a full."""
+    broken: str | None = None
+    """Why nothing can be restored from it here, whatever was proven: its chain is broken."""
     holds: tuple[str, ...] = ()
     """Why it is held: the reason of each hold in force."""
 
 
-class Evidence(Places):
+class Evidence(CatalogNotes):
     """Reads what the repositories hold, wherever it is kept."""
 
+    known_manifests: KnownEntries[CatalogEntry] = KnownEntries()
+    """Of the whole process: a daemon opens an installation at each look, every few seconds."""
+
     def catalog(self, copy: str) -> tuple[CatalogEntry, ...]:
-        """Every backup of one copy, oldest first."""
-        return catalogs.load_catalog(self.checked(copy))
+        """Every backup of one copy, oldest first; for showing. What this process has read within
+        the last quarter of an hour and the listing shows unchanged is not read again.
+        """
+        return catalogs.load_catalog(self.checked(copy), self.known_manifests)
 
     def find_backup(self, backup: BackupId) -> StoredManifest:
         """One backup's manifest, from the first copy that has it."""
@@ -62,10 +76,19 @@ class Evidence(Places):
         assert missing is not None
         raise missing
 
-    def is_offsite(self, stored: StoredManifest) -> bool:
-        """Whether the offsite repository holds this very manifest."""
+    def chain(self, stored: StoredManifest) -> tuple[StoredManifest, ...]:
+        """All that is put together to restore a backup, from the copy its manifest was read from.
+
+        Raises what load_chain() raises.
+        """
+        from kb_dr.operations.backup_chain import load_chain
+
+        return load_chain(self.checked(stored.copy), stored)
+
+    def has_copy(self, copy: str, stored: StoredManifest) -> bool:
+        """Whether one copy holds this very manifest."""
         try:
-            there = catalogs.read_manifest(self.checked("offsite"), stored.manifest.backup_id)
+            there = catalogs.read_manifest(self.checked(copy), stored.manifest.backup_id)
         except NoUsableBackup:
             return False
         return there.digest == stored.digest
@@ -151,7 +174,7 @@ class Evidence(Places):
 
     def gathered_holds(self, backup: BackupId | None = None) -> GatheredHolds:
         """The holds (of one backup) that can be read now, and why some may be missing."""
-        return gather_holds(self._to_be_looked_at(), backup)
+        return gather_holds(self._every_place(), backup)
 
     def standings(self, stored: StoredManifest, copies: Sequence[str]) -> dict[str, Standing]:
         """Where each of these copies of one backup stands."""
@@ -173,24 +196,56 @@ class Evidence(Places):
         }
 
     def overview(self, copy: str) -> tuple[BackupOverview, ...]:
-        """The backups of one copy, with the standing of every copy."""
-        void = self.void_through()
+        """The backups of one copy, with the standing of every copy that holds them."""
+        from kb_dr.operations.backup_chain import chains_in
+
+        void, entries = self.void_through(), self.catalog(copy)
+        broken = chains_in(entries).broken
         held = self.gathered_holds()
         for problem in held.problems:
             logger.warning("a hold may be left out that cannot be read: %s", problem)
-        return tuple(self._line(entry, copy, void, held) for entry in self.catalog(copy))
+        others: dict[str, dict[str, CatalogEntry] | str] = {}
+        for other in self.copies:
+            if other != copy:
+                try:
+                    self._opened(other)
+                    others[other] = {self.id_of(each): each for each in self.catalog(other)}
+                except RepositoryError as error:
+                    others[other] = str(error)
+        return tuple(self._line(entry, copy, others, void, broken, held) for entry in entries)
+
+    def id_of(self, entry: CatalogEntry) -> str:
+        """The id of a backup, also of one whose manifest cannot be read."""
+        if isinstance(entry, Unreadable):
+            return f"{self.settings.service}-{entry.kind}-{entry.stamp}"
+        return entry.manifest.id
 
     def _line(
-        self, entry: CatalogEntry, copy: str, void: Void | None, held: GatheredHolds
+        self,
+        entry: CatalogEntry,
+        copy: str,
+        others: Mapping[str, Mapping[str, CatalogEntry] | str],
+        void: Void | None,
+        broken: Mapping[str, str],
+        held: GatheredHolds,
     ) -> BackupOverview:
+        name = self.id_of(entry)
         if isinstance(entry, Unreadable):
-            name = f"{self.settings.service}-{entry.kind}-{entry.stamp}"
             reasons = _reasons(held, name)
-            return BackupOverview(name, None, None, None, None, None, {}, entry.why, reasons)
+            return BackupOverview(name, None, None, None, None, None, {}, entry.why, holds=reasons)
         manifest = entry.manifest
         copies = [copy]
-        if copy == "primary" and "offsite" in self.copies and self.is_offsite(entry):
-            copies.append("offsite")
+        troubles: dict[str, str] = {}
+        for other, catalog in others.items():
+            there = catalog if isinstance(catalog, str) else catalog.get(name)
+            if isinstance(there, StoredManifest):
+                if there.digest == entry.digest:
+                    copies.append(other)
+                else:
+                    troubles[other] = f"another manifest stands under this id: {there.digest}"
+            elif there is not None:
+                troubles[other] = there if isinstance(there, str) else there.why
+        in_order = [each for each in self.copies if each in copies]
         return BackupOverview(
             id=manifest.id,
             digest=entry.digest,
@@ -198,13 +253,20 @@ class Evidence(Places):
             postgres=manifest.source.server_version,
             plain_bytes=manifest.plain_bytes,
             stored_bytes=manifest.stored_bytes,
-            standings=self._standings(entry, copies, void),
+            standings=self._standings(entry, in_order, void),
             unreadable=None,
+            troubles=troubles,
             holds=_reasons(held, manifest.id),
+            parent=manifest.parent,
+            broken=broken.get(manifest.id),
         )
 
     def _take_status(
-        self, repositories: Sequence[Repository], also: Sequence[Finding] = ()
+        self,
+        repositories: Sequence[Repository],
+        also: Sequence[Finding] = (),
+        *,
+        everything: bool = False,
     ) -> "Status":
         from kb_dr.operations.status import take_status
 
@@ -218,6 +280,7 @@ class Evidence(Places):
             source=self.source,
             heartbeat=self.settings.heartbeat,
             also=also,
+            everything=everything,
         )
 
 

@@ -57,8 +57,9 @@ class Keys(Protection):
             parallel=settings.transfers,
         )
         manifest, elsewhere = done.stored.manifest, []
-        for copy in self.copies[1:]:
-            self.copy_offsite(manifest.backup_id, progress)
+        self.note_in_catalog(manifest.backup_id, "primary")
+        for copy in self.further_copies:
+            self.copy_backup(manifest.backup_id, copy, progress)
             elsewhere.append(
                 reencrypt_wal(
                     self.checked(copy),

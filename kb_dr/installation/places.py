@@ -16,6 +16,7 @@ from kb_dr.errors import (
 )
 from kb_dr.operations.initialise import check_marker
 from kb_dr.ports import (
+    Bucket,
     Clock,
     Codec,
     HeartbeatTable,
@@ -42,6 +43,7 @@ class Places:
         self.clock = clock or wiring.clock()
         self._closed: dict[str, RepositoryError] = {}
         self._repositories: dict[str, Repository] = {}
+        self._buckets: dict[str, Bucket | None] = {}
 
     @property
     def copies(self) -> tuple[str, ...]:
@@ -111,6 +113,20 @@ class Places:
                 found.append(self.repository(copy))  # it answers: who looks says what is wrong
         return found
 
+    def _every_place(self) -> list[Repository]:
+        """Every repository; one that cannot be opened, for whatever reason, raises that whenever
+        it is asked: an empty directory where a mount is missing says nothing of what is held.
+        """
+        from kb_dr.operations.closed_repository import ClosedRepository
+
+        found: list[Repository] = []
+        for copy in self.copies:
+            try:
+                found.append(self._opened(copy))
+            except RepositoryError as error:
+                found.append(ClosedRepository(self.repository(copy), error))
+        return found
+
     def _check(self, repository: Repository) -> None:
         check_marker(repository, service=self.settings.service, org=self.settings.org)
 
@@ -140,18 +156,19 @@ class Places:
         return wiring.heartbeat(self.settings)
 
     def _other_than(self, copy: str) -> Repository | None:
-        """The other repository, to keep a proof of this one in as well: a red one above all.
+        """Another repository, to keep a proof of this one in as well: a red one above all.
 
-        None while it is down: that is when a proof of this copy is wanted most.
+        The nearest that can be opened; None while none can: that is when a proof of this copy is
+        wanted most.
         """
-        other = next((each for each in self.copies if each != copy), None)
-        if other is None:
-            return None
-        try:
-            return self._opened(other)
-        except RepositoryError as error:
-            logger.warning("proofs of %s are not kept in %s: %s", copy, other, error)
-            return None
+        for other in self.copies:
+            if other == copy:
+                continue
+            try:
+                return self._opened(other)
+            except RepositoryError as error:
+                logger.warning("proofs of %s are not kept in %s: %s", copy, other, error)
+        return None
 
     def _patient(self, repository: Repository) -> AbstractContextManager[Repository]:
         """A repository that may go away for a while once work on it has begun."""

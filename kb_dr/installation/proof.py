@@ -11,7 +11,7 @@ from kb_dr.domain.control import ControlRun, Damage
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.proof import Outcome, Proof
 from kb_dr.errors import KbDrError
-from kb_dr.installation.evidence import Evidence
+from kb_dr.installation.cataloguing import Cataloguing
 from kb_dr.installation.recovery import Recovery
 from kb_dr.ports import Progress, Repository
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kb_dr.domain.recovery import RecoveryPlan
 
 
-class Proving(Recovery, Evidence):
+class Proving(Recovery, Cataloguing):
     """Restores into scratch, looks, and keeps what was seen."""
 
     def verify(self, wanted: BackupId | None, copy: str, progress: Progress) -> Proof:
@@ -38,7 +38,7 @@ class Proving(Recovery, Evidence):
         from kb_dr.operations.verify import verify_backup
 
         with self._patient(repository) as patient:
-            return verify_backup(
+            proof = verify_backup(
                 patient,
                 self.codec,
                 self.host,
@@ -50,6 +50,9 @@ class Proving(Recovery, Evidence):
                 also_store_in=other,
                 plan=plan,
             )
+        kept = (repository.name,) if other is None else (repository.name, other.name)
+        self.note_in_catalog(BackupId.parse(proof.backup_id), *kept)
+        return proof
 
     def run_controls(
         self,
@@ -109,7 +112,12 @@ class Proving(Recovery, Evidence):
             self.settings.objectives,
             seed=secrets.randbelow(1 << 32) if seed is None else seed,
             to_the_end=to_the_end,
-            checklist=(*check_secrets(self, name), *self.void_by_now()),
+            # All of it before the clock of the drill starts: no recovery waits for a catalog.
+            checklist=(
+                *check_secrets(self, name),
+                *self.catalog_rebuilt(name),
+                *self.void_by_now(),
+            ),
             live_rpo_seconds=self._live_rpo(repository),
         )
         store_drill((repository,) if other is None else (repository, other), drill)

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from kb_dr import wiring
-from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import KbDrError, PostgresUnavailable
-from kb_dr.installation.places import Places
+from kb_dr.installation.buckets import Buckets
+from kb_dr.installation.copying import Copying
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
-from kb_dr.operations.copy_offsite import BackupCopy, copy_backup
-from kb_dr.operations.copy_partials import copy_partials
-from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
-from kb_dr.operations.initialise import Marker, init_repository
+from kb_dr.operations.incremental_backup import ChainRules, take_incremental_backup
+from kb_dr.operations.initialise import Marker, init_repository, is_ours
 from kb_dr.operations.name_backup import next_backup_id
+from kb_dr.operations.room import look_at_room, newest_full, require_room
 from kb_dr.operations.validate_backup import Validation, validate_backup
-from kb_dr.ports import Progress
+from kb_dr.ports import Progress, Repository
 
 if TYPE_CHECKING:
     from kb_dr.operations.flush_stream import Flushed
@@ -28,42 +28,89 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Protection(Places):
-    """Takes backups and WAL, and brings them offsite."""
+class Protection(Copying, Buckets):
+    """Takes backups and WAL, and brings them to the further copies."""
 
     def initialise(self, copy: str) -> Marker:
-        """Make one repository ready; its directory is made, a bucket must be there."""
+        """Make one repository ready; its directory is made, a bucket must be there.
+
+        The bucket retains what the settings say before anything is written to it; that of somebody
+        else is never told to.
+        """
         wiring.make_place(self.settings, copy)
-        return init_repository(
-            self.repository(copy), self.clock, service=self.settings.service, org=self.settings.org
+        repository, service, org = self.repository(copy), self.settings.service, self.settings.org
+        is_ours(repository, service=service, org=org)
+        self.lock(copy)
+        return init_repository(repository, self.clock, service=service, org=org)
+
+    def new_backup_id(self, kind: BackupKind = BackupKind.FULL) -> BackupId:
+        """The id a backup that starts now will have; later than every one there is."""
+        return next_backup_id(
+            self.checked("primary"), self.settings.service, self.clock.now(), kind
         )
 
-    def new_backup_id(self) -> BackupId:
-        """The id a full backup that starts now will have; later than every one there is."""
-        return next_backup_id(self.checked("primary"), self.settings.service, self.clock.now())
-
     def back_up(self, backup: BackupId | None, progress: Progress) -> StoredManifest:
-        """Take one full backup into the primary repository."""
+        """Take one full backup into the primary repository.
+
+        Raises NotEnoughSpace, before anything is asked of the source, when less is free there
+        than the last one took.
+        """
+        primary = self.checked("primary")
+        self._require_room(primary)
         stored = take_base_backup(
+            primary,
+            self.codec,
+            self.source,
+            wiring.base_backup_program(self.settings),
+            self.clock,
+            progress,
+            self._backup_tools(),
+            backup=backup,
+        )
+        self._look_at_lock(stored)
+        self.note_in_catalog(stored.manifest.backup_id, "primary")
+        self._sweep_after(stored)
+        return stored
+
+    def back_up_incremental(self, backup: BackupId | None, progress: Progress) -> StoredManifest:
+        """Take one increment into the primary repository: native, a recovery point, or a full
+        one (with an id of that kind) where there is no parent; its notes say why.
+        """
+        stored = take_incremental_backup(
             self.checked("primary"),
             self.codec,
             self.source,
             wiring.base_backup_program(self.settings),
             self.clock,
             progress,
-            BackupTools(
-                service=self.settings.service,
-                org=self.settings.org,
-                host=socket.gethostname(),
-                critical_tables=self.settings.critical_tables,
-                chunk_bytes=self.settings.chunk_bytes,
-                transfers=self.settings.transfers,
-                wal_deadline_seconds=self.settings.wal_deadline_seconds,
+            self._backup_tools(),
+            ChainRules(
+                copies={copy: self.repository(copy).url for copy in self.copies},
+                longest=self.settings.chain_length,
             ),
             backup=backup,
         )
+        self._look_at_lock(stored)
+        self.note_in_catalog(stored.manifest.backup_id, "primary")
         self._sweep_after(stored)
         return stored
+
+    def _require_room(self, primary: Repository) -> None:
+        if primary.space() is None:
+            return
+        room = look_at_room(primary, self.settings.space_warning_percent, newest_full(primary))
+        require_room(primary, room.needed_bytes, "back up")
+
+    def _backup_tools(self) -> BackupTools:
+        return BackupTools(
+            service=self.settings.service,
+            org=self.settings.org,
+            host=socket.gethostname(),
+            critical_tables=self.settings.critical_tables,
+            chunk_bytes=self.settings.chunk_bytes,
+            transfers=self.settings.transfers,
+            wal_deadline_seconds=self.settings.wal_deadline_seconds,
+        )
 
     def _sweep_after(self, stored: StoredManifest) -> None:
         """Remove what earlier tries left; trouble with it never spoils a good backup."""
@@ -72,42 +119,6 @@ class Protection(Places):
                 logger.info("removed %s, left by an unfinished backup", prefix)
         except KbDrError as error:
             logger.warning("sweep after %s: %s", stored.manifest.id, error)
-
-    def copy_offsite(self, backup: BackupId, progress: Progress) -> BackupCopy:
-        """Bring one backup and the WAL it needs to the offsite repository."""
-        return copy_backup(
-            self.checked("primary"),
-            self.checked("offsite"),
-            self.codec,
-            backup,
-            progress,
-            parallel=self.settings.transfers,
-        )
-
-    def copy_wal(self, progress: Progress, *, everything: bool = False) -> tuple[WalCopy, ...]:
-        """Bring over all WAL the offsite repository lacks, of each cluster.
-
-        ``everything`` compares both archives from end to end; otherwise what is older than the
-        newest copied backup is taken as brought already. Look at each ``problems``.
-        """
-        primary, offsite = self.checked("primary"), self.checked("offsite")
-        done = []
-        for cluster in clusters_present(primary):
-            since = "" if everything else recent_wal(offsite, cluster)
-            done.append(
-                follow_wal(
-                    primary,
-                    offsite,
-                    self.codec,
-                    cluster,
-                    progress,
-                    since=since,
-                    parallel=self.settings.transfers,
-                )
-            )
-            # After the full segments: what was streamed is of use only behind them.
-            copy_partials(primary, offsite, self.codec, cluster, since=since)
-        return tuple(done)
 
     def stream_wal(
         self, *, slot: str | None = None, every_seconds: float = 2.0, accept_gap: bool = False

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from kb_dr.operations.replace_postgres import Replaced, Surroundings
     from kb_dr.operations.restore_postgres import Restored, RestorePlan
 
+_MEASURED_BACKUPS = 128
+"""Newest backups among whose proofs a forecast looks for measured restores."""
+
 
 class Recovery(Places):
     """Plans and carries out restores; nothing is changed before a plan holds."""
@@ -88,12 +91,19 @@ class Recovery(Places):
     def _with_forecast(self, plan: "RestorePlan") -> "RestorePlan":
         """How long it is going to take, by what was measured."""
         from kb_dr.domain.forecast import RestoreWork, forecast, measured_runs
-        from kb_dr.operations.status import gather_proofs
+        from kb_dr.operations.backup_proofs import gather_proofs_of
+        from kb_dr.operations.catalog_part import CatalogPart
 
         recovery = plan.recovery
         # Of this copy alone: the other one may be what is down.
-        proofs, _ = gather_proofs([self.repository(recovery.copy)])
-        work = RestoreWork.of(recovery.stored.manifest, len(recovery.segments))
+        repository, settings = self.repository(recovery.copy), self.settings
+        newest = CatalogPart(
+            repository, service=settings.service, org=settings.org, now=self.clock.now()
+        )
+        newest.reach(_MEASURED_BACKUPS)
+        proofs, _ = gather_proofs_of([repository], newest.names)
+        manifest = recovery.stored.manifest
+        work = RestoreWork.of(manifest, len(recovery.segments), recovery.fetched)
         measured = measured_runs(proof for each in proofs.values() for proof in each)
         return replace(plan, forecast=forecast(work, measured, copy=recovery.copy, checked=False))
 

@@ -3,17 +3,21 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.hold import HoldEvent
-from kb_dr.domain.tombstone import PurgeStep, latest_step
 from kb_dr.errors import NoUsableBackup, RepositoryError
-from kb_dr.installation.evidence import Evidence
+from kb_dr.installation.cataloguing import Cataloguing
 from kb_dr.installation.places import CLOSED
 from kb_dr.operations import holds
-from kb_dr.operations.tombstones import read_steps
-from kb_dr.ports import Repository
+from kb_dr.ports import Progress, Repository
+
+if TYPE_CHECKING:
+    from kb_dr.operations.apply_retention import AppliedRetention
+    from kb_dr.operations.plan_copy_retention import CopyRetention
+    from kb_dr.operations.undelete_backup import Undeleted
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +35,7 @@ class Held:
     """That have let go of it already; its objects are there still."""
 
 
-class Retention(Evidence):
+class Retention(Cataloguing):
     """Says what is kept, and lets go of the rest."""
 
     def hold(self, backup: BackupId, reason: str) -> Held:
@@ -44,7 +48,8 @@ class Retention(Evidence):
         self._require_somewhere(backup, places)
         event = holds.hold(places, self.clock, backup, reason)
         # Asked again: retention looks for holds after it has written that a backup expires.
-        here, expired = _standing(backup, places)
+        here, expired = holds.where_it_stands(backup, places)
+        self.note_in_catalog(backup, *(each.name for each in places))
         return Held(str(backup), event, here, expired)
 
     def release(self, backup: BackupId, reason: str) -> Held:
@@ -55,7 +60,7 @@ class Retention(Evidence):
         """
         places = self._answering()
         gathered = self.gathered_holds(backup)
-        here, expired = _standing(backup, places)
+        here, expired = holds.where_it_stands(backup, places)
         in_force = gathered.in_force(str(backup))
         if not in_force:
             if gathered.problems:
@@ -66,6 +71,7 @@ class Retention(Evidence):
         for problem in gathered.problems:
             logger.warning("a hold of %s may be left that cannot be read: %s", backup, problem)
         event = holds.release(places, self.clock, backup, reason, in_force)
+        self.note_in_catalog(backup, *(each.name for each in places))
         return Held(str(backup), event, here, expired)
 
     def holds(self, backup: BackupId) -> tuple[HoldEvent, ...]:
@@ -74,6 +80,56 @@ class Retention(Evidence):
         if gathered.problems:
             raise gathered.problems[0]
         return gathered.in_force(str(backup))
+
+    def plan_retention(self, copy: str) -> "CopyRetention":
+        """What goes from one copy now, and why. Nothing is written."""
+        from kb_dr.operations.plan_copy_retention import plan_copy_retention
+
+        return plan_copy_retention(
+            self.checked(copy),
+            self._every_place(),
+            self.clock,
+            self.settings.retention[copy],
+            service=self.settings.service,
+        )
+
+    def apply_retention(self, planned: "CopyRetention", progress: Progress) -> "AppliedRetention":
+        """Do what a plan that was made just now says; see operations.apply_retention."""
+        from kb_dr.operations.apply_retention import apply_retention
+
+        applied = apply_retention(
+            self.checked(planned.plan.copy),
+            self._every_place(),
+            self.clock,
+            progress,
+            planned,
+            at_once=self.settings.transfers,
+        )
+        self.follow_in_catalog()
+        return applied
+
+    def undelete(self, backup: BackupId, copy: str, reason: str) -> "Undeleted":
+        """Bring a backup that expired back into a copy, held, so that it does not go again."""
+        from kb_dr.operations.undelete_backup import HELD_FOR, undelete_backup
+
+        repository, places = self.checked(copy), self._answering()
+        since = self.clock.now() - HELD_FOR
+        held_long = any(
+            each.at <= since for each in self.gathered_holds(backup).in_force(str(backup))
+        )
+        until = timedelta(days=self.settings.retention[copy].undelete_days)
+        undeleted = undelete_backup(
+            repository,
+            [each for each in places if each.name != copy],
+            self.clock,
+            backup,
+            reason=reason,
+            until=None if held_long else until,
+            hold=lambda: holds.hold(places, self.clock, backup, reason),
+        )
+        for each in {str(backup), *undeleted.brought_back}:
+            self.note_in_catalog(BackupId.parse(each), *(place.name for place in places))
+        return undeleted
 
     def _answering(self) -> list[Repository]:
         """Every copy that can be opened; the error of the last one when none can."""
@@ -90,7 +146,7 @@ class Retention(Evidence):
         return found
 
     def _require_somewhere(self, backup: BackupId, places: Sequence[Repository]) -> None:
-        here, expired = _standing(backup, places)
+        here, expired = holds.where_it_stands(backup, places)
         if here or expired:
             return
         for copy in self.copies:
@@ -100,19 +156,3 @@ class Retention(Evidence):
             f"find {backup}: no copy holds it ({', '.join(each.name for each in places)})",
             hint="`kb-dr list` shows what there is; ids are to be typed whole.",
         )
-
-
-def _standing(
-    backup: BackupId, places: Sequence[Repository]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The copies that hold a backup, and those that have let go of it and could bring it back."""
-    here: list[str] = []
-    expired: list[str] = []
-    for place in places:
-        if place.find(layout.manifest_key(backup)) is not None:
-            here.append(place.name)
-            continue
-        last = latest_step(read_steps(place, backup, place.name))
-        if last is not None and last.step is PurgeStep.EXPIRED:
-            expired.append(place.name)
-    return tuple(here), tuple(expired)

@@ -1,6 +1,8 @@
 """Find how far the archive of one copy lets recovery come."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from kb_dr.domain.replay_line import timeline_of_segment
 from kb_dr.domain.timelines import Lineage
@@ -8,7 +10,7 @@ from kb_dr.domain.wal_archive import WalArchive
 from kb_dr.domain.wal_names import Segment
 from kb_dr.domain.wal_records import WalReader, WalTip
 from kb_dr.errors import WalGap
-from kb_dr.operations.listed_wal import segments_along
+from kb_dr.operations.listed_wal import StoredWal, segments_along
 from kb_dr.operations.partial_wal import StoredPartial, newest_partial, read_partial
 from kb_dr.operations.read_wal import read_wal
 from kb_dr.ports import Codec, Repository
@@ -38,11 +40,13 @@ def find_archived_end(
     archive: WalArchive,
     start: Segment,
     lineage: Lineage | None = None,
+    known: Mapping[Segment, StoredWal] = MappingProxyType({}),
 ) -> ArchivedEnd:
     """Where recovery ends that replays this copy's WAL from ``start`` on, along ``lineage``.
 
     That may be inside a segment that a stream shipped while it was being written.
-    ``archive`` is what read_archive() found in the same copy. Raises WalGap when not even
+    ``archive`` is what read_archive() found in the same copy, ``known`` segments listed then.
+    Raises WalGap when not even
     ``start`` stands, WalDamaged when the segments do not hold WAL up to their end,
     and what read_wal() raises.
     """
@@ -61,7 +65,7 @@ def find_archived_end(
             raise WalGap(f"find the end of WAL in {repository.url}: a segment went missing")
         reader = WalReader()
         for stored in segments_along(
-            repository, system_identifier, archive, from_segment, last, lineage
+            repository, system_identifier, archive, from_segment, last, lineage, known
         ):
             content = read_wal(
                 repository,

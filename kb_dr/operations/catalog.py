@@ -4,21 +4,25 @@ A backup exists when its manifest does. So storing the manifest is the last writ
 of a copy, and nothing but a manifest is ever taken for a backup.
 """
 
-from collections.abc import Iterator, Sequence
+import heapq
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 
 from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import Manifest, StoredManifest, manifest_digest
 from kb_dr.errors import NoUsableBackup, ObjectMissing, UnreadableRecord
+from kb_dr.operations.known_entries import KnownEntries
+from kb_dr.operations.listed_backups import KINDS, ListedBackup, list_backups, newest_first
+from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Repository
 
-_KINDS = (BackupKind.FULL, BackupKind.INCR)
-"""The kinds whose manifests this version writes and reads."""
-
-_SKIP_AFTER = 1000
-"""Keys of one backup after which a listing jumps to the next one: a page of S3."""
+_READ_AT_ONCE = 8
+_HELD = 64
+"""Manifests read ahead of whoever walks a catalog: bounds the memory of a walk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +77,102 @@ def read_manifest_body(repository: Repository, backup: BackupId) -> tuple[Stored
     return found, body
 
 
-def load_catalog(repository: Repository) -> tuple[CatalogEntry, ...]:
+def load_catalog(
+    repository: Repository, known: "KnownEntries[CatalogEntry] | None" = None
+) -> tuple[CatalogEntry, ...]:
     """Every backup of this copy, oldest first.
 
     A manifest that cannot be read is an Unreadable entry: it hides no other, and it is not
     passed over. A listing or a read that fails raises; half a catalog is none.
+
+    ``known`` spares reading what it has seen lately; never give it to what deletes.
     """
-    found = [(stamp, kind, entry) for kind, stamp, entry in each_entry(repository)]
-    found.sort(key=lambda each: each[:2])
-    return tuple(entry for _, _, entry in found)
+    return tuple(walk_catalog(repository, known))
+
+
+def walk_catalog(
+    repository: Repository, known: "KnownEntries[CatalogEntry] | None" = None
+) -> Iterator[CatalogEntry]:
+    """As load_catalog(), one after the other and in bounded memory, however many there are."""
+    each_kind = (list_backups(repository, kind) for kind in KINDS)
+    listed = heapq.merge(*each_kind, key=lambda each: (each.stamp, each.kind))
+    return (entry for _, entry in _read_ahead(repository, listed, known))
 
 
 def each_entry(repository: Repository) -> Iterator[tuple[BackupKind, str, CatalogEntry]]:
-    """As load_catalog(), one after the other, by kind and stamp: in memory for one of them."""
-    for kind in _KINDS:
-        for stamp in _stamps(repository, kind):
-            key = layout.manifest_key_of(kind, stamp)
-            try:
-                body = repository.read(key)
-            except ObjectMissing:
-                continue  # unfinished, or purged since the listing
-            yield kind, stamp, _entry(repository, key, kind, stamp, body)
+    """As walk_catalog(), with kind and stamp, kind by kind."""
+    listed = (each for kind in KINDS for each in list_backups(repository, kind))
+    return ((each.kind, each.stamp, entry) for each, entry in _read_ahead(repository, listed))
+
+
+def entries_besides(
+    repository: Repository, known: Container[tuple[BackupKind, str]], *, since: str = ""
+) -> tuple[CatalogEntry, ...]:
+    """The backups whose manifest stands and whose kind and stamp are not ``known``.
+
+    What is known is not read again. ``since`` is a stamp to begin at.
+    """
+    listed = (
+        each
+        for kind in KINDS
+        for each in list_backups(repository, kind, since=since)
+        if (each.kind, each.stamp) not in known
+    )
+    return tuple(entry for _, entry in _read_ahead(repository, listed))
+
+
+def walk_back(repository: Repository, now: datetime | None = None) -> Iterator[CatalogEntry]:
+    """The backups of this copy from the newest on; each is read when it is asked for.
+
+    With ``now`` no more is listed than is walked.
+    """
+    for listed in newest_first(repository, now):
+        yield from read_entries(repository, (listed,))
+
+
+def read_entries(repository: Repository, listed: Sequence[ListedBackup]) -> list[CatalogEntry]:
+    """What these are, in their order; those without a manifest are left out."""
+    return [entry for _, entry in _read_ahead(repository, iter(listed))]
+
+
+def _read_ahead(
+    repository: Repository,
+    listed: Iterator[ListedBackup],
+    known: "KnownEntries[CatalogEntry] | None" = None,
+) -> Iterator[tuple[ListedBackup, CatalogEntry]]:
+    """Each with its manifest, a few read at once and never more than a few held."""
+
+    def read(some: Sequence[ListedBackup]) -> list[tuple[ListedBackup, CatalogEntry]]:
+        found = ((each, _read(repository, each, known)) for each in some)
+        return [(each, entry) for each, entry in found if entry is not None]
+
+    while batch := list(islice(listed, _HELD)):
+        if len(batch) == 1:
+            yield from read(batch)
+            continue
+        # A stretch each: what is read in a moment, as from a directory, is not worth a switch each.
+        size = -(-len(batch) // _READ_AT_ONCE)
+        stretches = [batch[begin : begin + size] for begin in range(0, len(batch), size)]
+        for found in run_parallel(stretches, read, at_once=_READ_AT_ONCE):
+            yield from found
+
+
+def _read(
+    repository: Repository, listed: ListedBackup, known: "KnownEntries[CatalogEntry] | None"
+) -> CatalogEntry | None:
+    if known is not None and listed.manifest is not None:
+        entry = known.get(repository.url, listed.manifest)
+        if entry is not None:
+            return entry
+    key = layout.manifest_key_of(listed.kind, listed.stamp)
+    try:
+        body = repository.read(key)
+    except ObjectMissing:
+        return None  # purged since the listing
+    entry = _entry(repository, key, listed.kind, listed.stamp, body)
+    if known is not None and listed.manifest is not None:
+        known.put(repository.url, listed.manifest, entry)
+    return entry
 
 
 def readable(catalog: Sequence[CatalogEntry]) -> tuple[StoredManifest, ...]:
@@ -113,19 +192,19 @@ def newest_backup(repository: Repository) -> BackupId:
     Raises NoUsableBackup when there is none, UnreadableRecord when nothing here can be read, so
     that not even a name can be told.
     """
-    catalog = load_catalog(repository)
-    if not catalog:
+    entries = walk_back(repository)
+    newest = next(entries, None)
+    if newest is None:
         raise NoUsableBackup(
             f"choose the newest backup: there is none in {repository.name} ({repository.url})",
             hint="`kb-dr backup full` takes one, `kb-dr copy` brings it offsite.",
         )
-    newest = catalog[-1]
     if isinstance(newest, StoredManifest):
         return newest.manifest.backup_id
-    named = readable(catalog)
-    if not named:
+    named = next((each for each in entries if isinstance(each, StoredManifest)), None)
+    if named is None:
         raise UnreadableRecord(newest.why)
-    return BackupId(named[-1].manifest.service, newest.kind, newest.stamp)
+    return BackupId(named.manifest.service, newest.kind, newest.stamp)
 
 
 def _entry(
@@ -146,28 +225,3 @@ def _parse(repository: Repository, key: str, body: bytes) -> StoredManifest:
     if named != key:
         raise UnreadableRecord(f"read {key}: it is of {manifest.id}, which belongs at {named}")
     return StoredManifest(manifest, manifest_digest(body), repository.name)
-
-
-def _stamps(repository: Repository, kind: BackupKind) -> Iterator[str]:
-    """The stamps of everything that looks like a backup of this kind, finished or not.
-
-    A big backup's chunks are jumped over, so that the cost grows with the number of backups and
-    not with their size.
-    """
-    prefix = layout.backups_prefix(kind)
-    after = ""
-    while True:
-        current, count = "", 0
-        for listed in repository.list(prefix, start_after=after):
-            stamp, slash, _ = listed.key.removeprefix(prefix).partition("/")
-            if not slash or layout.stamp_of_manifest(layout.manifest_key_of(kind, stamp)) is None:
-                continue
-            if stamp != current:
-                yield stamp
-                current, count = stamp, 0
-            count += 1
-            if count >= _SKIP_AFTER:
-                after = f"{prefix}{stamp}/~"
-                break
-        else:
-            return

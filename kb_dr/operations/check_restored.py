@@ -28,14 +28,20 @@ def check_at_restore_point(look: Inspection, manifest: Manifest) -> tuple[Check,
     )
 
 
-def check_at_tip(look: Inspection, manifest: Manifest) -> tuple[Check, ...]:
-    """Replay has ended and the cluster is open: its structure and its vector indexes hold."""
+def check_at_tip(
+    look: Inspection, manifest: Manifest, *, combined: bool = False
+) -> tuple[Check, ...]:
+    """Replay has ended and the cluster is open: its structure and its vector indexes hold.
+
+    ``combined`` out of increments, nothing is proven without a look at the visibility maps: that is
+    what PostgreSQL's own increments were once found to spoil (17.10 and 18.4, and older), while its
+    verification and amcheck both passed. Of a full they are looked at where pg_visibility is here.
+    """
+    maps = "visibility_maps"
     return (
         _checked("tables", lambda: _examined("tables", look.examine_tables())),
         _checked("btrees", lambda: _examined("btrees", look.examine_indexes())),
-        _checked(
-            "visibility_maps", lambda: _examined("visibility_maps", look.examine_visibility())
-        ),
+        _checked(maps, lambda: _examined(maps, look.examine_visibility(), needed=combined)),
         _checked("vector_recall", lambda: _recall(look, manifest)),
     )
 
@@ -195,12 +201,13 @@ def _recall_words(baseline: VectorBaseline, found: VectorBaseline) -> str:
     )
 
 
-def _examined(name: str, found: Examined) -> Check:
+def _examined(name: str, found: Examined, *, needed: bool = False) -> Check:
+    """``needed``: whether it must be looked at also on a host that lacks what it takes."""
     if found.damage:
         return Check(name, Outcome.FAILED, _some(found.damage))
     if found.lacking:
         seen = f"not installed on this host: {', '.join(found.lacking)}"
-        return Check(name, Outcome.COULD_NOT_RUN, seen, needed=False)
+        return Check(name, Outcome.COULD_NOT_RUN, seen, needed=needed)
     if found.unseen or not found.objects:
         # A cluster without a single catalog table is none: nothing was looked at.
         return Check(name, Outcome.COULD_NOT_RUN, _some(found.unseen) or "nothing was found")

@@ -16,7 +16,7 @@ from kb_dr.settings import Settings
 
 
 class _Machine(Protocol):
-    def check(self, source: Source) -> None: ...
+    def check(self, source: Source, *, combines: bool = False) -> None: ...
     def tools(self, source: Source) -> dict[str, str]: ...
 
 
@@ -83,8 +83,9 @@ def _identity(here: Surroundings, copy: str, newest: list[Manifest]) -> str:
 
 
 def _programs(here: Surroundings, newest: list[Manifest]) -> str:
-    source = _required(newest).source
-    here.host.check(source)
+    manifest = _required(newest)
+    source = manifest.source
+    here.host.check(source, combines=manifest.parent is not None and manifest.has_files)
     return ", ".join(f"{name} {version}" for name, version in here.host.tools(source).items())
 
 

@@ -1,13 +1,15 @@
 """Choose the backup to restore, from one copy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Standing, standing
-from kb_dr.errors import NoUsableBackup
-from kb_dr.operations.catalog import Unreadable, load_catalog, read_manifest
+from kb_dr.domain.proof import Proof, Standing, failed_parent, standing
+from kb_dr.domain.wording import first_few
+from kb_dr.errors import BrokenChain, NoUsableBackup
+from kb_dr.operations.backup_chain import load_chain
+from kb_dr.operations.catalog import Unreadable, read_manifest, walk_back
 from kb_dr.operations.proofs import load_proofs
 from kb_dr.ports import Repository
 
@@ -22,9 +24,23 @@ class Chosen:
     passed_over: tuple[str, ...] = ()
 
 
-def known_to_be_bad(repository: Repository, stored: StoredManifest) -> str | None:
-    """Why this copy of a backup must not be restored; None when nothing speaks against it."""
-    known, proof = standing(
+def known_to_be_bad(repository: Repository, chain: Sequence[StoredManifest]) -> str | None:
+    """Why this copy of a backup must not be restored; None when nothing speaks against it.
+
+    ``chain`` is that of load_chain(), or the backup alone.
+    """
+    *parents, own = (_standing(repository, each) for each in chain)
+    known, proof = own
+    if known is Standing.FAILED and proof is not None:
+        return f"proof {proof.id} FAILED: {proof.reason}"
+    red = failed_parent(own, parents)
+    if red is not None:
+        return f"proof {red.id} of its parent {red.backup_id} FAILED: {red.reason}"
+    return None
+
+
+def _standing(repository: Repository, stored: StoredManifest) -> tuple[Standing, Proof | None]:
+    return standing(
         load_proofs(repository, stored.manifest.backup_id),
         digest=stored.digest,
         copy=repository.name,
@@ -32,9 +48,13 @@ def known_to_be_bad(repository: Repository, stored: StoredManifest) -> str | Non
         # Void or not: in a disaster only a FAILED proof is passed over.
         void_through=None,
     )
-    if known is Standing.FAILED and proof is not None:
-        return f"proof {proof.id} FAILED: {proof.reason}"
-    return None
+
+
+def _why_not(repository: Repository, stored: StoredManifest) -> str | None:
+    try:
+        return known_to_be_bad(repository, load_chain(repository, stored))
+    except BrokenChain as error:
+        return str(error)
 
 
 def choose_backup(
@@ -42,9 +62,10 @@ def choose_backup(
 ) -> Chosen:
     """The backup named ``which`` of this copy, or the newest that is not known to be bad.
 
-    ``excluded`` names backups that will not do either, and why. A backup asked for by its id is
-    returned whatever its proofs say. Raises NoUsableBackup when there is none, or ``which`` is no
-    id; UnreadableRecord when the one asked for cannot be read.
+    ``excluded`` names backups that will not do either, and why; nor does an increment whose chain
+    is broken. A backup asked for by its id is returned whatever its proofs say. Raises
+    NoUsableBackup when there is none, or ``which`` is no id; UnreadableRecord when the one asked
+    for cannot be read.
     """
     if which != LATEST:
         try:
@@ -53,17 +74,17 @@ def choose_backup(
             raise NoUsableBackup(f"choose a backup: {error}") from error
         return Chosen(read_manifest(repository, backup))
     passed_over: list[str] = []
-    for entry in reversed(load_catalog(repository)):
+    for entry in walk_back(repository):
         if isinstance(entry, Unreadable):
             passed_over.append(f"{entry.key}: {entry.why}")
             continue
         name = entry.manifest.id
-        why = (excluded or {}).get(name) or known_to_be_bad(repository, entry)
+        why = (excluded or {}).get(name) or _why_not(repository, entry)
         if why is not None:
             passed_over.append(f"{name}: {why}")
             continue
         return Chosen(entry, tuple(passed_over))
-    seen = f"; passed over: {'; '.join(passed_over)}" if passed_over else ""
+    seen = f"; passed over: {'; '.join(first_few(passed_over))}" if passed_over else ""
     raise NoUsableBackup(
         f"choose the latest backup: none in {repository.name} ({repository.url}){seen}",
         hint="`kb-dr list` shows what there is; try the other copy with --from.",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NoReturn
 
+from kb_dr.domain.space import Space
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import RepositoryError
 from kb_dr.ports import Repository
@@ -42,6 +43,9 @@ class ClosedRepository:
         self._raise()
 
     def delete(self, key: str) -> None:
+        self._raise()
+
+    def space(self) -> Space | None:
         self._raise()
 
     def retained_until(self, prefix: str) -> datetime | None:

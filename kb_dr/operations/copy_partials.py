@@ -12,8 +12,8 @@ _BAD = (ChecksumMismatch, WalDamaged, WrongCluster)
 
 
 def copy_partials(
-    primary: Repository,
-    offsite: Repository,
+    source: Repository,
+    target: Repository,
     codec: Codec,
     system_identifier: int,
     *,
@@ -25,18 +25,18 @@ def copy_partials(
     One that is damaged is not passed on, and said in the log: the next state takes its place.
     """
     copied = []
-    for partial in open_partials(primary, system_identifier, since=since):
-        if offsite.find(partial.key) is not None:
+    for partial in open_partials(source, system_identifier, since=since):
+        if target.find(partial.key) is not None:
             continue
         try:
-            read_partial(primary, codec, partial)
+            read_partial(source, codec, partial)
         except KeyMissing:
             pass  # without an identity the bytes are passed on as they are
         except _BAD as error:
-            logger.warning("copy %s to %s: %s", partial.key, offsite.name, error)
+            logger.warning("copy %s to %s: %s", partial.key, target.name, error)
             continue
         try:
-            offsite.put(partial.key, primary.read(partial.key))
+            target.put(partial.key, source.read(partial.key))
         except ObjectConflict:
             continue  # the stream itself was there first: encrypted bytes differ each time
         copied.append(partial.key)

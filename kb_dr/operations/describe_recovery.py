@@ -7,7 +7,8 @@ from datetime import datetime
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.proof import Reach
 from kb_dr.domain.recoverable_window import Nearest, RecoverableWindow
-from kb_dr.domain.wording import age, moment, size
+from kb_dr.domain.recovery import RecoveryPlan
+from kb_dr.domain.wording import age, first_few, moment, size
 from kb_dr.errors import NoUsableBackup, TargetUnreachable, TimelineForked, WalGap
 from kb_dr.operations.restore_postgres import RestorePlan
 
@@ -39,6 +40,7 @@ def plan_rows(plan: RestorePlan) -> tuple[tuple[str, object], ...]:
         ("asked for", str(recovery.target)),
         ("reachable", "yes"),
         ("backup", f"{manifest.id}, taken {moment(manifest.finished)}"),
+        *(("made of", line) for line in _chain(recovery)),
         ("from", f"{recovery.copy} ({recovery.url})"),
         ("into", plan.target),
         (
@@ -50,8 +52,19 @@ def plan_rows(plan: RestorePlan) -> tuple[tuple[str, object], ...]:
         ("newest commit there", moment(recovery.newest_commit)),
         ("room", f"{size(recovery.bytes_needed)} needed, {size(plan.free_bytes)} free"),
         ("will take about", _expected_time(plan)),
-        *(("passed over", line) for line in plan.passed_over),
+        *(("passed over", line) for line in first_few(plan.passed_over)),
         *(("note", line) for line in recovery.notes),
+    )
+
+
+def _chain(recovery: RecoveryPlan) -> tuple[str, ...]:
+    """Each backup an incremental one is put together from; nothing for a full."""
+    if len(recovery.chain) < 2:
+        return ()
+    return tuple(
+        f"{each.manifest.id}, {size(each.manifest.plain_bytes)}"
+        for each in recovery.chain
+        if each.manifest.has_files
     )
 
 

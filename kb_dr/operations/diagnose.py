@@ -1,21 +1,26 @@
 """Test every setting and dependency, without changing anything."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.heartbeat import judge_beat
-from kb_dr.domain.manifest import Manifest, Source
+from kb_dr.domain.manifest import Manifest, Source, StoredManifest
+from kb_dr.domain.object_lock import ObjectLock
 from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.replication_slot import judge_slot
 from kb_dr.domain.source_facts import SourceFacts
-from kb_dr.errors import KbDrError, KeyMissing
+from kb_dr.errors import BrokenChain, KbDrError, KeyMissing
+from kb_dr.operations.backup_chain import chains_in
 from kb_dr.operations.catalog import load_catalog, readable, unreadable
 from kb_dr.operations.copy_object import check_wal_object
+from kb_dr.operations.judge_bucket import judge_bucket
 from kb_dr.operations.needed_wal import find_needed_wal
-from kb_dr.ports import Clock, Codec, Repository, SourceServer
+from kb_dr.operations.plan_recovery import bytes_needed
+from kb_dr.operations.room import look_at_room, newest_full
+from kb_dr.ports import Bucket, Clock, Codec, Repository, SourceServer
 from kb_dr.settings import Settings
 
 _MAJORS = range(14, 19)
@@ -26,7 +31,7 @@ _MOST_WAITING = 100
 class Machine(Protocol):
     """As much of kb_dr.ports.PostgresHost as is asked here."""
 
-    def check(self, source: Source) -> None: ...
+    def check(self, source: Source, *, combines: bool = False) -> None: ...
     def tools(self, source: Source) -> dict[str, str]: ...
     def free_bytes(self, directory: Path) -> int: ...
 
@@ -47,6 +52,8 @@ class Surroundings(Protocol):
     @property
     def host(self) -> Machine: ...
     def checked(self, copy: str) -> Repository: ...
+    def bucket(self, copy: str) -> Bucket | None: ...
+    def lock_wanted(self, copy: str) -> ObjectLock | None: ...
 
 
 def diagnose(here: Surroundings) -> tuple[Finding, ...]:
@@ -55,14 +62,21 @@ def diagnose(here: Surroundings) -> tuple[Finding, ...]:
 
 
 def _findings(here: Surroundings) -> Iterator[Finding]:
-    newest: Manifest | None = None
+    chain: tuple[StoredManifest, ...] = ()
     for copy in here.copies:
         finding, found = _repository(here, copy)
         yield finding
-        newest = newest or found
+        chain = chain or found
+        yield from judge_bucket(here, copy, found[-1].manifest if found else None)
+    newest = chain[-1].manifest if chain else None
     if "offsite" not in here.copies:
         hint = "Set KB_DR_OFFSITE_URL to a bucket in another region, or to another disk."
         yield Finding("offsite copy", Outcome.FAILED, "none is configured", hint)
+    if "local" not in here.copies:
+        hint = "Set KB_DR_LOCAL_COPY_PATH to another disk: three copies, on two media."
+        yield Finding("local copy", Outcome.NOT_APPLICABLE, "none is configured", hint)
+    for copy in here.copies:
+        yield _tried(f"room in {copy}", lambda copy=copy: _room(here, copy))  # type: ignore[misc] # a lambda's default
     yield _tried("encryption", lambda: _keys(here))
     for copy in here.copies:
         yield _tried(f"WAL of {copy} opens", lambda copy=copy: _opens(here, copy))  # type: ignore[misc] # a lambda's default
@@ -79,8 +93,8 @@ def _findings(here: Surroundings) -> Iterator[Finding]:
         yield _tried("archiver", lambda: _archiver(here, facts))
         if facts.slot is not None:
             yield judge_slot(facts.slot, facts.segment_bytes)
-    yield _tried("PostgreSQL programs", lambda: _programs(here, newest))
-    yield _tried("scratch space", lambda: _space(here, newest))
+    yield _tried("PostgreSQL programs", lambda: _programs(here, chain))
+    yield _tried("scratch space", lambda: _space(here, chain))
 
 
 def _tried(subject: str, look: Callable[[], Finding]) -> Finding:
@@ -90,20 +104,34 @@ def _tried(subject: str, look: Callable[[], Finding]) -> Finding:
         return Finding(subject, Outcome.FAILED, str(error), error.hint)
 
 
-def _repository(here: Surroundings, copy: str) -> tuple[Finding, Manifest | None]:
+def _repository(here: Surroundings, copy: str) -> tuple[Finding, tuple[StoredManifest, ...]]:
+    """What stands there, and the newest backup with all it was made against."""
     try:
         repository = here.checked(copy)
         repository.check()
         catalog = load_catalog(repository)
     except KbDrError as error:
-        return Finding(copy, Outcome.FAILED, str(error), error.hint), None
+        return Finding(copy, Outcome.FAILED, str(error), error.hint), ()
     found, bad = readable(catalog), unreadable(catalog)
-    newest = found[-1].manifest if found else None
+    chains = chains_in(catalog)
+    newest = chains.whole.get(found[-1].manifest.id, (found[-1],)) if found else ()
     if bad:
-        hint = "Look for the same backup in the other copy: `kb-dr list --from offsite`."
+        hint = "Mend it from another copy: `kb-dr copy --repair`; `kb-dr list --from` shows those."
         return Finding(copy, Outcome.FAILED, f"{len(bad)} unreadable: {bad[0].why}", hint), newest
+    if chains.broken:
+        seen = f"{len(chains.broken)} incremental backups cannot be used: "
+        seen += next(iter(chains.broken.values()))
+        return Finding(copy, Outcome.FAILED, seen, BrokenChain.default_hint), newest
     seen = f"{repository.url}: {len(found)} backups"
-    return Finding(copy, Outcome.PASSED, f"{seen}, newest {newest.id}" if newest else seen), newest
+    if newest:
+        seen += f", newest {newest[-1].manifest.id}"
+    return Finding(copy, Outcome.PASSED, seen), newest
+
+
+def _room(here: Surroundings, copy: str) -> Finding:
+    repository = here.checked(copy)
+    percent = here.settings.space_warning_percent
+    return look_at_room(repository, percent, newest_full(repository)).finding
 
 
 def _keys(here: Surroundings) -> Finding:
@@ -247,26 +275,26 @@ def _archiver(here: Surroundings, facts: SourceFacts) -> Finding:
     )
 
 
-def _programs(here: Surroundings, newest: Manifest | None) -> Finding:
-    source: Source = newest.source if newest is not None else here.source.describe()
-    here.host.check(source)
+def _programs(here: Surroundings, chain: Sequence[StoredManifest]) -> Finding:
+    source: Source = chain[-1].manifest.source if chain else here.source.describe()
+    here.host.check(source, combines=sum(each.manifest.has_files for each in chain) > 1)
     tools = ", ".join(f"{name} {version}" for name, version in here.host.tools(source).items())
     return Finding("PostgreSQL programs", Outcome.PASSED, tools)
 
 
-def _space(here: Surroundings, newest: Manifest | None) -> Finding:
+def _space(here: Surroundings, chain: Sequence[StoredManifest]) -> Finding:
     directory = here.settings.scratch_dir
     free = here.host.free_bytes(directory)
     seen = f"{free / 1e9:.1f} GB free in {directory}"
-    if newest is None:
+    if not chain or not chain[0].manifest.has_files:
         return Finding("scratch space", Outcome.NOT_APPLICABLE, f"{seen}; there is no backup yet")
-    needed = newest.plain_bytes * 11 // 10
+    needed = bytes_needed(chain)
     return _said(
         "scratch space",
         [
             (
                 free < needed,
-                f"{seen}, a proof of {newest.id} needs {needed / 1e9:.1f} GB",
+                f"{seen}, a proof of {chain[-1].manifest.id} needs {needed / 1e9:.1f} GB",
                 "Point KB_DR_SCRATCH_DIR at a larger file system.",
             )
         ],

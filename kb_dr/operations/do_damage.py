@@ -1,18 +1,19 @@
 """Work out what to damage for one negative control. Nothing here changes a real repository."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.control import Damage, Harm
-from kb_dr.domain.manifest import Manifest, Source, StoredManifest
+from kb_dr.domain.manifest import Manifest, Source, StoredManifest, manifest_digest
 from kb_dr.domain.recovery import RecoveryPlan, WalFile
 from kb_dr.domain.stored import StoredObject
 from kb_dr.domain.wal_names import Segment, history_name, is_history, is_segment, timeline_of
 from kb_dr.errors import NotProven
+from kb_dr.operations.backup_chain import load_chain
 from kb_dr.operations.listed_wal import list_wal
 from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.ports import (
@@ -56,10 +57,10 @@ def damage_copy(
     if damage is Damage.HISTORY_MISSING:
         return _without_histories(repository, manifest)
     if damage is Damage.CHUNK_FLIPPED:
-        chunk, body = _flipped(repository, manifest)
+        chunk, body = _flipped(repository, _largest(load_chain(repository, stored)))
         return DamagedCopy({chunk.key: body}, _flip(chunk))
     if damage is Damage.CHUNK_FORGED:
-        return _forged(repository, manifest)
+        return _forged(repository, load_chain(repository, stored))
     return DamagedCopy({}, Harm("", ""))
 
 
@@ -99,6 +100,11 @@ def _without_histories(repository: Repository, manifest: Manifest) -> DamagedCop
     return DamagedCopy(changes, Harm(f"{name} is missing, of {manifest.id}", name))
 
 
+def _largest(chain: Sequence[StoredManifest]) -> Manifest:
+    """Of a chain the link most bytes are of: the full, as a rule."""
+    return max((each.manifest for each in chain), key=lambda each: each.stored_bytes)
+
+
 def _flipped(repository: Repository, manifest: Manifest) -> tuple[StoredObject, bytes]:
     """The largest chunk, with one bit in its middle flipped: far from any header."""
     chunk = max(manifest.chunks, key=lambda each: each.size_bytes)
@@ -111,16 +117,28 @@ def _flip(chunk: StoredObject) -> Harm:
     return Harm(f"bit 0 of byte {chunk.size_bytes // 2} of {chunk.key} is flipped", chunk.key)
 
 
-def _forged(repository: Repository, manifest: Manifest) -> DamagedCopy:
-    chunk, body = _flipped(repository, manifest)
+def _forged(repository: Repository, chain: Sequence[StoredManifest]) -> DamagedCopy:
+    """A chunk of the largest link, its manifest, and of all that build on it theirs."""
+    largest = _largest(chain)
+    chunk, body = _flipped(repository, largest)
     fitting = replace(
         chunk,
         sha256=hashlib.sha256(body).hexdigest(),
         md5=hashlib.md5(body, usedforsecurity=False).hexdigest(),
     )
-    chunks = tuple(fitting if each == chunk else each for each in manifest.chunks)
-    forged = records.to_json(replace(manifest, chunks=chunks))
-    changes = {chunk.key: body, layout.manifest_key(manifest.backup_id): forged}
+    chunks = tuple(fitting if each == chunk else each for each in largest.chunks)
+    changes: dict[str, bytes | None] = {chunk.key: body}
+    forged: bytes | None = None
+    for each in chain:
+        manifest = each.manifest
+        if forged is not None:
+            manifest = replace(manifest, parent_digest=manifest_digest(forged))
+        elif manifest == largest:
+            manifest = replace(manifest, chunks=chunks)
+        else:
+            continue
+        forged = records.to_json(manifest)
+        changes[layout.manifest_key(manifest.backup_id)] = forged
     harm = _flip(chunk)
     return DamagedCopy(changes, replace(harm, detail=f"{harm.detail}, the manifest fits"))
 

@@ -81,6 +81,7 @@ class _Said:
             wal=needed_segments(manifest),
             parent=manifest.parent,
             parent_digest=manifest.parent_digest,
+            replaces=manifest.replaces,
             standing=standing(
                 self.proofs.proofs.get(manifest.id, ()),
                 digest=digest,

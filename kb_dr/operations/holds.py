@@ -15,8 +15,10 @@ from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.hold import HoldAction, HoldEvent, holds_in_force
+from kb_dr.domain.tombstone import PurgeStep, latest_step
 from kb_dr.errors import ConfigurationError, RepositoryError, UnreadableRecord
 from kb_dr.operations.kept_records import keep_record, parse_kept, read_kept
+from kb_dr.operations.tombstones import read_steps
 from kb_dr.ports import Clock, Repository
 
 
@@ -83,6 +85,25 @@ def release(
     """End these holds of a backup, by name: one that was not seen stays. Raises as hold() does."""
     names = tuple(each.id for each in holds)
     return _keep(places, clock, backup, HoldAction.RELEASE, reason, names)
+
+
+def where_it_stands(
+    backup: BackupId, places: Sequence[Repository]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The copies in which a backup stands, and those that have let go of it, or are about to.
+
+    Asked behind a hold: retention writes that a backup goes, and then looks for holds once more.
+    """
+    here: list[str] = []
+    expired: list[str] = []
+    for place in places:
+        stands = place.find(layout.manifest_key(backup)) is not None
+        last = latest_step(read_steps(place, backup, place.name))
+        if last is not None and last.step is PurgeStep.EXPIRED:
+            expired.append(place.name)
+        elif stands:
+            here.append(place.name)
+    return tuple(here), tuple(expired)
 
 
 def _keep(

@@ -28,17 +28,28 @@ def init_repository(repository: Repository, clock: Clock, *, service: str, org: 
     Raises WrongRepository when it is another's already, and when something stands here without
     a marker: whatever took the marker may have taken backups with it.
     """
-    repository.check()
-    if repository.find(layout.MARKER) is None:
-        found = next(iter(repository.list("")), None)
-        if found is not None:
-            raise WrongRepository(
-                f"init {repository.name} ({repository.url}): not empty ({found.key}), no marker",
-                hint=f"Choose an empty prefix, or put back its {layout.MARKER} from another copy.",
-            )
+    if not is_ours(repository, service=service, org=org):
         marker = Marker(records.SCHEMA_VERSION, service, org, clock.now())
         repository.put(layout.MARKER, records.to_json(marker))
     return check_marker(repository, service=service, org=org)
+
+
+def is_ours(repository: Repository, *, service: str, org: str) -> bool:
+    """Whether this place is the repository of ``service``, or empty and may become it.
+
+    Raises as init_repository() does, and changes nothing.
+    """
+    repository.check()
+    if repository.find(layout.MARKER) is not None:
+        check_marker(repository, service=service, org=org)
+        return True
+    found = next(iter(repository.list("")), None)
+    if found is not None:
+        raise WrongRepository(
+            f"init {repository.name} ({repository.url}): not empty ({found.key}), no marker",
+            hint=f"Choose an empty prefix, or put back its {layout.MARKER} from another copy.",
+        )
+    return False
 
 
 def check_marker(repository: Repository, *, service: str, org: str) -> Marker:

@@ -3,7 +3,7 @@
 import logging
 import secrets
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +23,7 @@ from kb_dr.domain.proof import Proof, Standing, Void, standing
 from kb_dr.domain.reread import SLICES, due_slices, unread_since
 from kb_dr.domain.retention import Candidate, Decision
 from kb_dr.domain.retention_policy import RetentionPolicy
-from kb_dr.domain.status import CopyStatus
+from kb_dr.domain.status import BackupStatus, CopyStatus
 from kb_dr.errors import KbDrError
 from kb_dr.operations.audit_wal import clusters_present
 from kb_dr.operations.catalog import load_catalog
@@ -118,7 +118,11 @@ def copy_bands(
     *,
     void_through: Void | None,
 ) -> CopyBands:
-    """What can be said of the time until now, of one copy. Raises nothing of ours."""
+    """What can be said of the time until now, of one copy. Raises nothing of ours.
+
+    Of the days for which the policy keeps daily backups and all WAL: what is older are single
+    backups, without the time between them.
+    """
     gathered = gather_proofs(places, repository.name)
     status = survey(
         repository,
@@ -137,7 +141,9 @@ def copy_bands(
         if window.end is not None and not window.problem
     ]
     problem = "; ".join(each for each in problems if each)
-    return CopyBands(status, gathered.proofs, stretches(can, proven, now), problem)
+    policy = settings.policies[repository.name]
+    since = now - timedelta(days=policy.daily_days + policy.wal_days)
+    return CopyBands(status, gathered.proofs, stretches(can, proven, now, since=since), problem)
 
 
 def _proven_spans(status: CopyStatus, proofs: Mapping[str, Sequence[Proof]]) -> list[Span]:
@@ -197,9 +203,9 @@ def _lines(
     planned: CopyRetention, bands: CopyBands, void_through: Void | None
 ) -> tuple[BackupLine, ...]:
     known = {each.id: each for each in planned.gathered.candidates}
-    lacking = {each.id for each in bands.status.backups if not each.wal_complete}
+    wrong = {each.id: _wrong(each) for each in bands.status.backups}
     return tuple(
-        _line(each, known.get(each.id), planned, bands, lacking, void_through)
+        _line(each, known.get(each.id), planned, bands, wrong, void_through)
         for each in planned.plan.decisions
     )
 
@@ -209,7 +215,7 @@ def _line(
     found: Candidate | None,
     planned: CopyRetention,
     bands: CopyBands,
-    lacking: Collection[str],
+    wrong: Mapping[str, str],
     void_through: Void | None,
 ) -> BackupLine:
     if found is None:
@@ -234,7 +240,6 @@ def _line(
         url=planned.gathered.url,
         void_through=void_through,
     )
-    problem = "WAL it needs is not all there" if found.id in lacking else ""
     return BackupLine(
         id=found.id,
         kind=found.kind,
@@ -247,8 +252,15 @@ def _line(
         proof_id=proof.id if proof else None,
         proven_at=proof.finished if proof and state is Standing.PROVEN else None,
         holds=tuple(each.reason for each in holds_in_force(found.holds)),
-        problem=problem,
+        problem=wrong.get(found.id, ""),
     )
+
+
+def _wrong(status: BackupStatus) -> str:
+    """What speaks against a backup besides its proofs."""
+    if status.broken:
+        return status.broken
+    return "" if status.wal_complete else "WAL it needs is not all there"
 
 
 def _wal_size(repository: Repository) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """Find stored WAL: one file by its name, a range of segments, the histories, the whole archive."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from kb_dr.domain.layout import (
     MARKER,
@@ -135,10 +136,12 @@ def segments_along(
     start: Segment,
     last: Segment,
     lineage: Lineage | None = None,
+    known: Mapping[Segment, StoredWal] = MappingProxyType({}),
 ) -> Iterator[StoredWal]:
     """The stored segments that replay reads from ``start`` to ``last``, in its order.
 
-    ``archive`` is what read_archive() found; raises WalGap where a segment stands no more.
+    ``archive`` is what read_archive() found; raises WalGap where a segment stands no more. What
+    is ``known`` from a listing is not listed again.
     """
     number = start.number
     while number <= last.number:
@@ -150,7 +153,11 @@ def segments_along(
             archive.segment_along(end.number + 1, start, lineage) == end.next()
         ):
             end = end.next()
-        yield from segments_between(repository, system_identifier, first, end)
+        wanted = [first.at(each) for each in range(number, end.number + 1)]
+        if all(each in known for each in wanted):
+            yield from (known[each] for each in wanted)
+        else:
+            yield from segments_between(repository, system_identifier, first, end)
         number = end.number + 1
 
 
@@ -192,6 +199,9 @@ def timelines_present(repository: Repository, system_identifier: int) -> list[in
             found.append(timeline_of(stored.name))
         elif shipped is not None:
             found.append(timeline_of(shipped[1]))
+        else:
+            after = listed.key  # a stray object must not hide the timeline behind it
+            continue
         # "0" is the byte after "/": everything under this folder is passed over.
         after = f"{prefix}{folder}0"
 

@@ -11,17 +11,20 @@ _CLOCK_STEP = timedelta(hours=1)
 """A clock put back by less is made up for in the ids, so that they keep their order."""
 
 
-def next_backup_id(repository: Repository, service: str, now: datetime) -> BackupId:
-    """The id of a full backup that starts now, or of the second after the newest one's.
+def next_backup_id(
+    repository: Repository, service: str, now: datetime, kind: BackupKind = BackupKind.FULL
+) -> BackupId:
+    """The id of a backup that starts now, or of the second after the newest one of any kind.
 
-    So ids keep the order in which backups were taken, also when a clock was put back a little.
-    One that was far ahead must not decide the names of all later backups: then it is ``now``.
+    So ids keep the order in which backups were taken, also when a clock was put back a little:
+    an increment is never named before its parent. A clock that was far ahead must not decide the
+    names of all later backups: then it is ``now``.
     """
-    wanted = BackupId.of(service, BackupKind.FULL, now)
+    wanted = BackupId.of(service, kind, now)
     newest = _newest_from(repository, wanted)
     if newest is None or newest.started - wanted.started > _CLOCK_STEP:
         return wanted
-    return BackupId.of(service, BackupKind.FULL, newest.started + timedelta(seconds=1))
+    return BackupId.of(service, kind, newest.started + timedelta(seconds=1))
 
 
 def clock_notes(repository: Repository, backup: BackupId, started: datetime) -> tuple[str, ...]:
@@ -45,14 +48,15 @@ def refuse_existing(repository: Repository, backup: BackupId) -> None:
 
 
 def _newest_from(repository: Repository, wanted: BackupId) -> BackupId | None:
-    """The newest complete backup of this kind that is not older than ``wanted``.
+    """The newest complete backup, of any kind, that is not older than ``wanted``.
 
     Only what comes after is listed: nothing, unless a clock is wrong.
     """
-    prefix = layout.backups_prefix(wanted.kind)
-    newest: str | None = None
-    for listed in repository.list(prefix, start_after=prefix + wanted.stamp):
-        found = layout.stamp_of_manifest(listed.key)
-        if found is not None:
-            newest = max(newest or "", found[1])
-    return None if newest is None else BackupId(wanted.service, wanted.kind, newest)
+    newest: tuple[str, BackupKind] | None = None
+    for kind in (BackupKind.FULL, BackupKind.INCR):
+        prefix = layout.backups_prefix(kind)
+        for listed in repository.list(prefix, start_after=prefix + wanted.stamp):
+            found = layout.stamp_of_manifest(listed.key)
+            if found is not None:
+                newest = max(newest or ("", kind), (found[1], kind))
+    return None if newest is None else BackupId(wanted.service, newest[1], newest[0])

@@ -4,20 +4,19 @@ from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.errors import NoUsableBackup
-from kb_dr.operations.catalog import Unreadable, load_catalog
+from kb_dr.operations.catalog import Unreadable, walk_back
 from kb_dr.operations.initialise import Marker
 from kb_dr.ports import Repository
 
 
 def newest_backup(repository: Repository) -> BackupId:
     """The backup of this copy whose manifest is the newest; NoUsableBackup when there is none."""
-    catalog = load_catalog(repository)
-    if not catalog:
+    newest = next(walk_back(repository), None)
+    if newest is None:
         raise NoUsableBackup(
             f"choose the newest backup: none in {repository.name} ({repository.url})",
             hint="`kb-dr list` shows what there is; `kb-dr copy` brings backups here.",
         )
-    newest = catalog[-1]
     if not isinstance(newest, Unreadable):
         return newest.manifest.backup_id
     marker = records.from_json(Marker, repository.read(layout.MARKER), what=layout.MARKER)

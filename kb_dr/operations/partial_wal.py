@@ -5,7 +5,7 @@ What is stored ends where WAL ended; the zeros up to the segment's size are put 
 
 from dataclasses import dataclass
 
-from kb_dr.domain.layout import partial_of, partials_prefix, timeline_prefix, wal_prefix
+from kb_dr.domain.layout import partial_of, partials_prefix, wal_prefix
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.stored import Listed
 from kb_dr.domain.wal_names import Segment, is_segment, timeline_of
@@ -18,7 +18,7 @@ from kb_dr.errors import (
     WalDamaged,
     WalGap,
 )
-from kb_dr.operations.listed_wal import find_wal, stored_wal, timelines_present
+from kb_dr.operations.listed_wal import find_wal, stored_wal
 from kb_dr.operations.read_wal import read_wal
 from kb_dr.ports import Codec, Repository
 
@@ -58,20 +58,6 @@ def newest_partial(
     for listed in repository.list(partials_prefix(system_identifier, segment)):
         newest = stored_partial(listed) or newest  # keys sort by LSN
     return newest
-
-
-def timelines_shipped(repository: Repository, system_identifier: int) -> frozenset[int]:
-    """The timelines of which no full segment stands, but what a stream shipped of one."""
-    found = set()
-    for timeline in timelines_present(repository, system_identifier):
-        for listed in repository.list(timeline_prefix(system_identifier, timeline)):
-            stored = stored_wal(listed)
-            if stored is not None and is_segment(stored.name):
-                break
-            if stored_partial(listed) is not None:
-                found.add(timeline)
-                break
-    return frozenset(found)
 
 
 def open_partials(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TypeVar
 
+from kb_dr.domain.space import Space
 from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import RepositoryUnavailable
 from kb_dr.ports import Clock, Repository
@@ -120,6 +121,9 @@ class PatientRepository:
 
     def delete(self, key: str) -> None:
         self._asked(lambda: self._inner.delete(key))
+
+    def space(self) -> Space | None:
+        return self._asked(self._inner.space)
 
     def retained_until(self, prefix: str) -> datetime | None:
         return self._asked(lambda: self._inner.retained_until(prefix))

@@ -17,6 +17,7 @@ from kb_dr.errors import (
     TimelineForked,
     WalGap,
 )
+from kb_dr.operations.backup_chain import load_chain
 from kb_dr.operations.find_stop import WalSearch
 from kb_dr.operations.listed_archive import ListedArchive
 from kb_dr.operations.needed_wal import needed_segments
@@ -43,7 +44,7 @@ def plan_point_recovery(
     or knows no such restore point or timeline.
     Reads WAL around the target; changes nothing. Raises NoUsableBackup when the target lies before
     every backup or inside the only one, WalGap when WAL between backup and target is missing, and
-    what resolve_target() raises. Each message names what can be reached instead.
+    what resolve_target() and load_chain() raise. Each message names what can be reached instead.
     """
     refused: RecoveryError | None = None
     elsewhere: tuple[type[RecoveryError], ...] = (NoUsableBackup,)
@@ -88,6 +89,7 @@ def _plan_in_cluster(
     may_serve = [each for each in backups if only in (None, each.manifest.backup_id)]
     chosen, place, lineage = _settle(repository, search, may_serve, target, place)
     stop = place.stop
+    chain = load_chain(repository, chosen.stored)
     return RecoveryPlan(
         stored=chosen.stored,
         target=target,
@@ -100,8 +102,9 @@ def _plan_in_cluster(
         expected_end=stop.lsn,
         expected_timeline=place.timeline,
         newest_commit=stop.last_transaction.at if stop.last_transaction else None,
-        bytes_needed=bytes_needed(chosen.stored.manifest),
+        bytes_needed=bytes_needed(chain),
         notes=(*chosen.notes, *_notes(archive, place, lineage)),
+        chain=chain,
     )
 
 

@@ -1,10 +1,13 @@
 """Work out, before anything changes, how far a recovery to the newest end will come."""
 
+from collections.abc import Sequence
+
 from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.recovery import SPOOLED_SEGMENTS, RecoveryPlan, WalFile
 from kb_dr.domain.recovery_target import Latest
 from kb_dr.domain.wal_records import WalReader, WalTip
 from kb_dr.errors import WalDamaged
+from kb_dr.operations.backup_chain import load_chain
 from kb_dr.operations.read_plan_wal import read_plan_wal
 from kb_dr.operations.replayable_wal import find_replayable_wal
 from kb_dr.ports import Clock, Codec, Repository
@@ -23,15 +26,20 @@ def plan_recovery(
     clock: Clock,
     *,
     timeline: int | None = None,
+    where_purged: bool = False,
 ) -> RecoveryPlan:
     """How to recover ``stored`` to the end of the WAL of ``repository``, and where that has to be.
 
     Along the newest line of timelines, or the one that ends with ``timeline``. Reads the newest
-    WAL of the copy; changes nothing. Raises what find_replayable_wal() raises, WalDamaged when
-    the newest segments are not WAL up to their end, KeyMissing when no identity opens them.
+    WAL of the copy; changes nothing. Raises what load_chain() and find_replayable_wal() raise,
+    WalDamaged when the newest segments are not WAL up to their end, KeyMissing when no identity
+    opens them.
     """
     manifest = stored.manifest
-    wal = find_replayable_wal(repository, codec, manifest, clock, timeline=timeline)
+    chain = load_chain(repository, stored)
+    wal = find_replayable_wal(
+        repository, codec, manifest, clock, timeline=timeline, where_purged=where_purged
+    )
     tip, notes = _find_tip(repository, codec, manifest, wal.segments)
     return RecoveryPlan(
         stored=stored,
@@ -47,15 +55,25 @@ def plan_recovery(
         # finds, which keeps the parent's number.
         expected_timeline=wal.lineage.timeline_at(tip.end),
         newest_commit=tip.last_commit.at if tip.last_commit else None,
-        bytes_needed=bytes_needed(manifest),
+        bytes_needed=bytes_needed(chain),
         notes=(*wal.notes, *notes),
+        chain=chain,
     )
 
 
-def bytes_needed(manifest: Manifest) -> int:
-    """The data directory, a tenth for what replay adds to it, WAL and spool."""
-    wal = (_KEPT_SEGMENTS + SPOOLED_SEGMENTS) * manifest.source.segment_bytes
-    return manifest.plain_bytes * 11 // 10 + wal
+def bytes_needed(chain: Sequence[StoredManifest]) -> int:
+    """The data directory, a tenth for what replay adds to it, WAL and spool; of increments also
+    room for each of them and the full, which stand beside what is made of them.
+    """
+    files = [each.manifest for each in chain if each.manifest.has_files]
+    full, newest = files[0], files[-1]
+    wal = (_KEPT_SEGMENTS + SPOOLED_SEGMENTS) * newest.source.segment_bytes
+    if len(files) == 1:
+        return full.plain_bytes * 11 // 10 + wal
+    # What is no table of any database takes as much as it did in the full.
+    besides = max(0, full.plain_bytes - full.source.size_bytes)
+    combined = max(full.plain_bytes, newest.source.size_bytes + besides)
+    return sum(each.plain_bytes for each in files) + combined * 11 // 10 + wal
 
 
 def _find_tip(

@@ -87,7 +87,7 @@ def plan_replacement(
             hint=f"Stop it; or set {Command.POSTGRES_STOP} and {Command.POSTGRES_START}, and "
             "kb-dr does it.",
         )
-    host.check(source)
+    host.check(source, combines=recovery.combines)
     free = check_space(target.parent, recovery.bytes_needed, host)
     plan = RestorePlan(recovery, target, free, production, planned.passed_over)
     ends = look is not None and look.may_end_sessions

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.recovery import RecoveryPlan
 from kb_dr.domain.recovery_target import Latest, PointTarget, RecoveryTarget
+from kb_dr.domain.wording import first_few
 from kb_dr.errors import NoUsableBackup, TimelineForked
+from kb_dr.operations.backup_chain import chains_in
 from kb_dr.operations.catalog import load_catalog, read_manifest, readable, unreadable
 from kb_dr.operations.choose_backup import LATEST, choose_backup, known_to_be_bad
 from kb_dr.operations.plan_point_recovery import plan_point_recovery
@@ -35,8 +37,8 @@ class Planned:
 def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Wanted) -> Planned:
     """The recovery from this copy that gives what is wanted; nothing is changed.
 
-    A backup that is known to be bad is passed over unless it is asked for by its id. Raises what
-    choose_backup(), plan_recovery() and plan_point_recovery() raise.
+    A backup that is known to be bad, or whose chain is broken, is passed over unless it is asked
+    for by its id. Raises what choose_backup(), plan_recovery() and plan_point_recovery() raise.
     """
     target = wanted.target
     if isinstance(target, Latest):
@@ -70,7 +72,15 @@ def _plan_to_the_end(repository: Repository, codec: Codec, clock: Clock, wanted:
                 raise refused from None
             raise
         try:
-            plan = plan_recovery(repository, codec, chosen.stored, clock, timeline=wanted.timeline)
+            plan = plan_recovery(
+                repository,
+                codec,
+                chosen.stored,
+                clock,
+                timeline=wanted.timeline,
+                # Of itself nobody is given a state of long ago for the latest.
+                where_purged=wanted.backup is not None,
+            )
         except TimelineForked as error:
             if wanted.backup is not None:
                 raise
@@ -84,17 +94,19 @@ def _plan_to_a_point(
     repository: Repository, codec: Codec, clock: Clock, target: PointTarget, timeline: int | None
 ) -> Planned:
     catalog = load_catalog(repository)
-    backups = list(readable(catalog))
+    broken = chains_in(catalog).broken
+    backups = [each for each in readable(catalog) if each.manifest.id not in broken]
     passed_over = [f"{each.key}: {each.why}" for each in unreadable(catalog)]
+    passed_over += [f"{each}: {why}" for each, why in broken.items()]
     while True:
         if not backups:
-            seen = f"; passed over: {'; '.join(passed_over)}" if passed_over else ""
+            seen = f"; passed over: {'; '.join(first_few(passed_over))}" if passed_over else ""
             raise NoUsableBackup(
                 f"recover to {target}: no backup in {repository.name} ({repository.url}){seen}",
                 hint="`kb-dr list` shows what there is; try the other copy with --from.",
             )
         plan = plan_point_recovery(repository, codec, backups, target, clock, timeline=timeline)
-        why = known_to_be_bad(repository, plan.stored)
+        why = known_to_be_bad(repository, plan.chain)
         if why is None:
             return Planned(plan, tuple(passed_over))
         passed_over.append(f"{plan.stored.manifest.id}: {why}")

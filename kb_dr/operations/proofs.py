@@ -72,6 +72,11 @@ def gather_proofs(repositories: Sequence[Repository], copy: str) -> GatheredProo
     )
 
 
+def parse_proof(repository: Repository, key: str, body: bytes) -> Proof:
+    """One proof that was read; UnreadableRecord also when it stands where another belongs."""
+    return parse_kept(repository, key, body, Proof, _key)
+
+
 def _key(proof: Proof) -> str:
     try:
         backup = BackupId.parse(proof.backup_id)

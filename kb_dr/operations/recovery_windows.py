@@ -9,7 +9,8 @@ from kb_dr.domain.replay_line import ReplayLine, follow
 from kb_dr.domain.timelines import Lineage
 from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import KbDrError, UnreadableRecord
-from kb_dr.operations.catalog import load_catalog, readable
+from kb_dr.operations.backup_chain import chains_in
+from kb_dr.operations.catalog import load_catalog
 from kb_dr.operations.choose_backup import known_to_be_bad
 from kb_dr.operations.find_stop import WalSearch
 from kb_dr.operations.listed_archive import ListedArchive
@@ -20,12 +21,14 @@ from kb_dr.ports import Codec, Repository
 def list_recovery_windows(repository: Repository, codec: Codec) -> tuple[RecoverableWindow, ...]:
     """The windows of a copy, oldest first.
 
-    A backup that a restore passes over, or whose proofs cannot be read, leads to none.
+    A backup that a restore passes over, whose chain is broken or whose proofs cannot be read, leads
+    to none.
     Reads the last segments of each. Raises what listing raises; a window whose end cannot be read
     says so.
     """
-    backups = readable(load_catalog(repository))
-    manifests = [each.manifest for each in backups if _may_be_restored(repository, each)]
+    catalog = load_catalog(repository)
+    chains = chains_in(catalog).whole.values()
+    manifests = [each[-1].manifest for each in chains if _may_be_restored(repository, each)]
     found: list[RecoverableWindow] = []
     for system in sorted({each.source.system_identifier for each in manifests}):
         of_cluster = [each for each in manifests if each.source.system_identifier == system]
@@ -33,9 +36,9 @@ def list_recovery_windows(repository: Repository, codec: Codec) -> tuple[Recover
     return tuple(sorted(found, key=lambda each: (each.begins_at, each.timeline)))
 
 
-def _may_be_restored(repository: Repository, stored: StoredManifest) -> bool:
+def _may_be_restored(repository: Repository, chain: Sequence[StoredManifest]) -> bool:
     try:
-        return known_to_be_bad(repository, stored) is None
+        return known_to_be_bad(repository, chain) is None
     except UnreadableRecord:
         return False  # it may be a red proof, and a restore refuses to guess
 

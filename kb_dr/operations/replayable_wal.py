@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kb_dr.domain.manifest import Manifest
+from kb_dr.domain.purged_wal import covers
 from kb_dr.domain.recovery import WalFile
 from kb_dr.domain.replay_line import ReplayLine, choose_lineage, follow
 from kb_dr.domain.timelines import Lineage
@@ -10,6 +11,7 @@ from kb_dr.domain.wal_names import history_name
 from kb_dr.errors import TimelineForked, WalGap
 from kb_dr.operations.listed_archive import ListedArchive
 from kb_dr.operations.needed_wal import needed_segments
+from kb_dr.operations.purged_wal import load_purged_wal
 from kb_dr.ports import Clock, Codec, Repository
 
 TIP_SEGMENTS = 64
@@ -38,6 +40,7 @@ def find_replayable_wal(
     clock: Clock,
     *,
     timeline: int | None = None,
+    where_purged: bool = False,
 ) -> ReplayableWal:
     """The contiguous WAL from the backup's start to the newest end of this copy.
 
@@ -47,6 +50,9 @@ def find_replayable_wal(
     would fall short of them), or segments of a younger timeline whose history is missing, unless
     ``timeline`` says which to follow; WalDamaged for empty objects and histories that are none;
     ObjectConflict for two digests of one file. Never returns less than the backup needs.
+
+    ``where_purged``: the line may end at a hole that retention made, as it does behind a backup
+    that is kept for longer than WAL is; a note says so. Only for a backup that was asked for.
     """
     deadline = clock.monotonic() + HOLE_SECONDS
     while True:
@@ -55,6 +61,13 @@ def find_replayable_wal(
         for problem in found.unusable.values():
             raise problem
         line = _line(found, manifest, timeline)
+        if where_purged and line.beyond and _is_purged(repository, found, line, manifest):
+            return ReplayableWal(
+                lineage=line.lineage,
+                segments=found.usable(line.segments),
+                histories=tuple(found.histories),
+                notes=(*_notes(found, line), _purged_note(line)),
+            )
         lost = _lost_lines(found, line) if timeline is None else ()
         under_way = bool(lost) or 0 < line.beyond <= TIP_SEGMENTS
         if not under_way or clock.monotonic() >= deadline:
@@ -85,6 +98,28 @@ def _require_enough(repository: Repository, manifest: Manifest, line: ReplayLine
             hint="`kb-dr wal audit` names every gap. Restore from another copy, or from a backup "
             "taken after the gap.",
         )
+
+
+def _is_purged(
+    repository: Repository, found: ListedArchive, line: ReplayLine, manifest: Manifest
+) -> bool:
+    """Whether the backup has what it needs, and retention let go of all that lies between the end
+    of the line and the next segment that stands.
+    """
+    if line.missing.number <= needed_segments(manifest)[1].number:
+        return False
+    timeline = line.missing.timeline
+    behind = min(
+        (each.number for each in found.segments if each.number > line.missing.number),
+        default=line.missing.number + 1,
+    )
+    purged = load_purged_wal(repository, manifest.source.system_identifier)
+    return covers(purged, timeline, line.missing.number, behind - 1)
+
+
+def _purged_note(line: ReplayLine) -> str:
+    last = line.segments[-1].name
+    return f"retention let go of the WAL behind {last}: nothing later can be had from this backup"
 
 
 def _lost_lines(found: ListedArchive, line: ReplayLine) -> tuple[int, ...]:

@@ -53,7 +53,7 @@ class Restored:
         """What an operator does now."""
         manifest, target = self.plan.recovery.stored.manifest, self.plan.target
         steps = []
-        if manifest.configuration is not None:
+        if self.plan.recovery.configuration is not None:
             steps.append(
                 f"put back the configuration files from {target / CONFIGURATION}, then remove it"
             )
@@ -82,7 +82,7 @@ def plan_restore(
     recovery = planned.recovery
     source = recovery.stored.manifest.source
     check_target(target, system_identifier=source.system_identifier, production=production)
-    host.check(source)
+    host.check(source, combines=recovery.combines)
     free = check_space(target, recovery.bytes_needed, host)
     return RestorePlan(recovery, target, free, production, planned.passed_over)
 
@@ -114,7 +114,7 @@ def restore_postgres(
         phases.measured("put in place"),
     ):
         host.settle(area, service_lines(manifest))
-        _unpack_configuration(repository, codec, manifest, area)
+        _unpack_configuration(repository, codec, recovery, area)
         scratch.put_in_place(area, plan.target)
     return Restored(plan, reach, phases.done, started, clock.now())
 
@@ -136,9 +136,9 @@ def restored_beside(
     """
     recovery = plan.recovery
     with scratch.beside(plan.target) as area:
-        manifest = recovery.stored.manifest
-        restore_files(repository, codec, host, manifest, area, phases, progress)
-        progress.begin("replay", len(recovery.segments) * manifest.source.segment_bytes)
+        restore_files(repository, codec, host, recovery.fetched, area, phases, progress)
+        segment_bytes = recovery.stored.manifest.source.segment_bytes
+        progress.begin("replay", len(recovery.segments) * segment_bytes)
         try:
             with recovered(
                 recovery, repository, codec, host, area, phases, durable=True, progress=progress
@@ -164,13 +164,14 @@ def service_lines(manifest: Manifest) -> tuple[str, ...]:
 
 
 def _unpack_configuration(
-    repository: Repository, codec: Codec, manifest: Manifest, area: WorkArea
+    repository: Repository, codec: Codec, recovery: RecoveryPlan, area: WorkArea
 ) -> None:
     """Lay the configuration files from outside the data directory where an operator finds them."""
-    if manifest.configuration is None:
+    configuration = recovery.configuration
+    if configuration is None:
         return
-    body = codec.decode(repository.get(manifest.configuration))
+    body = codec.decode(repository.get(configuration))
     try:
         lay_configuration(body, area.data / CONFIGURATION)
     except tarfile.TarError as error:
-        raise UnreadableRecord(f"read {manifest.configuration.key}: {error}") from error
+        raise UnreadableRecord(f"read {configuration.key}: {error}") from error

@@ -4,21 +4,20 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import ALL, blind_hosts, void_through, why_void
 from kb_dr.domain.control_objective import ControlLimits, judge_controls
+from kb_dr.domain.far_enough import LOOKED_AT, far_enough
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.objective import judge_status
-from kb_dr.domain.proof import Proof
 from kb_dr.domain.replication_slot import judge_slot
 from kb_dr.domain.source_facts import SourceFacts
-from kb_dr.domain.status import Status
-from kb_dr.errors import KbDrError, RepositoryError, UnreadableRecord
-from kb_dr.operations.catalog import load_catalog, readable
+from kb_dr.domain.status import CopyStatus, Status
+from kb_dr.errors import KbDrError
+from kb_dr.operations.backup_proofs import gather_proofs_of
+from kb_dr.operations.catalog_part import CatalogPart
 from kb_dr.operations.controls import GatheredControls, gather_control_runs
 from kb_dr.operations.initialise import check_marker
-from kb_dr.operations.proofs import load_proofs
-from kb_dr.operations.survey import Proofs, survey
+from kb_dr.operations.survey import survey_part
 from kb_dr.ports import Clock, Codec, Repository, SourceServer
 
 
@@ -33,12 +32,14 @@ def take_status(
     source: SourceServer | None = None,
     heartbeat: bool = False,
     also: Sequence[Finding] = (),
+    everything: bool = False,
 ) -> Status:
     """Look at every copy that is configured, and hold what is seen against the objectives.
 
-    ``also`` are findings that have to be good as well. Raises nothing of ours: a copy that cannot
-    be read breaks objectives, a source that cannot be
-    reached only takes away what it could have said in our favour.
+    Each copy is looked at from its newest backup on, as far back as that takes: see
+    far_enough(). With ``everything`` to its very first. ``also`` are findings that have to be good
+    as well. Raises nothing of ours: a copy that cannot be read breaks objectives, a source that
+    cannot be reached only takes away what it could have said in our favour.
     """
     facts: SourceFacts | None = None
     notes: list[str] = []
@@ -51,7 +52,6 @@ def take_status(
         slot = judge_slot(facts.slot, facts.segment_bytes)
         if not slot.good:
             notes.append(f"{slot.subject}: {slot.seen}. {slot.hint}")
-    proofs, unread = gather_proofs(repositories)
     controls = gather_control_runs(repositories)
     void = void_through(controls.runs)
     if void is not None and void != ALL:
@@ -60,10 +60,18 @@ def take_status(
             f"proofs of {void.through.isoformat(timespec='seconds')} and before{also_of} are "
             f"void: {why_void(controls.runs)}"
         )
-    copies = tuple(
-        survey(repository, codec, proofs, service=service, org=org, void_through=void)
-        for repository in repositories
-    )
+    parts = [CatalogPart(each, service=service, org=org, now=clock.now()) for each in repositories]
+    copies: tuple[CopyStatus, ...] = ()
+    unread: tuple[str, ...] = ()
+    for count in (None,) if everything else LOOKED_AT:
+        for part in parts:
+            part.reach(count)
+        proofs, unread = gather_proofs_of(
+            repositories, set().union(*(part.names for part in parts))
+        )
+        copies = tuple(survey_part(part, codec, proofs, void_through=void) for part in parts)
+        if far_enough(copies, limits, clock.now()):
+            break
     held = _hold(controls, repositories, clock, limits, service=service, org=org)
     return judge_status(
         copies,
@@ -115,24 +123,3 @@ def initialised_at(repositories: Sequence[Repository], service: str, org: str) -
         with suppress(KbDrError):  # survey() says it of the copy
             known.append(check_marker(repository, service=service, org=org).created)
     return min(known, default=None)
-
-
-def gather_proofs(repositories: Sequence[Repository]) -> tuple[Proofs, tuple[str, ...]]:
-    """All proofs of all backups, wherever they are kept, and why some may be missing."""
-    found: dict[str, dict[str, Proof]] = {}
-    missing: list[str] = []
-    names: set[BackupId] = set()
-    for repository in repositories:
-        with suppress(KbDrError):  # survey() says it of the copy
-            names |= {each.manifest.backup_id for each in readable(load_catalog(repository))}
-    for repository in repositories:
-        for name in sorted(names):
-            known = found.setdefault(str(name), {})
-            try:
-                known.update((proof.id, proof) for proof in load_proofs(repository, name))
-            except UnreadableRecord as error:
-                missing.append(f"{repository.name}: {error}")
-            except RepositoryError as error:
-                missing.append(f"{repository.name}: {error}")
-                break  # it is down: the next ones would only take as long to say the same
-    return {name: tuple(known.values()) for name, known in found.items()}, tuple(missing)

@@ -3,12 +3,12 @@
 Whatever cannot be looked at is said, and never taken for good.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from kb_dr.domain.forecast import RestoreWork
 from kb_dr.domain.manifest import Manifest, StoredManifest
-from kb_dr.domain.proof import Proof, Standing, Void, standing
+from kb_dr.domain.proof import Proof, Standing, Void, failed_parent, standing
 from kb_dr.domain.replay_line import choose_lineage
 from kb_dr.domain.status import BackupStatus, CopyStatus, Evidence, ProvenBackup, Window
 from kb_dr.domain.timelines import Lineage
@@ -16,15 +16,13 @@ from kb_dr.domain.wal_archive import WalArchive
 from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import KbDrError, WalDamaged
 from kb_dr.operations.archived_end import find_archived_end
-from kb_dr.operations.catalog import load_catalog, readable, unreadable
-from kb_dr.operations.initialise import check_marker
-from kb_dr.operations.listed_wal import load_lineages, read_archive
+from kb_dr.operations.backup_chain import Chains, chains_in
+from kb_dr.operations.backup_proofs import Proofs
+from kb_dr.operations.catalog import readable, unreadable
+from kb_dr.operations.catalog_part import CatalogPart
 from kb_dr.operations.needed_wal import needed_segments
-from kb_dr.operations.partial_wal import timelines_shipped
+from kb_dr.operations.recent_wal import RecentWal, read_recent_wal
 from kb_dr.ports import Codec, Repository
-
-Proofs = Mapping[str, Sequence[Proof]]
-"""Backup id to all proofs of it, of every copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +32,31 @@ class _Known:
     proofs: Proofs
     url: str
     void_through: Void | None
+    chains: Chains
+    _broken: dict[str, str] = field(default_factory=dict)
+    """What broken() has worked out, by id: it is asked for every link of every chain."""
+
+    def chain(self, stored: StoredManifest) -> tuple[StoredManifest, ...]:
+        """The full first; the backup alone when its chain is broken."""
+        return self.chains.whole.get(stored.manifest.id, (stored,))
+
+    def broken(self, stored: StoredManifest) -> str:
+        """Why an increment is worth nothing, whatever was proven of it; empty when it is."""
+        name = stored.manifest.id
+        if name not in self._broken:
+            self._broken[name] = self.chains.broken.get(name) or self._failed_parent(stored)
+        return self._broken[name]
+
+    def _failed_parent(self, stored: StoredManifest) -> str:
+        *parents, own = (self._own(each) for each in self.chain(stored))
+        red = failed_parent(own, parents)
+        return f"proof {red.id} of its parent {red.backup_id} FAILED: {red.reason}" if red else ""
 
     def standing(self, stored: StoredManifest) -> tuple[Standing, Proof | None]:
+        """Of the backup, with all it is put together from."""
+        return (Standing.FAILED, None) if self.broken(stored) else self._own(stored)
+
+    def _own(self, stored: StoredManifest) -> tuple[Standing, Proof | None]:
         return standing(
             self.proofs.get(stored.manifest.id, ()),
             digest=stored.digest,
@@ -54,15 +75,24 @@ def survey(
     org: str,
     void_through: Void | None,
 ) -> CopyStatus:
-    """What this copy allows. Raises nothing of ours: what is wrong with it is in the answer."""
-    known = _Known(proofs, repository.url, void_through)
-    try:
-        repository.check()
-        check_marker(repository, service=service, org=org)
-        catalog = load_catalog(repository)
-    except KbDrError as error:
-        return _unknown(repository, error)
+    """What this copy allows, all of it. Raises nothing of ours: what is wrong with it is in the
+    answer.
+    """
+    part = CatalogPart(repository, service=service, org=org)
+    part.reach(None)
+    return survey_part(part, codec, proofs, void_through=void_through)
+
+
+def survey_part(
+    part: CatalogPart, codec: Codec, proofs: Proofs, *, void_through: Void | None
+) -> CopyStatus:
+    """The same of the backups looked at, and of the WAL from the oldest of them on."""
+    repository = part.repository
+    if part.error is not None:
+        return _unknown(repository, part.error)
+    catalog = part.entries
     found = readable(catalog)
+    known = _Known(proofs, repository.url, void_through, chains_in(part.with_parents))
     problem, hint = "", ""
     backups: list[BackupStatus] = []
     windows: tuple[Window, ...] = ()
@@ -80,6 +110,7 @@ def survey(
         unreadable=tuple(each.why for each in unreadable(catalog)),
         proven=_proven(found, known),
         windows=windows,
+        looked_since=part.looked_since,
     )
 
 
@@ -99,14 +130,13 @@ def _unknown(repository: Repository, error: KbDrError) -> CopyStatus:
 def _backups_and_windows(
     repository: Repository, codec: Codec, found: Sequence[StoredManifest], known: _Known
 ) -> tuple[list[BackupStatus], tuple[Window, ...]]:
-    clusters = {each.manifest.source.system_identifier: each.manifest for each in found}
+    firsts: dict[int, Segment] = {}
+    for each in found:
+        system, (first, _) = each.manifest.source.system_identifier, needed_segments(each.manifest)
+        firsts[system] = min(firsts.get(system, first), first, key=lambda one: one.number)
     lines = {
-        system: _Line(
-            read_archive(repository, codec, system, manifest.source.segment_bytes),
-            load_lineages(repository, codec, system),
-            timelines_shipped(repository, system),
-        )
-        for system, manifest in clusters.items()
+        system: _Line(read_recent_wal(repository, codec, system, first))
+        for system, first in firsts.items()
     }
     backups: list[BackupStatus] = []
     groups: dict[tuple[int, Segment], list[Manifest]] = {}
@@ -114,7 +144,7 @@ def _backups_and_windows(
         manifest = each.manifest
         system = manifest.source.system_identifier
         last = lines[system].last_segment(manifest)
-        work = _work(manifest, last) if last is not None else None
+        work = _work(known.chain(each), last) if last is not None else None
         status = _backup(each, known, wal_complete=last is not None, work=work)
         backups.append(status)
         if last is not None and status.usable:
@@ -129,19 +159,20 @@ def _backups_and_windows(
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """The archive of one cluster, and its histories."""
+    """The archive of one cluster, and its histories, from the oldest backup looked at on."""
 
-    archive: WalArchive
-    lineages: Mapping[int, Lineage]
-    shipped: frozenset[int]
-    """Timelines of which nothing stands yet but what a stream shipped of their first segment."""
+    wal: RecentWal
+
+    @property
+    def archive(self) -> WalArchive:
+        return self.wal.archive
 
     def lineage(self, manifest: Manifest) -> Lineage | None:
         """The line a recovery to the latest follows; None when it cannot be told."""
         with_wal = {timeline for timeline, stands in self.archive.timelines.items() if stands.runs}
-        with_wal |= self.shipped
+        with_wal |= self.wal.shipped
         wal = manifest.wal
-        return choose_lineage(self.lineages.values(), with_wal, wal.timeline, wal.stop)
+        return choose_lineage(self.wal.lineages.values(), with_wal, wal.timeline, wal.stop)
 
     def last_segment(self, manifest: Manifest) -> Segment | None:
         """The end of the contiguous archive behind this backup; None when it lacks WAL itself."""
@@ -162,7 +193,7 @@ class _Line:
         bad = (
             stands.newest_unusable
             for timeline, stands in self.archive.timelines.items()
-            if timeline in self.lineages
+            if timeline in self.wal.lineages
         )
         return next((each for each in bad if each and each.number >= first.number), None)
 
@@ -219,6 +250,7 @@ def _evidence(
         archive=line.archive,
         start=first,
         lineage=lineage,
+        known=line.wal.newest,
     )
     tip = found.tip
     needed = max(manifest.wal.stop, manifest.fingerprint.lsn)
@@ -237,9 +269,10 @@ def _evidence(
     return Evidence(at, tip.end, timeline, what)
 
 
-def _work(manifest: Manifest, last: Segment) -> RestoreWork:
-    first, _ = needed_segments(manifest)
-    return RestoreWork.of(manifest, last.number - first.number + 1)
+def _work(chain: Sequence[StoredManifest], last: Segment) -> RestoreWork:
+    manifests = [each.manifest for each in chain]
+    first, _ = needed_segments(manifests[-1])
+    return RestoreWork.of(manifests[-1], last.number - first.number + 1, manifests)
 
 
 def _backup(
@@ -257,6 +290,7 @@ def _backup(
         standing=known.standing(stored)[0],
         wal_complete=wal_complete,
         work=work,
+        broken=known.broken(stored),
     )
 
 

@@ -1,5 +1,6 @@
 """Remove what unfinished backups left behind."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,9 +9,11 @@ from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import Manifest
-from kb_dr.errors import ObjectMissing, UnreadableRecord
+from kb_dr.errors import ObjectMissing, ObjectRetained, UnreadableRecord
 from kb_dr.operations.tombstones import may_be_open
 from kb_dr.ports import Clock, Repository
+
+logger = logging.getLogger(__name__)
 
 GRACE = timedelta(hours=24)
 """Far longer than a running backup goes without storing a chunk, or waits for its WAL."""
@@ -37,8 +40,8 @@ def sweep(
     Never one that stored anything within ``grace``: it may be running. Ages are counted by the
     store's clock where ours is ahead of it: from the newest object there is. Never anything
     beside a manifest that cannot be read, nor what a retention has let go of and may bring back.
-    Whether a manifest stands is asked again right before the removal. With ``dry_run`` nothing is
-    removed.
+    Whether a manifest stands is asked again right before the removal. What is retained is passed
+    over, and said. With ``dry_run`` nothing is removed.
     """
     attempts = tuple(_attempts(repository))
     now = min(clock.now(), max((each.newest for each in attempts), default=clock.now()))
@@ -50,8 +53,8 @@ def sweep(
     for attempt in unnamed:
         if (attempt.kind, attempt.stamp) in expired or _is_named(repository, attempt):
             continue
-        if not dry_run:
-            _remove(repository, attempt)
+        if _is_retained(repository, attempt) or not (dry_run or _remove(repository, attempt)):
+            continue
         swept.append(attempt.prefix)
     return tuple(swept)
 
@@ -104,7 +107,21 @@ def _expired(repository: Repository) -> set[tuple[BackupKind, str]]:
     return found
 
 
-def _remove(repository: Repository, attempt: _Attempt) -> None:
+def _is_retained(repository: Repository, attempt: _Attempt) -> bool:
+    until = repository.retained_until(attempt.prefix)
+    if until is not None:
+        logger.info("%s of %s is retained until %s", attempt.prefix, repository.name, until)
+    return until is not None
+
+
+def _remove(repository: Repository, attempt: _Attempt) -> bool:
+    """Whether all of it is gone; what a lock keeps is left for a later sweep."""
+    gone = True
     # Listed whole before the first goes: a listing may pass over keys while others vanish.
     for key in [listed.key for listed in repository.list(attempt.prefix)]:
-        repository.delete(key)
+        try:
+            repository.delete(key)
+        except ObjectRetained as retained:
+            logger.info("left: %s", retained)
+            gone = False
+    return gone

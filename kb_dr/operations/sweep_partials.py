@@ -1,14 +1,18 @@
 """Remove what a stream shipped of segments, once something better stands."""
 
+import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from kb_dr.domain.layout import wal_prefix
 from kb_dr.domain.stored import Listed
 from kb_dr.domain.wal_names import is_segment
+from kb_dr.errors import ObjectRetained
 from kb_dr.operations.listed_wal import stored_wal
 from kb_dr.operations.partial_wal import StoredPartial, stored_partial
 from kb_dr.ports import Clock, Repository
+
+logger = logging.getLogger(__name__)
 
 SUPERSEDED = timedelta(hours=1)
 """So long a state is kept that a farther one of the same segment has superseded."""
@@ -25,9 +29,11 @@ def sweep_partials(
 
     Those whose full segment stands, and those a farther one has superseded; never the newest of a
     segment that does not stand in full. Ages are counted by the store's clock where ours is ahead
-    of it. ``since`` is a key to begin after. With ``dry_run`` nothing is removed.
+    of it. What is retained stays. ``since`` is a key to begin after. With ``dry_run`` nothing is
+    removed.
     """
     swept: list[str] = []
+    retained_from: datetime | None = None
     stored_at: datetime | None = None
 
     def noting(listing: Iterator[Listed]) -> Iterator[Listed]:
@@ -43,10 +49,17 @@ def sweep_partials(
     for group, is_full in found:
         kept = COMPLETED if is_full else SUPERSEDED
         for partial in group if is_full else group[:-1]:
-            if now - partial.listed.modified < kept:
+            modified = partial.listed.modified
+            if now - modified < kept or (retained_from is not None and modified >= retained_from):
                 continue
-            if not dry_run:
-                repository.delete(partial.key)
+            try:
+                if not dry_run:
+                    repository.delete(partial.key)
+            except ObjectRetained as retained:
+                # A stream leaves one every few seconds: the younger ones are not asked for.
+                logger.info("left, with what was stored after it: %s", retained)
+                retained_from = modified
+                continue
             swept.append(partial.key)
     return tuple(swept)
 

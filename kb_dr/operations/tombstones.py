@@ -72,6 +72,26 @@ def store_tombstone(
     return tombstone
 
 
+def stand_again(
+    repository: Repository,
+    others: Sequence[Repository],
+    clock: Clock,
+    backup: BackupId,
+    reason: str,
+) -> Tombstone | None:
+    """Say that a backup is one again, where the last step says that it goes and its manifest
+    stands. None when nothing says that it goes.
+    """
+    older = read_steps(repository, backup, repository.name)
+    last = latest_step(older)
+    if last is None or last.step is not PurgeStep.EXPIRED:
+        return None
+    return store_tombstone(
+        repository, others, clock, backup, PurgeStep.UNDELETED,
+        reason=reason, digest=last.digest, older=older,
+    )  # fmt: skip
+
+
 def load_tombstones(repository: Repository) -> dict[str, list[Tombstone]]:
     """Every step kept in this repository, of whatever copy: backup id to its steps, oldest first.
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.finding import Finding, all_good
-from kb_dr.domain.manifest import Manifest
-from kb_dr.domain.proof import Outcome
+from kb_dr.domain.manifest import Manifest, StoredManifest
+from kb_dr.domain.proof import Outcome, Verdict
 from kb_dr.domain.stored import Listed, StoredObject
-from kb_dr.errors import ChecksumMismatch, ObjectMissing, WalDamaged, WrongCluster
+from kb_dr.domain.verdicts import verdict_of
+from kb_dr.errors import BrokenChain, ChecksumMismatch, ObjectMissing, WalDamaged, WrongCluster
+from kb_dr.operations.backup_chain import load_chain
 from kb_dr.operations.catalog import read_manifest
 from kb_dr.operations.copy_object import check_wal_object
 from kb_dr.operations.needed_wal import find_needed_wal, needed_segments
@@ -34,6 +36,8 @@ class Validation:
     objects: int
     size_bytes: int
     findings: tuple[Finding, ...]
+    chain: tuple[str, ...] = ()
+    """The backups it is put together from, the full first, itself last; empty for a full."""
 
     @property
     def sound(self) -> bool:
@@ -50,20 +54,23 @@ def validate_backup(
     deep: bool = False,
     parallel: int = 4,
 ) -> Validation:
-    """Look at every object a backup names and every WAL file it needs.
+    """Look at every object a backup and its parents name, and every WAL file it needs.
 
+    A broken chain is a finding; what can be looked at is looked at all the same.
     Shallow: present, with the size recorded. Deep: every byte read and hashed; WAL also decoded,
     for which an identity is needed. Raises NoUsableBackup, UnreadableRecord, and what the
     repository raises when it cannot be asked.
     """
     found = read_manifest(repository, backup)
     manifest = found.manifest
-    objects = _with_sizes(repository, manifest)
+    chain, broken = _chain(repository, found)
+    named = [each for member in chain for each in member.objects]
+    objects = [each for member in chain for each in _with_sizes(repository, member)]
     wal = find_needed_wal(repository, manifest)
-    findings = [*objects, *_wal_findings(manifest, wal.missing, wal.doubtful)]
+    findings = [*broken, *objects, *_wal_findings(manifest, wal.missing, wal.doubtful)]
     if deep:
         missing = {each.subject for each in objects}
-        present = [each for each in manifest.objects if each.key not in missing]
+        present = [each for each in named if each.key not in missing]
         total = sum(each.size_bytes for each in present)
         progress.begin(f"read {backup} in {repository.name}", total + _sum(wal.objects))
         try:
@@ -85,7 +92,7 @@ def validate_backup(
         how = "read and hashed" if deep else "there, with the sizes recorded"
         first, last = needed_segments(manifest)
         findings = [
-            Finding("objects", Outcome.PASSED, f"{len(manifest.objects)} {how}"),
+            Finding("objects", Outcome.PASSED, f"{len(named)} {how}"),
             Finding("WAL", Outcome.PASSED, f"{first.name} to {last.name} {how}"),
         ]
     return Validation(
@@ -93,10 +100,24 @@ def validate_backup(
         digest=found.digest,
         copy=repository.name,
         deep=deep,
-        objects=len(manifest.objects),
-        size_bytes=sum(each.size_bytes for each in manifest.objects),
+        objects=len(named),
+        size_bytes=sum(each.size_bytes for each in named),
         findings=tuple(findings),
+        chain=tuple(each.id for each in chain) if manifest.parent else (),
     )
+
+
+def _chain(
+    repository: Repository, found: StoredManifest
+) -> tuple[tuple[Manifest, ...], list[Finding]]:
+    """All it is put together from; the backup alone, and why, when that is not there."""
+    try:
+        return tuple(each.manifest for each in load_chain(repository, found)), []
+    except BrokenChain as error:
+        outcome = Outcome.FAILED
+        if verdict_of(error) is not Verdict.FAILED:
+            outcome = Outcome.COULD_NOT_RUN
+        return (found.manifest,), [Finding("chain", outcome, str(error), error.hint)]
 
 
 def _with_sizes(repository: Repository, manifest: Manifest) -> list[Finding]:

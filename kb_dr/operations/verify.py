@@ -14,11 +14,12 @@ from datetime import UTC, datetime, timedelta
 from kb_dr import __version__, records
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.manifest import Manifest, StoredManifest, manifest_digest
+from kb_dr.domain.manifest import StoredManifest, manifest_digest
 from kb_dr.domain.proof import Check, Outcome, Proof, Reach, Verdict, judge
 from kb_dr.domain.recovery import RecoveryPlan, Replay, WorkArea
 from kb_dr.domain.verdicts import verdict_of
 from kb_dr.errors import (
+    BrokenChain,
     KbDrError,
     NotEnoughSpace,
     NotProven,
@@ -59,6 +60,7 @@ class _Evidence:
 
     phases: Phases
     digest: str | None = None
+    chain: tuple[StoredManifest, ...] = ()
     checks: list[Check] = field(default_factory=list)
     reach: Reach | None = None
     tools: dict[str, str] = field(default_factory=lambda: {"kb-dr": __version__})
@@ -105,11 +107,14 @@ def verify_backup(
     def planned(stored: StoredManifest) -> RecoveryPlan:
         if plan is not None and plan.stored.digest == stored.digest:
             return plan
-        return plan_recovery(repository, codec, stored, clock)
+        return plan_recovery(repository, codec, stored, clock, where_purged=True)
 
     run = _Run(repository, codec, host, scratch, inspector, clock, progress, evidence, planned)
     try:
-        verdict, reason = _prove(run, _manifest(run, chosen))
+        stored = _manifest(run, chosen)
+        verdict, reason = _prove(run, stored)
+    except BrokenChain as error:
+        verdict, reason = _judged(error, evidence)
     except NoUsableBackup:
         raise
     except (KbDrError, OSError) as error:
@@ -132,6 +137,7 @@ def verify_backup(
         reach=evidence.reach,
         tools=evidence.tools,
         host=socket.gethostname(),
+        chain=tuple(each.digest for each in evidence.chain),
     )
     store_proof_in(places, proof)
     return proof
@@ -158,8 +164,11 @@ def _prove(run: _Run, stored: StoredManifest) -> tuple[Verdict, str]:
     evidence.tools |= run.host.tools(manifest.source)
     with evidence.phases.measured("plan"):
         plan = run.planned(stored)
+    if len(plan.chain) > 1:
+        evidence.chain = plan.chain
+        run.host.check(manifest.source, combines=plan.combines)
     with evidence.phases.measured("read what else is named"):
-        _read_extras(run, manifest)
+        _read_extras(run, plan)
     with run.scratch.area("proof") as area:
         free = run.host.free_bytes(area.root)
         if free < plan.bytes_needed:
@@ -169,18 +178,19 @@ def _prove(run: _Run, stored: StoredManifest) -> tuple[Verdict, str]:
                 hint="Make room, or point KB_DR_SCRATCH_DIR at another file system.",
             )
         restore_files(
-            run.repository, run.codec, run.host, manifest, area, evidence.phases, run.progress
+            run.repository, run.codec, run.host, plan.fetched, area, evidence.phases, run.progress
         )
         _recover_and_look(run, plan, area)
     return judge(evidence.checks, evidence.reach)
 
 
-def _read_extras(run: _Run, manifest: Manifest) -> None:
-    """What a restore needs besides the tar: a copy that has lost it is no whole copy."""
-    if manifest.postgres_manifest is not None:
-        run.repository.get(manifest.postgres_manifest)
-    if manifest.configuration is not None:
-        run.codec.decode(run.repository.get(manifest.configuration))
+def _read_extras(run: _Run, plan: RecoveryPlan) -> None:
+    """What a restore needs besides the tars: a copy that has lost it is no whole copy."""
+    for manifest in plan.fetched:
+        if manifest.postgres_manifest is not None:
+            run.repository.get(manifest.postgres_manifest)
+    if plan.configuration is not None:
+        run.codec.decode(run.repository.get(plan.configuration))
 
 
 def _recover_and_look(run: _Run, plan: RecoveryPlan, area: WorkArea) -> None:
@@ -206,7 +216,7 @@ def _recover_and_look(run: _Run, plan: RecoveryPlan, area: WorkArea) -> None:
                 evidence.phases.measured("checks", manifest.source.size_bytes),
                 run.inspector.look_into(opened.server, manifest.source) as look,
             ):
-                evidence.checks += check_at_tip(look, manifest)
+                evidence.checks += check_at_tip(look, manifest, combined=plan.combines)
                 evidence.checks.append(check_heartbeat(look, opened.reach))
             with evidence.phases.measured("shut down"):
                 opened.server.stop()

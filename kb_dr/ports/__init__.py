@@ -5,6 +5,8 @@ contracts in kb_dr_tests/contracts hold every implementation to the words writte
 """
 
 from kb_dr.ports.basics import Clock, Progress, Readable, Writable
+from kb_dr.ports.bucket import Bucket
+from kb_dr.ports.catalog import Catalog, CatalogReader, CatalogWriter
 from kb_dr.ports.restored import (
     Inspection,
     PostgresHost,
@@ -30,6 +32,10 @@ __all__ = [
     "HEADER_BYTES",
     "BaseBackupProgram",
     "BaseBackupStream",
+    "Bucket",
+    "Catalog",
+    "CatalogReader",
+    "CatalogWriter",
     "Clock",
     "Codec",
     "Heart",

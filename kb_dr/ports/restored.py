@@ -149,9 +149,9 @@ class RestoreDamager(Protocol):
 class PostgresHost(Protocol):
     """This machine, as a place to restore to: PostgreSQL's programs, its space, its servers."""
 
-    def check(self, source: Source) -> None:
-        """Raise PostgresProgramMissing unless the programs of the source's major version and the
-        files of all its extensions are at hand.
+    def check(self, source: Source, *, combines: bool = False) -> None:
+        """Raise PostgresProgramMissing unless the programs of the source's major version, with
+        ``combines`` also the one for combine(), and the files of all its extensions are at hand.
         """
         ...
 
@@ -173,6 +173,13 @@ class PostgresHost(Protocol):
 
     def verify_files(self, directory: Path, source: Source) -> None:
         """Hold every file against PostgreSQL's own backup manifest; raise ChecksumMismatch."""
+        ...
+
+    def combine(self, links: Sequence[Path], directory: Path, source: Source) -> None:
+        """Make ``directory`` from the files of a chain, the full first. They are gone then.
+
+        Raises BrokenChain when they are not one chain, NotEnoughSpace, PostgresCommandFailed.
+        """
         ...
 
     def verify_checksums(self, directory: Path, source: Source) -> None:

@@ -131,12 +131,20 @@ class BaseBackupProgram(Protocol):
         ...
 
     def stream(
-        self, label: str, tablespaces: Sequence[Tablespace] = ()
+        self,
+        label: str,
+        tablespaces: Sequence[Tablespace] = (),
+        *,
+        parent_manifest_zst: bytes | None = None,
     ) -> AbstractContextManager[BaseBackupStream]:
         """Run one base backup; the program is gone when the block is left, however it is left.
 
         ``tablespaces`` are those the cluster has. In the tar they lie below the data directory
         (kb_dr.domain.tablespaces), and nothing in it leads to where they lie at the source.
+
+        ``parent_manifest_zst``, PostgreSQL's manifest of an earlier backup, makes it the increment
+        to that one; never with tablespaces. WalSummariesMissing, from the first read() on, when
+        the server cannot tell what has changed since.
         """
         ...
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    from kb_dr.domain.space import Space
     from kb_dr.domain.stored import Listed, StoredObject
     from kb_dr.ports.basics import Readable, Writable
 
@@ -26,7 +27,7 @@ class Repository(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call this copy: ``primary`` or ``offsite``."""
+        """What people call this copy: ``primary``, ``offsite`` or ``local``."""
         ...
 
     @property
@@ -93,6 +94,10 @@ class Repository(Protocol):
         others may be retained longer. A legal hold has no end: ``stored.NO_END``. Where the store
         has no Object Lock nothing is asked of its objects. What could not be told is raised.
         """
+        ...
+
+    def space(self) -> Space | None:
+        """How much room this place has; None where the store has no bound."""
         ...
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kb_dr.installation import Installation, open_installation
-from kb_dr.sandbox.clusters import MAJOR, programs, query, start_cluster
+from kb_dr.sandbox.clusters import CATALOG, MAJOR, programs, query, start_cluster
 from kb_dr.sandbox.fill import fill, is_filled
 from kb_dr.sandbox.places import (
     BUCKETS,
@@ -48,6 +48,7 @@ def _up(directory: Path, entries: int, say: Callable[[str], None]) -> Places:
     if new:
         say(f"building a sandbox in {places.root}")
     write_private(places.identity, state.secrets.age_identity.encode() + b"\n")
+    write_private(places.catalog_password, state.secrets.postgres.encode() + b"\n")
     say(f"PostgreSQL {MAJOR}: {programs().version} (installed on first use)")
     for copy in BUCKETS:
         state = start_region(places, state, copy)
@@ -80,11 +81,17 @@ def write_environment(places: Places, state: State) -> None:
         "KB_DR_POSTGRES_BIN_DIRS": str(programs().bin_dir),
         "KB_DR_SCRATCH_DIR": str(places.scratch),
         "KB_DR_STATE_DIR": str(places.root / "state"),
+        # A story lasts minutes: whatever the hour, nothing happens in it that is not told.
+        "KB_DR_INCREMENTAL_SCHEDULE": "off",
         "KB_DR_DAGSTER_PG_HOST": "127.0.0.1",
         "KB_DR_DAGSTER_PG_PORT": str(state.ports["storage"]),
         "KB_DR_DAGSTER_PG_USER": SUPERUSER,
         "KB_DR_DAGSTER_PG_PASSWORD": state.secrets.postgres,
         "KB_DR_DAGSTER_PG_DB": "dagster",
+        "KB_DR_CATALOG_URL": (
+            f"postgresql://{SUPERUSER}@127.0.0.1:{state.ports['storage']}/{CATALOG}"
+        ),
+        "KB_DR_CATALOG_PASSWORD_FILE": str(places.catalog_password),
     }
     for copy, stem in (("primary", "KB_DR_REPOSITORY"), ("offsite", "KB_DR_OFFSITE")):
         lines |= {

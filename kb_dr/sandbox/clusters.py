@@ -31,6 +31,8 @@ from kb_dr.sandbox.processes import START_SECONDS, end_noted, note, running, tai
 MAJOR = 16
 ATTEMPTS = 5
 _DATABASES = {"production": DATABASE, "storage": "dagster"}
+CATALOG = "kb_dr_catalog"
+"""Beside Dagster's storage, in the same server."""
 
 _CONFIGURATION = """
 listen_addresses = '127.0.0.1'
@@ -82,7 +84,9 @@ def start_cluster(places: Places, state: State, cluster: str) -> State:
         state = with_port(state, cluster, port)
         write_state(places, state)
         break
-    _make_database(state, cluster)
+    _make_database(state, cluster, _DATABASES[cluster])
+    if cluster == "storage":
+        _make_database(state, cluster, CATALOG)
     return state
 
 
@@ -178,8 +182,7 @@ def _start(places: Places, cluster: str) -> None:
     note(places.pid_file(cluster), int((data / "postmaster.pid").read_text().split()[0]))
 
 
-def _make_database(state: State, cluster: str) -> None:
-    name = _DATABASES[cluster]
+def _make_database(state: State, cluster: str, name: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:

@@ -68,6 +68,11 @@ class Places:
         """The age identity."""
         return self.root / "kb.agekey"
 
+    @property
+    def catalog_password(self) -> Path:
+        """The password of the catalog's role."""
+        return self.root / "catalog.password"
+
     def data(self, cluster: str) -> Path:
         """The data directory of ``production`` or ``storage``."""
         return self.root / cluster / "data"

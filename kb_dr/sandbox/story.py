@@ -14,7 +14,7 @@ from kb_dr.adapters.log_progress import LogProgress
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.proof import Phase, Proof, Verdict
 from kb_dr.domain.wal_names import Segment
-from kb_dr.errors import SandboxError
+from kb_dr.errors import KbDrError, SandboxError
 from kb_dr.installation import Installation
 from kb_dr.operations.plan_target import Wanted
 from kb_dr.operations.restore_postgres import Restored
@@ -54,6 +54,8 @@ class Ending:
     proof: Proof
     archives_again: str
     """The first segment the restored production archived, on its new timeline."""
+    catalogued: str = ""
+    """What the catalog shows at the end; nothing of the story rests on it."""
 
     @property
     def good(self) -> bool:
@@ -117,7 +119,16 @@ def tell(directory: Path, *, entries: int, say: Say = print) -> Ending:
         reached=f"{restored.reach.reached_lsn} on timeline {restored.reach.reached_timeline}",
         proof=proof,
         archives_again=first,
+        catalogued=_catalogued(installation),
     )
+
+
+def _catalogued(installation: Installation) -> str:
+    """How many backups the catalog shows, brought in line; why not, where it cannot be."""
+    try:
+        return f"{installation.sync_catalog(wait_seconds=60).state.backups} rows in backup_logs"
+    except KbDrError as error:
+        return f"not in line: {error}"
 
 
 def _back_up(dagster: DagsterServices) -> str:

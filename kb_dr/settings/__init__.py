@@ -5,19 +5,22 @@ The environment wins over the file of ``--env-file`` (or ``.env`` here), which w
 Nothing here is heavy: every archived WAL segment starts a process that reads this.
 """
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from kb_dr.domain.object_lock import LockMode, ObjectLock
 from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.service_commands import ServiceCommands, is_health_address
+from kb_dr.settings.catalog_url import read_catalog
 from kb_dr.settings.files import with_files
+from kb_dr.settings.hosts import is_local
 from kb_dr.settings.reader import Reader, is_slot_name
 from kb_dr.settings.values import (
     COPY_NAMES,
     DEFAULT_SLOT,
+    CatalogSettings,
     DirectoryLocation,
     Objectives,
     S3Settings,
@@ -29,6 +32,7 @@ from kb_dr.settings.values import (
 __all__ = [
     "COPY_NAMES",
     "DEFAULT_SLOT",
+    "CatalogSettings",
     "DirectoryLocation",
     "Objectives",
     "S3Settings",
@@ -71,6 +75,7 @@ def load_settings(
         chunk_bytes=reader.whole("KB_DR_CHUNK_MIB", 16, 1, 64) * 1024 * 1024,
         transfers=reader.whole("KB_DR_TRANSFERS", 4, 1, 32),
         s3_timeout_seconds=reader.number("KB_DR_S3_TIMEOUT_SECONDS", 60, 1),
+        chain_length=reader.whole("KB_DR_CHAIN_LENGTH", 24, 1, 500),
         wal_deadline_seconds=reader.number("KB_DR_WAL_DEADLINE_SECONDS", 600, 1),
         restore_patience_seconds=reader.number("KB_DR_RESTORE_PATIENCE_SECONDS", 900, 0),
         stream_slot=reader.slot("KB_DR_STREAM_SLOT", DEFAULT_SLOT),
@@ -84,13 +89,17 @@ def load_settings(
         ),
         heartbeat=reader.switch("KB_DR_HEARTBEAT", default=False),
         backup_schedule=reader.cron("KB_BACKUP_SCHEDULE", "0 2 * * *"),
+        incremental_schedule=reader.cron_or_off("KB_DR_INCREMENTAL_SCHEDULE", "30 * * * *"),
         verify_schedule=reader.cron("KB_DR_VERIFY_SCHEDULE", "0 6 * * 0"),
         controls_schedule=reader.cron("KB_DR_CONTROLS_SCHEDULE", "0 5 2 * *"),
         drill_schedule=reader.cron("KB_DR_DRILL_SCHEDULE", "0 7 1 1,4,7,10 *"),
         restore_test_schedule=reader.cron("KB_DR_RESTORE_TEST_SCHEDULE", "0 7 15 * *"),
         report_schedule=reader.cron("KB_DR_REPORT_SCHEDULE", "0 5 * * *"),
+        retention_schedule=reader.cron("KB_DR_RETENTION_SCHEDULE", "0 4 * * *"),
         retention=_retention(reader),
+        space_warning_percent=reader.whole("KB_DR_SPACE_WARNING_PERCENT", 80, 1, 100),
         service_commands=_service_commands(reader),
+        catalog=read_catalog(reader),
         env_file=chosen.absolute() if chosen else None,
     )
     _refuse_shared_places(reader, settings)
@@ -120,8 +129,8 @@ def _source(reader: Reader) -> SourceSettings:
     if "://" in host or "@" in host:
         # Not shown: such an address often holds a password.
         reader.problem("KB_DB_HOST", "more than a host", "a name, an address or a directory")
-    sslmode = reader.text("KB_DR_DB_SSLMODE", "prefer" if _is_local(host) else "verify-full")
-    if not _is_local(host) and sslmode in ("disable", "allow", "prefer"):
+    sslmode = reader.text("KB_DR_DB_SSLMODE", "prefer" if is_local(host) else "verify-full")
+    if not is_local(host) and sslmode in ("disable", "allow", "prefer"):
         reader.problem(
             "KB_DR_DB_SSLMODE", f"{sslmode!r} lets {host} be reached in plain text", "verify-full"
         )
@@ -190,6 +199,8 @@ def _location(reader: Reader, stem: str, url: str) -> DirectoryLocation | S3Sett
             reader.problem(
                 f"{stem}_URL", f"{url.split('://')[0]}://…", "s3://bucket/prefix or a directory"
             )
+        if _object_lock(reader, stem) is not None:
+            reader.problem(f"{stem}_OBJECT_LOCK_MODE", "a directory locks nothing", "off")
         return DirectoryLocation(Path(url.removeprefix("file://")).expanduser().absolute())
     parts = urlsplit(url)
     if not parts.hostname or parts.username or parts.query:
@@ -199,7 +210,7 @@ def _location(reader: Reader, stem: str, url: str) -> DirectoryLocation | S3Sett
         seen = urlsplit(endpoint)
         if seen.scheme not in ("http", "https") or not seen.hostname or seen.username:
             reader.problem(f"{stem}_ENDPOINT_URL", "not an address", "https://host:port")
-        elif seen.scheme == "http" and not _is_local(seen.hostname):
+        elif seen.scheme == "http" and not is_local(seen.hostname):
             reader.problem(f"{stem}_ENDPOINT_URL", "plain text to another machine", "https://…")
     key = reader.text(f"{stem}_ACCESS_KEY_ID", reader.text("AWS_ACCESS_KEY_ID", "")) or None
     secret = reader.text(f"{stem}_SECRET_ACCESS_KEY", reader.text("AWS_SECRET_ACCESS_KEY", ""))
@@ -217,7 +228,22 @@ def _location(reader: Reader, stem: str, url: str) -> DirectoryLocation | S3Sett
         secret_access_key=Secret(secret) if secret else None,
         session_token=Secret(token) if token and key else None,
         sse_kms_key_id=reader.text(f"{stem}_SSE_KMS_KEY_ID", "") or None,
+        object_lock=_object_lock(reader, stem),
     )
+
+
+def _object_lock(reader: Reader, stem: str) -> ObjectLock | None:
+    mode = reader.text(f"{stem}_OBJECT_LOCK_MODE", "off").lower()
+    days = reader.whole(f"{stem}_OBJECT_LOCK_DAYS", 0, 0, 36500)
+    if mode in ("off", "false"):  # YAML reads a bare off as false
+        return None
+    if mode not in list(LockMode):
+        reader.problem(f"{stem}_OBJECT_LOCK_MODE", repr(mode), "off, governance or compliance")
+        return None
+    if days == 0:
+        reader.problem(f"{stem}_OBJECT_LOCK_DAYS", "a mode without its days", "1 or more")
+        return None
+    return ObjectLock(LockMode(mode), days)
 
 
 def _is_same_place(
@@ -266,12 +292,3 @@ def _recipients(reader: Reader) -> tuple[str, ...]:
         if not name.startswith("age1"):
             reader.problem("KB_DR_AGE_RECIPIENTS", "one that does not begin with age1", "age1…")
     return tuple(found)
-
-
-def _is_local(host: str) -> bool:
-    if host.startswith("/") or host in ("localhost", ""):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

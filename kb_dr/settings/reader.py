@@ -71,6 +71,11 @@ class Reader:
             self.problem(name, repr(found), "five fields of cron, such as 0 2 * * *")
         return found
 
+    def cron_or_off(self, name: str, default: str) -> str | None:
+        found = self.text(name, default)
+        # YAML reads a bare off as false.
+        return None if found.lower() in ("off", "false") else self.cron(name, default)
+
     def secret_file(self, name: str, path: Path) -> str:
         try:
             if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):

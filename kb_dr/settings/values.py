@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kb_dr.domain.object_lock import ObjectLock
 from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.service_commands import ServiceCommands
 
@@ -48,6 +49,29 @@ class SourceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogSettings:
+    """The database that shows what the buckets hold."""
+
+    host: str
+    """A name, an address, or the directory of a unix socket."""
+    port: int
+    database: str
+    user: str
+    password_file: Path | None
+    """Read when the catalog is opened and not before: PostgreSQL's own user, who archives WAL, may
+    not be allowed to. None: pgpass, peer or a certificate, as libpq finds them."""
+    sslmode: str
+
+    @property
+    def url(self) -> str:
+        """Where it is, for people; without the password."""
+        if self.host.startswith("/"):
+            return f"postgresql://{self.user}@/{self.database}?host={self.host}&port={self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"postgresql://{self.user}@{host}:{self.port}/{self.database}"
+
+
+@dataclass(frozen=True, slots=True)
 class DirectoryLocation:
     """A repository in a directory."""
 
@@ -68,6 +92,8 @@ class S3Settings:
     session_token: Secret | None
     """Of temporary keys (assumed roles, single sign-on): those are refused without it."""
     sse_kms_key_id: str | None
+    object_lock: ObjectLock | None = None
+    """What the bucket is to retain of everything written to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +131,9 @@ class Settings:
     transfers: int
     """Uploads or downloads at once."""
     s3_timeout_seconds: float
+    chain_length: int
+    """Incremental backups on one full, and hours a recovery point may come after it; then a full
+    is taken."""
     wal_deadline_seconds: float
     """How long a backup waits for its WAL to arrive in the repository."""
     restore_patience_seconds: float
@@ -115,15 +144,22 @@ class Settings:
     heartbeat: bool
     """Whether `kb-dr heartbeat run` is expected to be running."""
     backup_schedule: str
+    incremental_schedule: str | None
+    """None: no incremental backups are taken unattended."""
     verify_schedule: str
     controls_schedule: str
     drill_schedule: str
     restore_test_schedule: str
     report_schedule: str
+    retention_schedule: str
     retention: dict[str, RetentionPolicy]
     """Copy to what it keeps; every copy of COPY_NAMES is named."""
+    space_warning_percent: float
+    """Used share of a copy's file system from which on its filling up is said."""
     service_commands: ServiceCommands
     """How the service is stopped, started and checked when its cluster is replaced."""
+    catalog: CatalogSettings | None = field(default=None)
+    """None: the buckets alone."""
     env_file: Path | None = field(default=None)
     """The file some of this came from, so that a restore_command can name it."""
 

@@ -194,6 +194,11 @@ class RepositoryContract:
 
         assert raised.value.hint
 
+    def test_room_is_told_where_there_is_a_bound(self, place: Place) -> None:
+        space = place.repository().space()
+
+        assert space is None or 0 <= space.free_bytes <= space.total_bytes
+
 
 class PutIfAbsentContract:
     """What a repository promises beside it where the store enforces conditional writes."""

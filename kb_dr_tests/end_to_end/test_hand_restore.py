@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -14,12 +14,15 @@ import pytest
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.unprivileged import Unprivileged
+from kb_dr.domain import layout
+from kb_dr_tests.chained_service import ChainedService
 from kb_dr_tests.contracts.places import S3Place
 from kb_dr_tests.object_stores import RcloneStore
 from kb_dr_tests.protected_cluster import AFTER_THE_BACKUP, LostCluster
 from kb_dr_tests.spaced_service import CONTENT, content, spaced
 
 README = Path(__file__).parents[2] / "README.md"
+FORMAT = README.parent / "docs" / "repository-format.md"
 
 
 def _typed_lines() -> str:
@@ -30,6 +33,18 @@ def _typed_lines() -> str:
     )
     assert found is not None
     return found[1]
+
+
+def _typed_chain() -> str:
+    """The lines for a chain, and what follows them in the README."""
+    found = re.search(
+        r"<!-- chain by hand: begin -->\n```bash\n(.*?)```\n<!-- chain by hand: end -->",
+        FORMAT.read_text(),
+        re.DOTALL,
+    )
+    assert found is not None
+    readme = _typed_lines()
+    return found[1] + readme[readme.index("# All WAL of that cluster") :]
 
 
 @pytest.fixture
@@ -137,3 +152,40 @@ def test_the_same_lines_bring_tablespaces_back_and_leave_those_of_the_source_alo
         assert len(places) == 2
         assert all(place.startswith(f"{target}/data/kb_dr_tablespaces/") for (place,) in places)
         assert service.settled() == before, "the tablespaces of the source were touched"
+
+
+@pytest.mark.parametrize("major", [16, 17])
+def test_the_lines_for_a_chain_bring_its_rows_back(
+    chained_of: Callable[[int], ChainedService], target: Path, tmp_path: Path, major: int
+) -> None:
+    chained = chained_of(major)
+    done = _type(_typed_chain(), _chain_environment(chained, target, tmp_path))
+
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+    with psycopg.connect(f"host={target} user=postgres dbname=postgres") as connection:
+        rows = {row[0] for row in connection.execute("select id from ledger")}
+    assert rows == {each.id for each in chained.everything}
+
+
+def test_a_replaced_parent_stops_the_person_before_anything_is_combined(
+    chained_of: Callable[[int], ChainedService], target: Path, tmp_path: Path
+) -> None:
+    chained = chained_of(17).copied(tmp_path / "copied")
+    manifest = chained.path(layout.manifest_key(chained.chain[2].manifest.backup_id))
+    manifest.write_bytes(manifest.read_bytes().replace(b"test-host", b"other-host"))
+
+    done = _type(_typed_chain(), _chain_environment(chained, target, tmp_path))
+
+    assert done.returncode != 0
+    assert not (target / "data").exists()
+
+
+def _chain_environment(chained: ChainedService, target: Path, tmp_path: Path) -> dict[str, str]:
+    identity = tmp_path / "kb.agekey"
+    identity.write_text(f"{chained.service.identity}\n")
+    return _environment(chained.service.programs, tmp_path) | {
+        "REPOSITORY": str(chained.root),
+        "BACKUP": chained.newest.manifest.id,
+        "IDENTITY": str(identity),
+        "TARGET": str(target),
+    }

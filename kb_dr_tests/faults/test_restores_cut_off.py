@@ -18,7 +18,7 @@ from kb_dr_tests.fakes import FakeClock
 from kb_dr_tests.made_programs import MadePrograms
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 from kb_dr_tests.protected_cluster import AFTER_THE_BACKUP, LostCluster
-from kb_dr_tests.protected_service import SECONDS, CopiedService, ProtectedService, ended
+from kb_dr_tests.protected_service import SECONDS, CopiedService, ProtectedService, Service, ended
 
 _PATH = "/usr/bin:/bin"
 
@@ -91,7 +91,7 @@ _PHASES = [
 
 
 def start_until(
-    made: MadePrograms, hook: Hook, copied: CopiedService, *words: str
+    made: MadePrograms, hook: Hook, copied: Service, *words: str
 ) -> "subprocess.Popen[str]":
     """Start a command and return when it has come to the hook."""
     hook(made)

@@ -393,14 +393,14 @@ def back_up_and_hang(
     bin_dir: str, sockets: str, repository: str, recipient: str
 ) -> None:  # pragma: no cover - runs in a process that is killed
     """Take a backup whose manifest is never stored: say so, and wait to be killed."""
-    from kb_dr.operations import base_backup
+    from kb_dr.operations import backup_run
 
     def hang(*_: object) -> StoredManifest:
         print("before the manifest", flush=True)
         time.sleep(3600)
         raise AssertionError("nobody killed this process")
 
-    vars(base_backup)["store_manifest"] = hang
+    vars(backup_run)["store_manifest"] = hang
     programs = PostgresPrograms(Path(bin_dir))
     settings = replace(_SETTINGS, host=sockets)
     take_base_backup(

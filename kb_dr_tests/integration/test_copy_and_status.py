@@ -1,6 +1,7 @@
 """A real backup, copied between real stores: the same at both ends, whatever breaks on the way."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from kb_dr.adapters.pg_basebackup import PgBaseBackup
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.postgres_source import PostgresSource
 from kb_dr.adapters.s3_repository import S3Repository
+from kb_dr.domain import layout
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.status import CopyStatus
@@ -24,9 +26,11 @@ from kb_dr.domain.stored import StoredObject
 from kb_dr.errors import ChecksumMismatch, RepositoryUnavailable
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.catalog import load_catalog, read_manifest, readable
-from kb_dr.operations.copy_offsite import copy_backup
+from kb_dr.operations.copy_backup import copy_backup
 from kb_dr.operations.copy_wal import copy_wal, recent_wal
 from kb_dr.operations.initialise import init_repository
+from kb_dr.operations.needed_wal import find_needed_wal
+from kb_dr.operations.repair_copy import repair_backup
 from kb_dr.operations.survey import survey
 from kb_dr.operations.validate_backup import validate_backup
 from kb_dr.ports import Repository
@@ -173,17 +177,73 @@ def test_a_flipped_byte_at_the_primary_is_not_copied(
     backed_up: BackedUp, offsite: Repository
 ) -> None:
     chunk = backed_up.backup.manifest.chunks[1]
-    path = backed_up.root / chunk.key
-    good = path.read_bytes()
-    path.write_bytes(good[:1000] + bytes([good[1000] ^ 1]) + good[1001:])
-    try:
-        with pytest.raises(ChecksumMismatch):
-            backed_up.copy_to(offsite)
-    finally:
-        path.write_bytes(good)
+    with flipped(backed_up.root / chunk.key), pytest.raises(ChecksumMismatch):
+        backed_up.copy_to(offsite)
 
     assert load_catalog(offsite) == ()
     assert offsite.find(chunk.key) is None
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> DirectoryRepository:
+    repository = DirectoryRepository(tmp_path / "local", "local")
+    repository.create()
+    made(repository)
+    return repository
+
+
+def test_a_local_copy_is_whole_though_the_primary_is_damaged(
+    backed_up: BackedUp, offsite: Repository, local: DirectoryRepository
+) -> None:
+    backed_up.copy_to(offsite)
+    name = backed_up.backup.manifest.backup_id
+    with flipped(backed_up.root / backed_up.backup.manifest.chunks[1].key):
+        done = copy_backup(
+            backed_up.primary, local, CODEC, name, SilentProgress(), others=[offsite]
+        )
+
+    assert (done.source, done.digest) == ("primary", backed_up.backup.digest)
+    assert validate_backup(local, CODEC, name, SilentProgress(), deep=True).sound
+
+
+def test_damage_in_a_bucket_and_in_a_directory_is_mended_from_the_other(
+    backed_up: BackedUp, offsite: Repository, local: DirectoryRepository
+) -> None:
+    backed_up.copy_to(offsite)
+    backed_up.copy_to(local)
+    manifest = backed_up.backup.manifest
+    first, second = manifest.chunks[0], manifest.chunks[1]
+    wal = find_needed_wal(offsite, manifest).objects[0].key
+    for key in (first.key, wal, layout.manifest_key(manifest.backup_id)):
+        offsite.delete(key)
+        if key != first.key:
+            offsite.put(key, b"damaged")
+    flip(Path(local.url) / second.key)
+
+    for target, sources in ((offsite, [local]), (local, [offsite])):
+        done = repair_backup(sources, target, CODEC, manifest.backup_id, SilentProgress())
+
+        assert done.left == ()
+        assert len(done.mended) == (3 if target is offsite else 1)
+        seen = validate_backup(target, CODEC, manifest.backup_id, SilentProgress(), deep=True)
+        assert (seen.sound, seen.digest) == (True, backed_up.backup.digest)
+
+
+def flip(path: Path) -> bytes:
+    """Change one byte of a file; return what it held."""
+    good = path.read_bytes()
+    path.write_bytes(good[:1000] + bytes([good[1000] ^ 1]) + good[1001:])
+    return good
+
+
+@contextmanager
+def flipped(path: Path) -> Iterator[None]:
+    """One byte of a file is wrong for a while."""
+    good = flip(path)
+    try:
+        yield
+    finally:
+        path.write_bytes(good)
 
 
 def test_the_window_follows_commits_once_they_are_in_that_copy(

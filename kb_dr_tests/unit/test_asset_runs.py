@@ -13,7 +13,7 @@ from kb_dr.defs.metadata import table
 from kb_dr.defs.partitions import POSTGRES_BACKUPS
 from kb_dr.defs.postgres import keys
 from kb_dr.domain import layout
-from kb_dr.errors import BucketMissing, RepositoryUnavailable
+from kb_dr.errors import BackupInProgress, BucketMissing, RepositoryUnavailable, WalGap
 from kb_dr_tests.made_installation import MadeInstallation
 from kb_dr_tests.stored_backups import segment, store_segments, store_wal
 
@@ -59,6 +59,80 @@ def test_a_copy_is_materialised_with_the_manifest_digest(
     (event,) = result.asset_materializations_for_node("postgres__offsite_copy")
     assert (event.tags or {})["dagster/data_version"] == stored.digest
     assert installation.offsite.find(layout.manifest_key(stored.manifest.backup_id))
+
+
+INCREMENT = "kb-incr-20261120-030000"
+
+
+def backed_up(
+    installation: MadeInstallation, instance: dg.DagsterInstance
+) -> dg.ExecuteInProcessResult:
+    """A run of the hourly backup, as the schedule asks for it."""
+    instance.add_dynamic_partitions(POSTGRES_BACKUPS, [INCREMENT])
+    job = installation.definitions().resolve_job_def("backup_job")
+    return job.execute_in_process(instance=instance, partition_key=INCREMENT, raise_on_error=False)
+
+
+def test_an_increment_is_materialised_with_its_parent_and_the_length_of_its_chain(
+    instance: dg.DagsterInstance, installation: MadeInstallation
+) -> None:
+    full = installation.has_backup()
+
+    result = backed_up(installation, instance)
+
+    assert result.success
+    (event,) = result.asset_materializations_for_node("postgres__backup")
+    assert event.metadata["parent"].value == full.manifest.id
+    assert event.metadata["kind"].value == f"increment on {full.manifest.id}"
+    assert event.metadata["chain_length"].value == 2
+    assert [each.passed for each in result.get_asset_check_evaluations()] == [True]
+
+
+def test_an_increment_that_meets_another_backup_is_passed_over_without_an_alert(
+    instance: dg.DagsterInstance, installation: MadeInstallation
+) -> None:
+    installation.taken = BackupInProgress("back up h:5432: another backup is running")
+
+    result = backed_up(installation, instance)
+
+    assert result.success
+    assert result.asset_materializations_for_node("postgres__backup") == []
+    assert instance.get_dynamic_partitions(POSTGRES_BACKUPS) == []
+
+
+def test_a_full_one_that_meets_another_backup_fails(
+    instance: dg.DagsterInstance, installation: MadeInstallation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise BackupInProgress("back up h:5432: another backup is running")
+
+    monkeypatch.setattr(installation, "back_up", busy)
+
+    assert not run(installation, instance, keys.BACKUP, partition="kb-full-20261120-020000").success
+
+
+def test_a_full_one_taken_instead_gets_the_partition(
+    instance: dg.DagsterInstance, installation: MadeInstallation
+) -> None:
+    installation.taken = installation.has_backup()
+
+    result = backed_up(installation, instance)
+
+    assert result.success
+    taken = installation.taken.manifest.id
+    assert instance.get_dynamic_partitions(POSTGRES_BACKUPS) == [taken]
+    ended = instance.get_run_by_id(result.run_id)
+    assert ended is not None
+    assert ended.tags[keys.BACKUP_ID_TAG] == taken
+
+
+def test_an_increment_that_fails_fails_the_run(
+    instance: dg.DagsterInstance, installation: MadeInstallation
+) -> None:
+    installation.taken = WalGap("complete it: WAL is missing")
+
+    assert not backed_up(installation, instance).success
+    assert instance.get_dynamic_partitions(POSTGRES_BACKUPS) == [INCREMENT]
 
 
 def test_a_copy_of_nothing_fails_with_the_hint_and_the_exit_code(

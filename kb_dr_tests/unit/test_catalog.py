@@ -14,7 +14,7 @@ from kb_dr.errors import (
     UnreadableRecord,
     WrongRepository,
 )
-from kb_dr.operations import catalog as catalog_module
+from kb_dr.operations import listed_backups as listed_module
 from kb_dr.operations.catalog import (
     load_catalog,
     newest_backup,
@@ -52,7 +52,7 @@ def test_chunks_without_a_manifest_are_no_backup() -> None:
 def test_backups_come_in_order_of_time_however_many_chunks_they_have(
     monkeypatch: pytest.MonkeyPatch, skip_after: int
 ) -> None:
-    monkeypatch.setattr(catalog_module, "_SKIP_AFTER", skip_after)
+    monkeypatch.setattr(listed_module, "_SKIP_AFTER", skip_after)
     repository, codec = MemoryRepository(), PlainCodec()
     for day in (2, 0, 1):
         store_backup(repository, codec, started=STARTED + timedelta(days=day), chunks=5)

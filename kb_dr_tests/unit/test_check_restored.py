@@ -217,6 +217,24 @@ def test_structure_fails_on_damage_and_is_not_needed_only_where_the_tool_is_lack
         assert (blind.outcome, blind.needed) == (Outcome.COULD_NOT_RUN, True)
 
 
+def test_a_chain_is_not_proven_without_a_look_at_its_visibility_maps() -> None:
+    look = FakeInspection(examined=Examined(0, lacking=("pg_visibility",)))
+
+    def maps(*, combined: bool) -> Check:
+        found = {each.name: each for each in check_at_tip(look, manifest(), combined=combined)}
+        assert not found["tables"].needed
+        assert not found["btrees"].needed
+        return found["visibility_maps"]
+
+    assert maps(combined=True) == Check(
+        "visibility_maps",
+        Outcome.COULD_NOT_RUN,
+        "not installed on this host: pg_visibility",
+        needed=True,
+    )
+    assert not maps(combined=False).needed
+
+
 @pytest.mark.parametrize(
     ("error", "expected", "needed"),
     [

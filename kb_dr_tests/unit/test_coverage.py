@@ -57,6 +57,21 @@ def test_the_future_counts_for_nothing() -> None:
     ]
 
 
+def test_what_is_older_than_all_wal_is_left_out() -> None:
+    found = stretches(
+        [days_ago(90, 89.9), days_ago(40, 1)],
+        [days_ago(40, 35)],
+        NOW,
+        since=NOW - timedelta(days=37),
+    )
+
+    assert [(each.begins, each.band) for each in found] == [
+        (NOW - timedelta(days=37), Band.PROVEN),
+        (NOW - timedelta(days=35), Band.RECOVERABLE),
+        (NOW - timedelta(days=1), Band.GAP),
+    ]
+
+
 def test_shares_are_of_the_whole_time() -> None:
     found = stretches([days_ago(10, 5)], [days_ago(10, 8)], NOW)
 

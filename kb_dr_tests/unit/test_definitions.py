@@ -19,10 +19,12 @@ from kb_dr_tests.made_installation import MadeInstallation
 
 ROOT = Path(__file__).parents[2]
 JOBS = (
-    *("back_up_now", "backup_job", "offsite_copy_job", "verify_job", "wal_job", "wal_audit_job"),
+    *("back_up_now", "backup_job", "offsite_copy_job", "local_copy_job", "verify_job"),
+    *("wal_job", "local_wal_job", "wal_audit_job", "room_watch_job", "repair_copies"),
     *("negative_controls_job", "controls_watch_job"),
     *("restore_database", "disaster_recovery_drill", "monthly_restore_test", "readiness_job"),
     "integrity_report_job",
+    "retention_job",
 )
 LONGEST_RESTORE = 30 * 3600
 """A restore waits a day for replay; to end it before would be the disaster."""
@@ -52,7 +54,8 @@ def test_the_family_is_one_chain_of_partitions() -> None:
 
     assert graph.get(keys.OFFSITE_COPY).parent_keys == {keys.BACKUP}
     assert graph.get(keys.RESTORE_PROOF).parent_keys == {keys.OFFSITE_COPY}
-    family = (keys.BACKUP, keys.OFFSITE_COPY, keys.RESTORE_PROOF)
+    assert graph.get(keys.LOCAL_COPY).parent_keys == {keys.BACKUP}
+    family = (keys.BACKUP, keys.OFFSITE_COPY, keys.LOCAL_COPY, keys.RESTORE_PROOF)
     assert len({graph.get(key).partitions_def for key in family}) == 1
     assert graph.get(keys.WAL_ARCHIVE).is_observable
 
@@ -65,6 +68,7 @@ def test_a_backup_is_taken_daily_at_two_and_a_proof_weekly() -> None:
     }
 
     assert schedules["daily_full_backup"].cron_schedule == "0 2 * * *"
+    assert schedules["hourly_incremental_backup"].cron_schedule == "30 * * * *"
     assert schedules["weekly_restore_proof"].cron_schedule == "0 6 * * 0"
     assert schedules["wal_every_minute"].cron_schedule == "* * * * *"
     for schedule in schedules.values():
@@ -77,6 +81,20 @@ def test_settings_decide_the_times() -> None:
         return load_settings({"KB_BACKUP_SCHEDULE": "30 3 * * *"})
 
     assert schedule_times(read) == ScheduleTimes("30 3 * * *", "0 6 * * 0")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"), [("off", None), ("*/15 * * * *", "*/15 * * * *"), ("", "30 * * * *")]
+)
+def test_incremental_backups_can_be_turned_off(said: str, expected: str | None) -> None:
+    def read() -> Settings:
+        return load_settings({"KB_DR_INCREMENTAL_SCHEDULE": said})
+
+    times = schedule_times(read)
+
+    assert times.incremental == expected
+    names = [schedule.name for schedule in make_schedules(times)]
+    assert ("hourly_incremental_backup" in names) is (expected is not None)
 
 
 def test_settings_that_cannot_be_used_take_nothing_down() -> None:

@@ -40,4 +40,9 @@ def test_the_document_lists_exactly_these_codes() -> None:
 def test_only_what_may_pass_by_itself_is_retried() -> None:
     retryable = {name for name in _every_error() if getattr(errors, name).retryable}
 
-    assert retryable == {"RepositoryUnavailable", "PostgresUnavailable", "SourceLockLost"}
+    assert retryable == {
+        "RepositoryUnavailable",
+        "PostgresUnavailable",
+        "SourceLockLost",
+        "CatalogUnavailable",
+    }

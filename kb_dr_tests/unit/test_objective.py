@@ -553,3 +553,23 @@ def test_gaps_are_named() -> None:
     status = judge(replace(PRIMARY, windows=(older, WINDOW)))
 
     assert any("2 windows" in note for note in status.notes)
+
+
+def test_increments_without_their_parents_are_told_of() -> None:
+    lost = "follow the chain of kb-incr-20261121-030000: its parent is not in offsite"
+    orphan = replace(
+        BACKUP,
+        id="kb-incr-20261121-030000",
+        finished=NOW - 9 * HOUR,
+        standing=Standing.FAILED,
+        broken=lost,
+    )
+    status = judge(PRIMARY, replace(OFFSITE, backups=(BACKUP, orphan)), source=SOURCE)
+
+    assert broken(status) == {"newest backup in offsite"}
+    (told,) = [each for each in status.objectives if each.subject == "newest backup in offsite"]
+    assert told.seen == f"{orphan.id}: {lost}, and no newer backup is proven"
+    assert f"offsite: 1 incremental backups cannot be used, the newest is {orphan.id}: {lost}" in (
+        status.notes
+    )
+    assert judge(PRIMARY, OFFSITE, source=SOURCE).notes == ()

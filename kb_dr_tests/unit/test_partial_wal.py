@@ -30,9 +30,9 @@ from kb_dr.operations.partial_wal import (
     open_partials,
     read_partial,
     read_planned_partial,
-    timelines_shipped,
 )
 from kb_dr.operations.read_plan_wal import read_plan_wal
+from kb_dr.operations.recent_wal import read_recent_wal
 from kb_dr.operations.sweep_partials import sweep_partials
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
 from kb_dr_tests.made_wal import SEGMENT_BYTES, SYSTEM_IDENTIFIER, WalWriter
@@ -403,7 +403,7 @@ def test_a_cluster_and_timeline_of_which_only_a_partial_stands_are_known() -> No
 
     assert clusters_present(repository) == [SYSTEM_IDENTIFIER]
     assert timelines_present(repository, SYSTEM_IDENTIFIER) == [2]
-    assert timelines_shipped(repository, SYSTEM_IDENTIFIER) == {2}
+    assert read_recent_wal(repository, PlainCodec(), SYSTEM_IDENTIFIER, FIRST).shipped == {2}
 
 
 # copy and sweep
@@ -455,6 +455,37 @@ def test_superseded_states_are_swept_after_an_hour_and_the_newest_never(stream: 
     store(stream.repository, f"{FIRST.name}.00000028.backup", b"label")
     assert _sweep(stream) == (second,)
     assert newest in stream.repository.bodies
+
+
+def test_a_state_that_is_retained_stays_and_older_ones_go(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oldest, retained, younger, newest = (_shipped_after_an_hour(stream) for _ in range(4))
+    stream.clock.pass_time(timedelta(hours=2))
+    store(stream.repository, f"{FIRST.name}.00000028.backup", b"label")
+    until = stream.clock.now() + timedelta(days=1)
+    stream.repository.retained = {retained: until, younger: until}
+
+    asked: list[str] = []
+    delete = stream.repository.delete
+
+    def noting(key: str) -> None:
+        asked.append(key)
+        delete(key)
+
+    monkeypatch.setattr(stream.repository, "delete", noting)
+
+    assert _sweep(stream) == (oldest,)
+    assert asked == [oldest, retained], "not every one of a day's thousands"
+    assert {retained, younger, newest} <= set(stream.repository.bodies)
+    stream.clock.set(until)
+    assert _sweep(stream) == (retained, younger)
+
+
+def _shipped_after_an_hour(stream: Stream) -> str:
+    stream.commit()
+    stream.clock.pass_time(timedelta(hours=1))
+    return stream.ship()
 
 
 def test_states_of_a_segment_that_stands_in_full_are_swept(stream: Stream) -> None:

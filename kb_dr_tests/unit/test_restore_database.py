@@ -30,7 +30,7 @@ JOB = "restore_database"
 class _Host:
     """A machine that has all it needs."""
 
-    def check(self, source: Source) -> None:
+    def check(self, source: Source, *, combines: bool = False) -> None:
         """Everything is at hand."""
 
     def free_bytes(self, directory: Path) -> int:

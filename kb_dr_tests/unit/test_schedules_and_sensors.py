@@ -11,7 +11,7 @@ import pytest
 from kb_dr.defs import reaper
 from kb_dr.defs.partitions import POSTGRES_BACKUPS
 from kb_dr.defs.postgres import keys, sensors
-from kb_dr.defs.postgres.schedules import make_schedules
+from kb_dr.defs.postgres.schedules import PROOF_OP, make_schedules
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
 from kb_dr.domain import layout
 from kb_dr_tests.made_installation import MadeInstallation
@@ -66,6 +66,15 @@ def tick(
     return sensor(context), context.cursor
 
 
+def proofs_asked(requests: list[dg.RunRequest]) -> list[tuple[str | None, str]]:
+    """Backup and copy of each proof a tick asked for."""
+    assert len({each.run_key for each in requests}) == len(requests)
+    return [
+        (each.partition_key, each.run_config["ops"][PROOF_OP]["config"]["copy_read"])
+        for each in requests
+    ]
+
+
 def a_run(
     instance: dg.DagsterInstance,
     job: str,
@@ -92,6 +101,29 @@ def test_the_daily_backup_is_named_by_the_time_it_was_due(
     assert kept_instance.get_dynamic_partitions(POSTGRES_BACKUPS) == ["kb-full-20261121-020000"]
 
 
+def test_the_hourly_backup_is_an_incremental_one_named_by_the_time_it_was_due(
+    kept_instance: dg.DagsterInstance, installation: MadeInstallation
+) -> None:
+    due = datetime(2026, 11, 21, 3, 30, tzinfo=UTC)
+
+    asked = evaluate("hourly_incremental_backup", kept_instance, installation, due)
+
+    assert asked.partition_key == "kb-incr-20261121-033000"
+    assert kept_instance.get_dynamic_partitions(POSTGRES_BACKUPS) == ["kb-incr-20261121-033000"]
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+def test_the_hourly_backup_is_left_out_while_a_backup_is_under_way(
+    status: dg.DagsterRunStatus, kept_instance: dg.DagsterInstance, installation: MadeInstallation
+) -> None:
+    a_run(kept_instance, "backup_job", status)
+
+    said = evaluate("hourly_incremental_backup", kept_instance, installation, SUNDAY)
+
+    assert isinstance(said, dg.SkipReason)
+    assert kept_instance.get_dynamic_partitions(POSTGRES_BACKUPS) == []
+
+
 def test_the_weekly_proof_is_of_the_newest_backup_that_is_offsite(
     kept_instance: dg.DagsterInstance, installation: MadeInstallation
 ) -> None:
@@ -101,18 +133,25 @@ def test_the_weekly_proof_is_of_the_newest_backup_that_is_offsite(
 
     asked = evaluate("weekly_restore_proof", kept_instance, installation, SUNDAY)
 
-    assert asked.partition_key == "kb-full-20261121-020000"
-    assert asked.partition_key in kept_instance.get_dynamic_partitions(POSTGRES_BACKUPS)
+    assert proofs_asked(asked) == [
+        ("kb-full-20261121-020000", "offsite"),
+        ("kb-full-20261122-020000", "primary"),
+    ]
+    known = set(kept_instance.get_dynamic_partitions(POSTGRES_BACKUPS))
+    assert {each.partition_key for each in asked} == known
 
 
-def test_without_an_offsite_backup_the_weekly_proof_says_so(
+def test_without_an_offsite_backup_the_weekly_proof_reads_what_there_is(
     kept_instance: dg.DagsterInstance, installation: MadeInstallation
 ) -> None:
-    installation.has_backup()
+    assert isinstance(
+        evaluate("weekly_restore_proof", kept_instance, installation, SUNDAY), dg.SkipReason
+    )
 
-    said = evaluate("weekly_restore_proof", kept_instance, installation, SUNDAY)
+    backup = installation.has_backup().manifest.id
 
-    assert isinstance(said, dg.SkipReason)
+    asked = evaluate("weekly_restore_proof", kept_instance, installation, SUNDAY)
+    assert proofs_asked(asked) == [(backup, "primary")]
 
 
 def test_wal_waits_for_its_previous_run(

@@ -26,7 +26,7 @@ from kb_dr.errors import (
     RepositoryUnavailable,
 )
 from kb_dr.operations.catalog import load_catalog, readable, store_manifest
-from kb_dr.operations.copy_offsite import copy_backup
+from kb_dr.operations.copy_backup import copy_backup
 from kb_dr.operations.diagnose import diagnose
 from kb_dr.operations.initialise import check_marker, init_repository
 from kb_dr.operations.proofs import store_proof
@@ -279,7 +279,7 @@ class FakeHost:
     free: int = 10**12
     failure: Exception | None = None
 
-    def check(self, source: Source) -> None:
+    def check(self, source: Source, *, combines: bool = False) -> None:
         if self.failure:
             raise self.failure
 
@@ -315,6 +315,12 @@ class Here:
         check_marker(repository, service="kb", org="default")
         return repository
 
+    def bucket(self, copy: str) -> None:
+        """They are no buckets."""
+
+    def lock_wanted(self, copy: str) -> None:
+        """And lock nothing."""
+
 
 def bad(here: Here) -> set[str]:
     found = {each.subject for each in diagnose(here) if not each.good}
@@ -335,7 +341,8 @@ def test_doctor_finds_nothing_where_all_is_in_order(site: Site, tmp_path: Path) 
     found = diagnose(Here(site, tmp_path))
 
     assert all_good(found), found
-    assert {each.outcome for each in found} == {Outcome.PASSED}
+    others = {each.subject for each in found if each.outcome is not Outcome.PASSED}
+    assert others == {"local copy", "room in primary", "room in offsite"}, "not to be had here"
 
 
 def test_doctor_names_a_tablespace_no_backup_holds(site: Site, tmp_path: Path) -> None:

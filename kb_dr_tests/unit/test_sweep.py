@@ -13,6 +13,7 @@ from kb_dr.operations.name_backup import clock_notes, next_backup_id
 from kb_dr.operations.sweep import sweep
 from kb_dr.operations.tombstones import store_tombstone
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
+from kb_dr_tests.made_chains import store_increment
 from kb_dr_tests.stored_backups import store_backup
 
 OLD = timedelta(hours=25)
@@ -96,6 +97,39 @@ def test_nothing_goes_beside_a_manifest_that_cannot_be_read(
     assert sweep(repository, clock, dry_run=False) == ()
 
 
+def test_what_is_retained_is_passed_over_and_the_rest_goes(
+    repository: MemoryRepository, clock: FakeClock
+) -> None:
+    locked = debris(repository, "20261118-020000")
+    free = debris(repository, "20261119-020000")
+    a_day_later(repository, clock)
+    over = clock.now() + timedelta(days=2)
+    # The newest can go; an older object of the same attempt cannot.
+    repository.retained[locked + "base.tar.zst.age.00001"] = over
+
+    assert sweep(repository, clock, dry_run=True) == (free,)
+    assert sweep(repository, clock, dry_run=False) == (free,)
+    assert {key for key in repository.bodies if key.startswith(locked)} == {
+        f"{locked}base.tar.zst.age.{number:05d}" for number in range(3)
+    }
+    clock.set(over)
+    assert locked in sweep(repository, clock, dry_run=False)
+
+
+def test_a_lock_that_shows_only_when_deleting_stops_no_sweep(
+    repository: MemoryRepository, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = debris(repository, "20261118-020000")
+    free = debris(repository, "20261119-020000")
+    a_day_later(repository, clock)
+    kept = locked + "base.tar.zst.age.00000"
+    repository.retained[kept] = clock.now() + timedelta(days=2)
+    monkeypatch.setattr(repository, "retained_until", lambda prefix: None)
+
+    assert sweep(repository, clock, dry_run=False) == (free,)
+    assert [key for key in repository.bodies if key.startswith((locked, free))] == [kept]
+
+
 def test_what_this_product_did_not_write_is_left_alone(
     repository: MemoryRepository, clock: FakeClock
 ) -> None:
@@ -118,6 +152,23 @@ def test_ids_keep_their_order_when_the_clock_goes_back_a_little(
     after = next_backup_id(repository, "kb", earlier)
     assert after.started == newest.started + timedelta(seconds=1)
     assert "a clock was wrong" in clock_notes(repository, after, earlier)[0]
+
+
+def test_an_increment_is_named_after_every_backup_of_any_kind(
+    repository: MemoryRepository,
+) -> None:
+    full = store_backup(repository, PlainCodec())
+    child = store_increment(repository, PlainCodec(), full)
+    of_the_child = child.manifest.started
+
+    named = [
+        next_backup_id(repository, "kb", of_the_child - early, kind)
+        for kind in (BackupKind.FULL, BackupKind.INCR)
+        for early in (timedelta(0), timedelta(minutes=20))
+    ]
+
+    assert {each.started for each in named} == {of_the_child + timedelta(seconds=1)}
+    assert str(child.manifest.id) in clock_notes(repository, named[0], of_the_child)[0]
 
 
 def test_one_backup_from_the_far_future_does_not_name_all_later_ones(

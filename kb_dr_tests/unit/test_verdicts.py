@@ -37,6 +37,7 @@ def test_only_what_proves_the_copy_bad_fails_it() -> None:
     failed = {kind.__name__ for kind in EVERY_ERROR if verdict_of(kind("x")) is Verdict.FAILED}
 
     assert failed == {
+        "BrokenChain",
         "ChecksumMismatch",
         "ObjectConflict",
         "ObjectMissing",

@@ -10,15 +10,17 @@ from kb_dr.adapters.log_progress import LogProgress
 from kb_dr.defs.copies import CopyRead, copy_named
 from kb_dr.defs.failures import reported_failures
 from kb_dr.defs.heartbeat import signs_of_life
-from kb_dr.defs.metadata import backup_metadata, copy_metadata, proof_metadata, table
+from kb_dr.defs.lineage import traced
+from kb_dr.defs.metadata import backup_metadata, proof_metadata, table
 from kb_dr.defs.partitions import postgres_backups
 from kb_dr.defs.postgres import keys
+from kb_dr.defs.postgres.incremental import chain_of, take_incremental
 from kb_dr.defs.postgres.judgement import copy_that_counts
 from kb_dr.defs.postgres.report import report_standing
 from kb_dr.defs.resources import InstallationDoor
-from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.proof import Verdict
-from kb_dr.errors import KbDrError, WalGap
+from kb_dr.errors import KbDrError
 
 GROUP = "postgres"
 
@@ -57,44 +59,28 @@ def at_work(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterat
     kinds={"postgres", "s3"},
     pool="postgres_source",
     retry_policy=RETRIES,
+    output_required=False,
 )
 def backup(
     context: dg.AssetExecutionContext, door: dg.ResourceParam[InstallationDoor]
-) -> dg.MaterializeResult[None]:
-    """One restorable copy of the whole cluster.
+) -> Iterator[dg.MaterializeResult[None]]:
+    """One restorable state of the whole cluster; the id says whether full or incremental.
 
     Materialized means that its manifest is in a repository; `kb-dr list` shows the same set.
-    Whether it restores is another question: see its check `restore_proven`.
+    Whether it restores is another question: see its check `restore_proven`. An incremental one
+    that came to nothing, or to a full one, gives its partition up.
     """
     with at_work(context) as progress:
-        stored = door.open().back_up(BackupId.parse(context.partition_key), progress)
-    return dg.MaterializeResult(
-        metadata=backup_metadata(stored), data_version=dg.DataVersion(stored.digest)
-    )
-
-
-@dg.asset(
-    key=keys.OFFSITE_COPY,
-    deps=[keys.BACKUP],
-    partitions_def=postgres_backups,
-    group_name=GROUP,
-    kinds={"s3"},
-    pool="offsite_copy",
-    retry_policy=RETRIES,
-)
-def offsite_copy(
-    context: dg.AssetExecutionContext, door: dg.ResourceParam[InstallationDoor]
-) -> dg.MaterializeResult[None]:
-    """The same backup, and the WAL it needs, in the offsite repository.
-
-    Materialized means that the same manifest stands there, after everything it names was compared
-    from both ends.
-    """
-    with at_work(context) as progress:
-        copied = door.open().copy_offsite(BackupId.parse(context.partition_key), progress)
-    return dg.MaterializeResult(
-        metadata=copy_metadata(copied), data_version=dg.DataVersion(copied.digest)
-    )
+        installation, wanted = door.open(), BackupId.parse(context.partition_key)
+        if wanted.kind is BackupKind.INCR:
+            stored = take_incremental(context, installation, wanted, progress)
+        else:
+            stored = installation.back_up(wanted, progress)
+    if stored is not None:
+        yield dg.MaterializeResult(
+            metadata=backup_metadata(stored, chain_of(installation, stored)),
+            data_version=dg.DataVersion(stored.digest),
+        )
 
 
 @dg.asset(
@@ -127,11 +113,12 @@ def restore_proof(
             context.log.warning(f"restore_proven is left to the next sync: {error}")
         raise dg.Failure(
             description=f"{proof.verdict}: {proof.reason}",
-            metadata=proof_metadata(proof),
+            metadata={**proof_metadata(proof), **traced(installation, proof)},
             allow_retries=False,
         )
     return dg.MaterializeResult(
-        metadata=proof_metadata(proof), data_version=dg.DataVersion(proof.id)
+        metadata={**proof_metadata(proof), **traced(installation, proof)},
+        data_version=dg.DataVersion(proof.id),
     )
 
 
@@ -160,43 +147,3 @@ def wal_archive(
             "runs": table(("cluster", "timeline", "first", "last", "segments"), runs),
         },
     )
-
-
-@dg.asset(
-    key=keys.OFFSITE_WAL,
-    deps=[keys.WAL_ARCHIVE],
-    group_name=GROUP,
-    kinds={"s3"},
-    pool="offsite_wal",
-    output_required=False,
-)
-def offsite_wal(
-    context: dg.AssetExecutionContext, door: dg.ResourceParam[InstallationDoor]
-) -> Iterator[dg.MaterializeResult[None]]:
-    """WAL newer than the last copied backup, brought offsite as it is archived.
-
-    Nothing is materialized when no offsite repository is configured, or nothing was to be copied.
-    """
-    with at_work(context) as progress:
-        installation = door.open()
-        if "offsite" not in installation.copies:
-            context.log.info("no offsite repository is configured")
-            return
-        copies = installation.copy_wal(progress)
-        problems = [problem for copy in copies for problem in copy.problems]
-        if problems:
-            raise WalGap(
-                f"copy WAL offsite: {len(problems)} files could not be copied: {problems[0]}",
-                hint="`kb-dr wal audit` says more of the primary archive.",
-            )
-    copied = sum(copy.copied for copy in copies)
-    if copied:
-        yield dg.MaterializeResult(
-            metadata={
-                "copied_files": dg.MetadataValue.int(copied),
-                "copied_bytes": dg.MetadataValue.int(sum(c.copied_bytes for c in copies)),
-                "newest_segment": dg.MetadataValue.text(
-                    max((copy.newest or "" for copy in copies), default="") or "none"
-                ),
-            }
-        )

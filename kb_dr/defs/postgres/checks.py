@@ -115,3 +115,35 @@ def wal_archive_has_no_gap(
             ),
         },
     )
+
+
+@dg.asset_check(asset=keys.WAL_ARCHIVE, name="copies_have_room")
+def copies_have_room(
+    context: dg.AssetCheckExecutionContext, door: dg.ResourceParam[InstallationDoor]
+) -> dg.AssetCheckResult:
+    """In each copy that lies on a file system the next backup fits, and it does not fill up.
+
+    A warning from `KB_DR_SPACE_WARNING_PERCENT` on, an error when the next backup does not fit.
+    """
+    with reported_failures():
+        rooms = door.open().rooms()
+    bounded = [each for each in rooms if each.space is not None]
+    tight = [each for each in bounded if not each.enough]
+    filling = [each for each in bounded if each.filling_up]
+    said = [each.finding.seen for each in (*tight, *(e for e in filling if e.enough))]
+    if not bounded:
+        context.log.info("no copy lies on a file system: nothing can fill up")
+    return dg.AssetCheckResult(
+        passed=not tight and not filling,
+        severity=dg.AssetCheckSeverity.ERROR if tight else dg.AssetCheckSeverity.WARN,
+        description="; ".join(said) or f"{len(bounded)} of {len(rooms)} copies have a bound",
+        metadata={
+            "most_used_percent": dg.MetadataValue.float(
+                max((e.space.used_percent for e in bounded if e.space is not None), default=0.0)
+            ),
+            "rooms": table(
+                ("copy", "seen", "hint"),
+                ((each.copy, each.finding.seen, each.finding.hint) for each in rooms),
+            ),
+        },
+    )

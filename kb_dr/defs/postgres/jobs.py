@@ -7,12 +7,14 @@ import dagster as dg
 from kb_dr.defs.failures import reported_failures
 from kb_dr.defs.partitions import POSTGRES_BACKUPS
 from kb_dr.defs.postgres import keys
-from kb_dr.defs.postgres.assets import backup, offsite_copy, offsite_wal, restore_proof
+from kb_dr.defs.postgres.assets import backup, restore_proof
 from kb_dr.defs.postgres.checks import (
+    copies_have_room,
     every_chunk_is_stored,
     restore_proven,
     wal_archive_has_no_gap,
 )
+from kb_dr.defs.postgres.copying import local_copy, local_wal, offsite_copy, offsite_wal
 from kb_dr.defs.resources import InstallationDoor
 from kb_dr.domain.backup_id import BackupId
 
@@ -30,7 +32,7 @@ backup_job = dg.define_asset_job(
     | dg.AssetSelection.checks(every_chunk_is_stored),
     executor_def=dg.in_process_executor,
     tags=ends_after(12 * HOUR),
-    description="Take one full backup: its id is the partition.",
+    description="Take one backup: its id is the partition, and says of which kind it is.",
 )
 
 offsite_copy_job = dg.define_asset_job(
@@ -39,6 +41,14 @@ offsite_copy_job = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     tags=ends_after(12 * HOUR),
     description="Bring one backup, and the WAL it needs, to the offsite repository.",
+)
+
+local_copy_job = dg.define_asset_job(
+    "local_copy_job",
+    selection=dg.AssetSelection.assets(local_copy),
+    executor_def=dg.in_process_executor,
+    tags=ends_after(12 * HOUR),
+    description="Bring one backup, and the WAL it needs, to the local copy.",
 )
 
 verify_job = dg.define_asset_job(
@@ -57,12 +67,28 @@ wal_job = dg.define_asset_job(
     description="Look at the WAL archive, and bring what is new offsite.",
 )
 
+local_wal_job = dg.define_asset_job(
+    "local_wal_job",
+    selection=dg.AssetSelection.assets(local_wal).without_checks(),
+    executor_def=dg.in_process_executor,
+    tags=ends_after(HOUR),
+    description="Bring what is new of WAL to the local copy.",
+)
+
 wal_audit_job = dg.define_asset_job(
     "wal_audit_job",
     selection=dg.AssetSelection.checks(wal_archive_has_no_gap),
     executor_def=dg.in_process_executor,
     tags=ends_after(HOUR),
     description="Look for gaps in the WAL archive.",
+)
+
+room_watch_job = dg.define_asset_job(
+    "room_watch_job",
+    selection=dg.AssetSelection.checks(copies_have_room),
+    executor_def=dg.in_process_executor,
+    tags=ends_after(HOUR),
+    description="Look for room in the copies.",
 )
 
 

@@ -1,6 +1,6 @@
 """What the repositories say of one backup: the only source of `restore_proven`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import void_through, why_void
@@ -8,6 +8,7 @@ from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, Void, standing
 from kb_dr.errors import UnreadableRecord
 from kb_dr.installation import Installation
+from kb_dr.operations.backup_chain import chains_in
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
 
 
@@ -39,6 +40,8 @@ class Holdings:
     why_void: str = ""
     untold: str = ""
     """Why nobody can tell whether proofs are void; empty when it can be told."""
+    broken: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Copy to the increments whose chain is broken there, and why."""
 
     def readable(self, backup: str, copy: str) -> StoredManifest | None:
         """The backup's manifest in one copy."""
@@ -56,8 +59,11 @@ def load_holdings(installation: Installation) -> Holdings:
     truth is none.
     """
     entries: dict[str, dict[str, CatalogEntry]] = {}
+    broken: dict[str, dict[str, str]] = {}
     for copy in installation.copies:
-        for entry in installation.catalog(copy):
+        catalog = installation.catalog(copy)
+        broken[copy] = dict(chains_in(catalog).broken)
+        for entry in catalog:
             if isinstance(entry, Unreadable):
                 name = f"{installation.settings.service}-{entry.kind}-{entry.stamp}"
             else:
@@ -66,20 +72,21 @@ def load_holdings(installation: Installation) -> Holdings:
     try:
         runs = installation.controls()
     except UnreadableRecord as error:
-        return Holdings(entries, untold=str(error))
-    return Holdings(entries, void_through(runs), why_void(runs))
+        return Holdings(entries, untold=str(error), broken=broken)
+    return Holdings(entries, void_through(runs), why_void(runs), broken=broken)
 
 
 def copy_that_counts(installation: Installation) -> str:
     """A proof has to read this copy: the offsite one wherever there is one."""
-    return installation.copies[-1]
+    return installation.copy_that_counts
 
 
 def judge(installation: Installation, holdings: Holdings, backup: str) -> Judgement:
     """Where a backup stands.
 
-    Red when any copy is bad, or the verifier was blind when it proved this one; green when the
-    copy that counts is proven, by a proof of the very manifest that stands there; else unknown.
+    Red when any copy is bad or lacks what the backup was made against, or the verifier was blind
+    when it proved this one; green when the copy that counts is proven, by a proof of the very
+    manifest that stands there; else unknown.
     """
     held = holdings.entries.get(backup, {})
     damaged = [entry for entry in held.values() if isinstance(entry, Unreadable)]
@@ -92,6 +99,10 @@ def judge(installation: Installation, holdings: Holdings, backup: str) -> Judgem
     if not found:
         return Judgement(None, None, "no copy holds this backup", {})
     digest = digests.pop()
+    for copy in found:
+        why_broken = holdings.broken.get(copy, {}).get(backup)
+        if why_broken is not None:
+            return Judgement(digest, False, f"the {copy} copy: {why_broken}", {})
     proofs = installation.proofs(BackupId.parse(backup))
     standings = {
         copy: standing(

@@ -5,6 +5,7 @@ import dagster as dg
 from kb_dr.defs import ledger
 from kb_dr.defs.metadata import Metadata, backup_metadata, proof_metadata, standing_metadata
 from kb_dr.defs.postgres import keys
+from kb_dr.defs.postgres.incremental import chain_of
 from kb_dr.defs.postgres.judgement import Holdings, Judgement, judge, load_holdings
 from kb_dr.installation import Installation
 
@@ -52,20 +53,17 @@ def report_backup(
             keys.BACKUP,
             backup,
             data_version=stored.digest,
-            metadata=backup_metadata(stored),
+            metadata=backup_metadata(stored, chain_of(installation, stored)),
         )
         shown = {name: state for name, state in shown.items() if name != backup}
         changes.append("backup")
-    offsite = holdings.readable(backup, "offsite")
-    if offsite is not None and _moved(instance, keys.OFFSITE_COPY, backup, offsite.digest):
-        ledger.record_materialisation(
-            instance,
-            keys.OFFSITE_COPY,
-            backup,
-            data_version=offsite.digest,
-            metadata=backup_metadata(offsite),
-        )
-        changes.append("offsite_copy")
+    for copy, key in keys.COPIES.items():
+        held = holdings.readable(backup, copy)
+        if held is not None and _moved(instance, key, backup, held.digest):
+            ledger.record_materialisation(
+                instance, key, backup, data_version=held.digest, metadata=backup_metadata(held)
+            )
+            changes.append(key.path[-1])
     if _show_proof(instance, backup, judgement, shown):
         changes.append("restore_proof")
     if _settle(instance, installation, holdings, backup, shown, None):

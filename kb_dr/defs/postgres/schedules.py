@@ -7,13 +7,26 @@ import dagster as dg
 from kb_dr.defs import ledger
 from kb_dr.defs.partitions import POSTGRES_BACKUPS
 from kb_dr.defs.postgres import keys
-from kb_dr.defs.postgres.jobs import backup_job, verify_job, wal_audit_job, wal_job
+from kb_dr.defs.postgres.assets import restore_proof
+from kb_dr.defs.postgres.jobs import (
+    backup_job,
+    local_wal_job,
+    room_watch_job,
+    verify_job,
+    wal_audit_job,
+    wal_job,
+)
 from kb_dr.defs.postgres.judgement import copy_that_counts
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
 from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.errors import KbDrError
+from kb_dr.installation import Installation
 from kb_dr.operations.catalog import readable
 
 ON = dg.DefaultScheduleStatus.RUNNING
+
+PROOF_OP = restore_proof.op.name
+"""What the Launchpad calls the step that takes ``copy_read``."""
 
 
 def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
@@ -41,37 +54,123 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
         cron_schedule=times.verify,
         execution_timezone="UTC",
         default_status=ON,
-        description="A proof of the newest backup, read from the copy that counts.",
+        description="A proof of the newest backup, read from the copy that counts, and one from "
+        "another copy, in turn.",
     )
     def weekly_restore_proof(
         context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]
-    ) -> dg.RunRequest | dg.SkipReason:
+    ) -> list[dg.RunRequest] | dg.SkipReason:
         installation = door.open()
-        copy = copy_that_counts(installation)
-        backups = readable(installation.catalog(copy))
-        if not backups:
-            return dg.SkipReason(f"there is no backup in the {copy} copy")
-        newest = backups[-1].manifest.id
-        context.instance.add_dynamic_partitions(POSTGRES_BACKUPS, [newest])
-        return dg.RunRequest(
-            run_key=f"{newest}-{context.scheduled_execution_time.isoformat()}",
-            partition_key=newest,
-            tags={keys.BACKUP_ID_TAG: newest},
+        counting, *others = _copies_to_prove(context, installation)
+        requests = [
+            request
+            for copy in (counting, *others)
+            if (request := _proof_of(context, installation, copy, needed=copy == counting))
+        ]
+        if not requests:
+            return dg.SkipReason(f"there is no backup in the {counting} copy")
+        context.instance.add_dynamic_partitions(
+            POSTGRES_BACKUPS, sorted({str(request.partition_key) for request in requests})
         )
+        return requests
+
+    @dg.schedule(
+        job=local_wal_job,
+        cron_schedule="* * * * *",
+        execution_timezone="UTC",
+        default_status=ON,
+        description="WAL follows to the local copy, minute by minute.",
+    )
+    def wal_to_the_local_copy(
+        context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]
+    ) -> dg.RunRequest | dg.SkipReason:
+        # A job of its own: a region that is down must not hold up the disk beside us.
+        if "local" not in door.open().copies:
+            return dg.SkipReason("no local repository is configured")
+        if ledger.is_under_way(context.instance, local_wal_job.name):
+            return dg.SkipReason("the previous run has not ended")
+        return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
 
     return [
         daily_full_backup,
+        *([] if times.incremental is None else [_hourly_incremental(times.incremental)]),
         weekly_restore_proof,
         unless_under_way(
             wal_job.name, "* * * * *", "wal_every_minute", "WAL follows offsite, minute by minute."
         ),
+        wal_to_the_local_copy,
         unless_under_way(
             wal_audit_job.name,
             "*/5 * * * *",
             "wal_audit",
             "Gaps in the WAL archive are looked for.",
         ),
+        unless_under_way(
+            room_watch_job.name,
+            "40 * * * *",
+            "room_watch",
+            "A copy that fills up is shown within the hour.",
+        ),
     ]
+
+
+def _copies_to_prove(
+    context: dg.ScheduleEvaluationContext, installation: Installation
+) -> tuple[str, ...]:
+    """See domain/copies.py for the rule. The copy that counts waits for no record of the others."""
+    try:
+        return installation.copies_to_prove()
+    except KbDrError as error:
+        context.log.warning(f"nobody can tell whose turn it is: {error}")
+        return (copy_that_counts(installation),)
+
+
+def _proof_of(
+    context: dg.ScheduleEvaluationContext, installation: Installation, copy: str, *, needed: bool
+) -> dg.RunRequest | None:
+    """A run that proves the newest backup of one copy; None when there is nothing to prove.
+
+    ``needed``: a copy that cannot be read fails the tick.
+    """
+    try:
+        backups = readable(installation.catalog(copy))
+    except KbDrError as error:
+        if needed:
+            raise
+        context.log.warning(f"no proof is asked of the {copy} copy: {error}")
+        return None
+    if not backups:
+        return None
+    newest = backups[-1].manifest.id
+    return dg.RunRequest(
+        run_key=f"{newest}-{copy}-{context.scheduled_execution_time.isoformat()}",
+        partition_key=newest,
+        tags={keys.BACKUP_ID_TAG: newest},
+        run_config={"ops": {PROOF_OP: {"config": {"copy_read": copy}}}},
+    )
+
+
+def _hourly_incremental(cron: str) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        job=backup_job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=ON,
+        description="An incremental backup, or what the server allows of one.",
+    )
+    def hourly_incremental_backup(
+        context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]
+    ) -> dg.RunRequest | dg.SkipReason:
+        if ledger.is_under_way(context.instance, backup_job.name):
+            return dg.SkipReason("a backup is under way")
+        due = context.scheduled_execution_time
+        backup = str(BackupId.of(door.open().settings.service, BackupKind.INCR, due))
+        context.instance.add_dynamic_partitions(POSTGRES_BACKUPS, [backup])
+        return dg.RunRequest(
+            run_key=backup, partition_key=backup, tags={keys.BACKUP_ID_TAG: backup}
+        )
+
+    return hourly_incremental_backup
 
 
 def unless_under_way(job: str, cron: str, name: str, description: str) -> dg.ScheduleDefinition:

@@ -7,7 +7,7 @@ import dagster as dg
 from kb_dr.defs import ledger
 from kb_dr.defs.partitions import POSTGRES_BACKUPS, postgres_backups
 from kb_dr.defs.postgres import keys
-from kb_dr.defs.postgres.jobs import back_up_now, backup_job, offsite_copy_job
+from kb_dr.defs.postgres.jobs import back_up_now, backup_job, local_copy_job, offsite_copy_job
 from kb_dr.defs.postgres.judgement import load_holdings
 from kb_dr.defs.postgres.report import report_backup
 from kb_dr.defs.resources import InstallationDoor
@@ -63,35 +63,53 @@ def backups_asked_for(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     job=offsite_copy_job,
     minimum_interval_seconds=15,
     default_status=ON,
-    description="Copies each backup that is in the primary repository and not offsite.",
+    description="Copies each backup that another copy holds and the offsite one does not.",
 )
 def new_backups_go_offsite(
     context: dg.SensorEvaluationContext, door: dg.ResourceParam[InstallationDoor]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Reads both repositories: a backup taken from the command line is copied all the same."""
+    """Reads the repositories: a backup taken from the command line is copied all the same."""
+    return _bring_what_lacks(context, door, "offsite", offsite_copy_job.name)
+
+
+@dg.sensor(
+    job=local_copy_job,
+    minimum_interval_seconds=15,
+    default_status=ON,
+    description="Copies each backup that another copy holds and the local one does not.",
+)
+def new_backups_go_to_the_local_copy(
+    context: dg.SensorEvaluationContext, door: dg.ResourceParam[InstallationDoor]
+) -> dg.SensorResult | dg.SkipReason:
+    """The same of the local copy; it waits for no other one."""
+    return _bring_what_lacks(context, door, "local", local_copy_job.name)
+
+
+def _bring_what_lacks(
+    context: dg.SensorEvaluationContext, door: InstallationDoor, copy: str, job: str
+) -> dg.SensorResult | dg.SkipReason:
+    """A run for each backup the copy lacks and has not let go of.
+
+    One whose manifest stands there and is damaged is left to `kb-dr copy --repair`.
+    """
     try:
         installation = door.open()
-        if "offsite" not in installation.copies:
-            return dg.SkipReason("no offsite repository is configured")
-        holdings = load_holdings(installation)
+        if copy not in installation.copies:
+            return dg.SkipReason(f"no {copy} repository is configured")
+        lacking = installation.lacking(copy)
     except KbDrError as error:
         return dg.SkipReason(f"could not tell: {error}")
-    busy = ledger.partitions_under_way(context.instance, [offsite_copy_job.name])
-    wanted = [
-        backup
-        for backup in sorted(holdings.entries)
-        if holdings.readable(backup, "primary") is not None
-        and "offsite" not in holdings.entries[backup]
-        and backup not in busy
-    ]
+    busy = ledger.partitions_under_way(context.instance, [job])
+    wanted = [each for each in map(str, lacking.wanted) if each not in busy]
     if not wanted:
-        return dg.SkipReason("every backup is offsite, or on its way")
+        left = f"; {len(lacking.let_go)} were let go of there" if lacking.let_go else ""
+        return dg.SkipReason(f"every backup is in the {copy} copy, or on its way{left}")
     slot = int(installation.clock.now().timestamp() // RETRY_AFTER.total_seconds())
     return dg.SensorResult(
         dynamic_partitions_requests=[postgres_backups.build_add_request(wanted)],
         run_requests=[
             dg.RunRequest(
-                run_key=f"offsite-{backup}-{slot}",
+                run_key=f"{copy}-{backup}-{slot}",
                 partition_key=backup,
                 tags={keys.BACKUP_ID_TAG: backup},
             )

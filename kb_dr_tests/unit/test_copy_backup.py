@@ -18,7 +18,7 @@ from kb_dr.errors import (
     WalGap,
 )
 from kb_dr.operations.catalog import load_catalog, read_manifest
-from kb_dr.operations.copy_offsite import BackupCopy, copy_backup
+from kb_dr.operations.copy_backup import BackupCopy, copy_backup
 from kb_dr.operations.copy_wal import WalCopy, copy_wal, recent_wal
 from kb_dr.operations.validate_backup import validate_backup
 from kb_dr_tests.fakes import MemoryRepository, PlainCodec, RecordingProgress

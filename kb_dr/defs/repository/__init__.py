@@ -1,1 +1,0 @@
-"""What keeps the repositories in order: reports, retention."""

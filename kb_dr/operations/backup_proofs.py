@@ -1,0 +1,78 @@
+"""All proofs of many backups, wherever they are kept, from one listing for each kind of backup."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
+
+from kb_dr.domain import layout
+from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.proof import Proof
+from kb_dr.errors import RepositoryError, UnreadableRecord
+from kb_dr.operations.kept_records import read_kept
+from kb_dr.operations.proofs import parse_proof
+from kb_dr.operations.run_parallel import run_parallel
+from kb_dr.ports import Repository
+
+Proofs = Mapping[str, Sequence[Proof]]
+"""Backup id to all proofs of it, of every copy."""
+
+_READ_AT_ONCE = 8
+_HELD = 64
+
+
+def gather_proofs_of(
+    repositories: Sequence[Repository], backups: Collection[BackupId]
+) -> tuple[Proofs, tuple[str, ...]]:
+    """All proofs of these backups, and why some may be missing."""
+    found: dict[str, dict[str, Proof]] = {str(name): {} for name in sorted(backups)}
+    missing: list[str] = []
+    for repository in repositories:
+        seen: list[tuple[str, Proof | UnreadableRecord]] = []
+        try:
+            _read_all(repository, backups, seen)
+        except RepositoryError as error:
+            missing.append(f"{repository.name}: {error}")
+        unread = {name: each for name, each in seen if isinstance(each, UnreadableRecord)}
+        missing += [f"{repository.name}: {error}" for error in unread.values()]
+        for name, proof in seen:
+            # What stands beside one that cannot be read may be older than it.
+            if isinstance(proof, Proof) and name not in unread:
+                found[name][proof.id] = proof
+    return {name: tuple(known.values()) for name, known in found.items()}, tuple(missing)
+
+
+def _read_all(
+    repository: Repository,
+    backups: Collection[BackupId],
+    seen: list[tuple[str, Proof | UnreadableRecord]],
+) -> None:
+    """Put what this repository keeps into ``seen``, a few read at once."""
+
+    def read(key: str) -> Proof | UnreadableRecord | None:
+        body = read_kept(repository, key)
+        try:
+            return None if body is None else parse_proof(repository, key, body)
+        except UnreadableRecord as error:
+            return error
+
+    keys = _keys(repository, backups)
+    while batch := list(islice(keys, _HELD)):
+        answers = run_parallel([key for _, key in batch], read, at_once=_READ_AT_ONCE)
+        for (name, _), answer in zip(batch, answers, strict=True):
+            if answer is not None:
+                seen.append((name, answer))
+
+
+def _keys(repository: Repository, backups: Collection[BackupId]) -> Iterator[tuple[str, str]]:
+    """Backup and key of each proof, in order of key.
+
+    Ids of one service and kind sort by time: what is older than the oldest is not listed.
+    """
+    oldest: dict[tuple[str, BackupKind], BackupId] = {}
+    for backup in sorted(backups):
+        oldest.setdefault((backup.service, backup.kind), backup)
+    for first in oldest.values():
+        prefix, after = layout.proofs_since(first)
+        for listed in repository.list(prefix, start_after=after):
+            proven = layout.backup_of_proof(listed.key)
+            if proven in backups and listed.key.endswith(".json"):
+                yield str(proven), listed.key
