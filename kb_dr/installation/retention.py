@@ -93,6 +93,18 @@ class Retention(Cataloguing):
             service=self.settings.service,
         )
 
+    def backups_to_prove(self, copy: str) -> tuple[str, ...]:
+        """The backups whose proof would let a tier of one copy shed what is too old for it."""
+        from kb_dr.operations.plan_copy_retention import backups_to_prove
+
+        return backups_to_prove(
+            self.checked(copy),
+            self._every_place(),
+            self.clock,
+            self.settings.retention[copy],
+            service=self.settings.service,
+        )
+
     def apply_retention(self, planned: "CopyRetention", progress: Progress) -> "AppliedRetention":
         """Do what a plan that was made just now says; see operations.apply_retention."""
         from kb_dr.operations.apply_retention import apply_retention

@@ -31,6 +31,22 @@ class CopyRetention:
         return backups + sum(each.stored_bytes for each in self.plan.wal)
 
 
+def backups_to_prove(
+    repository: Repository,
+    places: Sequence[Repository],
+    clock: Clock,
+    policy: RetentionPolicy,
+    *,
+    service: str,
+) -> tuple[str, ...]:
+    """The backups whose proof would let a tier of this copy shed what is too old for it.
+
+    Nothing of WAL is listed for that. Raises as plan_copy_retention() does.
+    """
+    gathered = gather_retention(repository, places, service=service)
+    return _plan_backups(gathered, policy, clock.now()).prove_next
+
+
 def plan_copy_retention(
     repository: Repository,
     places: Sequence[Repository],
@@ -48,17 +64,7 @@ def plan_copy_retention(
     now = clock.now()
     locked: dict[str, datetime | None] = {}
     while True:
-        plan = plan_retention(
-            gathered.candidates,
-            policy,
-            now,
-            copy=gathered.copy,
-            url=gathered.url,
-            newest_stored=gathered.newest_stored,
-            expired=gathered.expired,
-            unreadable=gathered.unreadable,
-            stops=(*gathered.problems, *gathered.stops),
-        )
+        plan = _plan_backups(gathered, policy, now)
         going = [*(each.id for each in plan.expire), *plan.purge_now]
         unasked = [name for name in going if name not in locked]
         # Only of what would go: each answer may cost a request for each of its objects.
@@ -73,6 +79,20 @@ def plan_copy_retention(
         return CopyRetention(with_wal(plan, (), (boundaries.why,)), gathered, boundaries)
     ranges, notes = plan_wal(listed_wal(repository), boundaries)
     return CopyRetention(with_wal(plan, ranges, notes), gathered, boundaries)
+
+
+def _plan_backups(gathered: GatheredCopy, policy: RetentionPolicy, now: datetime) -> RetentionPlan:
+    return plan_retention(
+        gathered.candidates,
+        policy,
+        now,
+        copy=gathered.copy,
+        url=gathered.url,
+        newest_stored=gathered.newest_stored,
+        expired=gathered.expired,
+        unreadable=gathered.unreadable,
+        stops=(*gathered.problems, *gathered.stops),
+    )
 
 
 def listed_wal(repository: Repository) -> Iterator[ListedWal]:

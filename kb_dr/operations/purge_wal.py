@@ -24,7 +24,8 @@ class PurgedWal:
     files: int = 0
     stored_bytes: int = 0
     retained: int = 0
-    """Files the store refuses to delete for now; the next run tries again."""
+    """Files the store refused to delete for now. What is younger than one is not asked for: the
+    next run tries again."""
 
 
 def purge_wal(
@@ -60,7 +61,8 @@ def purge_wal(
             retained += gone.count(False)
             pairs = zip(due, gone, strict=True)
             stored_bytes += sum(listed.size_bytes for listed, went in pairs if went)
-            if len(batch) < _BATCH or _is_past(batch[-1], each):
+            # What was stored later is locked for longer: each refusal would cost three requests.
+            if len(batch) < _BATCH or _is_past(batch[-1], each) or False in gone:
                 break
             after = batch[-1].key
     return PurgedWal(files, stored_bytes, retained)

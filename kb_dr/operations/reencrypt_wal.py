@@ -5,16 +5,19 @@ before the old one goes: at no moment is a segment missing.
 """
 
 import hashlib
+import logging
 from dataclasses import dataclass
 
 from kb_dr.domain import layout
 from kb_dr.domain.manifest import Manifest
 from kb_dr.domain.stored import Listed
-from kb_dr.errors import ChecksumMismatch, KeyMissing, UnreadableRecord, WalGap
+from kb_dr.errors import ChecksumMismatch, KeyMissing, ObjectRetained, UnreadableRecord, WalGap
 from kb_dr.operations.copy_object import check_wal_object
 from kb_dr.operations.needed_wal import find_needed_wal
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +91,9 @@ def _encrypt_anew(repository: Repository, codec: Codec, listed: Listed, tag: str
         raise KeyMissing(
             f"re-encrypt {listed.key} of {repository.name}: {new} opens with no key here"
         )
-    repository.delete(listed.key)
+    try:
+        repository.delete(listed.key)
+    except ObjectRetained as retained:
+        # Both stand, and both can be read: the old one goes with the backups it was made for.
+        logger.warning("re-encrypt: the old file stays: %s", retained)
     return True

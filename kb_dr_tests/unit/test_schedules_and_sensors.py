@@ -14,6 +14,7 @@ from kb_dr.defs.postgres import keys, sensors
 from kb_dr.defs.postgres.schedules import PROOF_OP, make_schedules
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
 from kb_dr.domain import layout
+from kb_dr.domain.proof import Verdict
 from kb_dr_tests.made_installation import MadeInstallation
 
 SUNDAY = datetime(2026, 11, 22, 6, tzinfo=UTC)
@@ -139,6 +140,27 @@ def test_the_weekly_proof_is_of_the_newest_backup_that_is_offsite(
     ]
     known = set(kept_instance.get_dynamic_partitions(POSTGRES_BACKUPS))
     assert {each.partition_key for each in asked} == known
+
+
+def test_the_weekly_proof_is_also_of_what_retention_waits_for(
+    kept_instance: dg.DagsterInstance, installation: MadeInstallation
+) -> None:
+    """Else the monthly tier keeps everything: its backups are seldom the newest on a Sunday."""
+    # The middle one is its month's; the last one, of the same month, is only the newest of all.
+    for days, since_the_last in ((0, 0), (420, 420), (421, 1)):
+        installation.clock.sleep(timedelta(days=since_the_last).total_seconds())
+        stored = installation.has_backup(days=days)
+        installation.has_offsite_copy(stored)
+    installation.clock.sleep(3 * 3600)
+    installation.has_proof(stored, Verdict.PROVEN)
+
+    asked = evaluate("weekly_restore_proof", kept_instance, installation, SUNDAY)
+
+    assert proofs_asked(asked) == [
+        (stored.manifest.id, "offsite"),
+        (stored.manifest.id, "primary"),
+        ("kb-full-20280114-020000", "offsite"),
+    ]
 
 
 def test_without_an_offsite_backup_the_weekly_proof_reads_what_there_is(

@@ -54,8 +54,8 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
         cron_schedule=times.verify,
         execution_timezone="UTC",
         default_status=ON,
-        description="A proof of the newest backup, read from the copy that counts, and one from "
-        "another copy, in turn.",
+        description="A proof of the newest backup, read from the copy that counts, one from "
+        "another copy, in turn, and one that retention waits for.",
     )
     def weekly_restore_proof(
         context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]
@@ -69,6 +69,12 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
         ]
         if not requests:
             return dg.SkipReason(f"there is no backup in the {counting} copy")
+        asked = {request.partition_key for request in requests}
+        requests += [
+            _proof_request(context, backup, counting)
+            for backup in _waited_for(context, installation, counting)
+            if backup not in asked
+        ][:1]
         context.instance.add_dynamic_partitions(
             POSTGRES_BACKUPS, sorted({str(request.partition_key) for request in requests})
         )
@@ -141,11 +147,25 @@ def _proof_of(
         return None
     if not backups:
         return None
-    newest = backups[-1].manifest.id
+    return _proof_request(context, backups[-1].manifest.id, copy)
+
+
+def _waited_for(
+    context: dg.ScheduleEvaluationContext, installation: Installation, copy: str
+) -> tuple[str, ...]:
+    """What retention would have proven: the newest of a month, say, is seldom the newest of all."""
+    try:
+        return installation.backups_to_prove(copy)
+    except KbDrError as error:
+        context.log.warning(f"nobody can tell what retention waits for in {copy}: {error}")
+        return ()
+
+
+def _proof_request(context: dg.ScheduleEvaluationContext, backup: str, copy: str) -> dg.RunRequest:
     return dg.RunRequest(
-        run_key=f"{newest}-{copy}-{context.scheduled_execution_time.isoformat()}",
-        partition_key=newest,
-        tags={keys.BACKUP_ID_TAG: newest},
+        run_key=f"{backup}-{copy}-{context.scheduled_execution_time.isoformat()}",
+        partition_key=backup,
+        tags={keys.BACKUP_ID_TAG: backup},
         run_config={"ops": {PROOF_OP: {"config": {"copy_read": copy}}}},
     )
 
