@@ -24,7 +24,7 @@ SECRET = "not-to-be-shown-anywhere"
         (["frobnicate"], 2, "No such command 'frobnicate'"),
         (["backup"], 2, "Usage"),
         (["show", "nonsense"], 2, "expected the form kb-full-"),
-        (["show", BACKUP], 41, "no such backup"),
+        (["show", BACKUP], 41, "no copy holds anything of that name"),
         (["verify", BACKUP], 41, "no such backup"),
         (["verify", "--from", "mars"], 2, "primary"),
         (["restore", "--into", "x"], 2, "no target was given"),
