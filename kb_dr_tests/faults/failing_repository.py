@@ -29,12 +29,18 @@ class When(StrEnum):
     AFTER = "after"
     """It was done, and the answer was lost. A listing breaks off in its middle."""
     KILLED_BEFORE = "killed before"
+    """The process ended, and nothing it does later has any effect."""
     KILLED_AFTER = "killed after"
 
     @property
     def done(self) -> bool:
         """Whether the call has had its effect."""
         return self in (When.AFTER, When.KILLED_AFTER)
+
+    @property
+    def killed(self) -> bool:
+        """Whether the process ends here."""
+        return self in (When.KILLED_BEFORE, When.KILLED_AFTER)
 
 
 class Fault:
@@ -58,31 +64,32 @@ class Fault:
         """Whether the call that was to fail was made."""
         return self._at is not None and len(self.calls) > self._at
 
-    def due(self, call: str) -> bool:
-        """Count one call; whether it is to fail."""
+    def due(self, call: str) -> When | None:
+        """Count one call; how it is to fail, None when it is not."""
         with self._lock:
             number = len(self.calls)
             self.calls.append(call)
-        if self._at is None:
-            return False
-        return number == self._at or (self._lasting and number > self._at)
+        if self._at is None or number < self._at:
+            return None
+        if number == self._at:
+            return self._when
+        if self._when.killed:
+            # Whatever still runs here, in a handler or in a thread, is of a process that is gone.
+            return When.KILLED_BEFORE
+        return self._when if self._lasting else None
 
     def around(self, call: str, work: Callable[[], T]) -> T:
         """Do one call, or fail."""
-        if not self.due(call):
+        when = self.due(call)
+        if when is None:
             return work()
-        if self.done_first:
+        if when.done:
             work()
-        raise self.error(call)
+        raise self.error(call, when)
 
-    @property
-    def done_first(self) -> bool:
-        """Whether what fails has had its effect."""
-        return self._when.done
-
-    def error(self, call: str) -> BaseException:
+    def error(self, call: str, when: When) -> BaseException:
         """What is raised."""
-        if self._when in (When.KILLED_BEFORE, When.KILLED_AFTER):
+        if when.killed:
             return Killed(call)
         return RepositoryUnavailable(f"{call}: made to fail")
 
@@ -102,7 +109,7 @@ class Meanwhile(Fault):
             return len(self.calls) == self._which
         return self._which in call
 
-    def due(self, call: str) -> bool:
+    def due(self, call: str) -> When | None:
         if self._work is not None and self._is_it(call):
             work, self._work = self._work, None
             work()
@@ -146,13 +153,14 @@ class FailingRepository:
 
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[Listed]:
         call = f"{self.name} list {prefix}"
-        if not self._fault.due(call):
+        when = self._fault.due(call)
+        if when is None:
             yield from self._inner.list(prefix, start_after=start_after)
             return
-        if self._fault.done_first:
+        if when.done:
             found = [*self._inner.list(prefix, start_after=start_after)]
             yield from found[: len(found) // 2]
-        raise self._fault.error(call)
+        raise self._fault.error(call, when)
 
     def space(self) -> Space | None:
         return self._around("space", "", self._inner.space)
