@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from kb_dr.domain import layout
 from kb_dr.domain.stored import Listed
-from kb_dr.domain.wal_names import is_history, is_segment
+from kb_dr.domain.wal_names import is_segment
 from kb_dr.errors import CopyIncomplete
 from kb_dr.operations.catalog import Unreadable, walk_back
 from kb_dr.operations.copy_object import BAD_FILE, check_wal_object, copy_wal_object
 from kb_dr.operations.needed_wal import needed_segments
-from kb_dr.operations.purged_wal import inherit_purged_wal, purged_stretches
+from kb_dr.operations.purged_wal import inherit_purged_wal, let_go_of_wal
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
 
@@ -110,12 +110,11 @@ def follow_wal(
         progress.advance(listed.size_bytes)
         return checked
 
-    purged = purged_stretches(target, system_identifier)
+    let_go_of = let_go_of_wal(target, system_identifier)
 
     def is_over(listed: Listed) -> bool:
         parts = layout.wal_file_of(listed.key)
-        name = parts[1][:24] if parts is not None else ""
-        return not is_history(name) and any(each.first <= name <= each.last for each in purged)
+        return parts is not None and let_go_of(parts[1])
 
     progress.begin(f"copy WAL to {target.name}")
     try:

@@ -5,14 +5,14 @@ The record stands in that repository alone: what one copy let go of is a gap in 
 
 import secrets
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.purged_wal import PurgedStretch, PurgedWal, Stretches, covers, joined
 from kb_dr.domain.retention import WalRange
-from kb_dr.domain.wal_names import Segment, is_segment
+from kb_dr.domain.wal_names import Segment, is_history, is_segment
 from kb_dr.operations.kept_records import keep_record, parse_kept, read_kept
 from kb_dr.ports import Clock, Repository
 
@@ -30,6 +30,18 @@ def purged_stretches(repository: Repository, system_identifier: int) -> tuple[Pu
     return tuple(
         stretch for each in _newest(repository, system_identifier) for stretch in each.stretches
     )
+
+
+def let_go_of_wal(repository: Repository, system_identifier: int) -> Callable[[str], bool]:
+    """Whether this repository has let go of a WAL file of that name; never of a history. Raises
+    UnreadableRecord.
+    """
+    purged = purged_stretches(repository, system_identifier)
+
+    def is_over(name: str) -> bool:
+        return not is_history(name) and any(each.first <= name[:24] <= each.last for each in purged)
+
+    return is_over
 
 
 def note_purged_wal(

@@ -147,7 +147,8 @@ def _mend_object(held: Held, target: Repository, stored: StoredObject) -> Mended
     try:
         body, source = read_good(held.holders, stored)
     except (ChecksumMismatch, ObjectMissing) as error:
-        return Mended(left=f"{stored.key}: {wrong}; no other copy has it right: {error}")
+        asked = "; ".join((f"no other copy has it right: {error}", *held.troubles))
+        return Mended(left=f"{stored.key}: {wrong}; {asked}")
     return replace_object(
         target,
         stored.key,

@@ -1,9 +1,9 @@
 """Mend WAL files of a copy that are not what their keys say, from copies that have them right."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, groupby, islice
 
 from kb_dr.domain import layout
 from kb_dr.domain.stored import Listed
@@ -12,11 +12,15 @@ from kb_dr.operations.copy_object import BAD_FILE, check_wal_object, put_wal
 from kb_dr.operations.find_holders import Held
 from kb_dr.operations.needed_wal import find_needed_wal
 from kb_dr.operations.offered_wal import find_offered_wal, name_of, with_two_digests
+from kb_dr.operations.purged_wal import let_go_of_wal
 from kb_dr.operations.replace_object import Mended, replace_object
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
 
 logger = logging.getLogger(__name__)
+
+_END: tuple[str, dict[str, Listed]] = ("~", {})
+"""Sorts behind every file's name."""
 
 _BATCH = 64
 """Files looked at between two looks at the listing: bounds what is held in memory."""
@@ -58,17 +62,21 @@ def repair_wal(
 ) -> WalRepair:
     """Read every WAL file of one cluster in ``target``, and mend those that are wrong.
 
-    What it lacks is brought by copy_wal(), not here. Memory is bounded, whatever the archive's
-    length. Raises what the repositories raise that do not answer.
+    What it lacks and retention has not let go of there is brought as well: a repair that was cut
+    off leaves a file missing. Memory is bounded, whatever the archive's length. Raises what the
+    repositories raise that do not answer.
     """
     mender = WalMender(sources, target, codec)
     looked_at = unchecked = 0
     mended: list[str] = []
     left: list[str] = []
-    files = (
-        listed
-        for listed in target.list(layout.wal_prefix(system_identifier))
-        if layout.wal_file_of(listed.key) is not None
+    files = chain(
+        (
+            listed
+            for listed in target.list(layout.wal_prefix(system_identifier))
+            if layout.wal_file_of(listed.key) is not None
+        ),
+        _lacking(sources, target, system_identifier) if codec.identities else (),
     )
     progress.begin(f"repair WAL in {target.name}")
     try:
@@ -86,6 +94,31 @@ def repair_wal(
     return WalRepair(
         system_identifier, target.name, looked_at, unchecked, _bounded(mended), _bounded(left)
     )
+
+
+def _lacking(
+    sources: Sequence[Repository], target: Repository, system_identifier: int
+) -> Iterator[Listed]:
+    """Files of which nothing stands in ``target``, that were not let go of there, as the first
+    source that has them lists them. One that stands with two digests is nobody's to choose.
+    """
+    is_over = let_go_of_wal(target, system_identifier)
+    prefix = layout.wal_prefix(system_identifier)
+    for source in sources:
+        theirs = _by_name(target.list(prefix))
+        name = ""
+        for ours, versions in _by_name(source.list(prefix)):
+            while name < ours:
+                name, _ = next(theirs, _END)
+            if name != ours and not is_over(ours) and not with_two_digests(versions):
+                yield versions[max(versions)]
+
+
+def _by_name(listing: Iterator[Listed]) -> Iterator[tuple[str, dict[str, Listed]]]:
+    """Each file with every key it stands under, in order of name."""
+    named = ((parts[1], listed) for listed in listing if (parts := layout.wal_file_of(listed.key)))
+    for name, group in groupby(named, key=lambda each: each[0]):
+        yield name, {listed.key: listed for _, listed in group}
 
 
 def needed_files(held: Held, target: Repository) -> NeededFiles:

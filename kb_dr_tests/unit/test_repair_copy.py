@@ -9,6 +9,7 @@ import pytest
 from kb_dr.domain import layout
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Standing, Verdict
+from kb_dr.domain.retention import WalRange
 from kb_dr.domain.stored import StoredObject
 from kb_dr.domain.tombstone import PurgeStep
 from kb_dr.errors import (
@@ -19,10 +20,11 @@ from kb_dr.errors import (
     RepositoryUnavailable,
     UnreadableRecord,
 )
+from kb_dr.operations.purged_wal import note_purged_wal
 from kb_dr.operations.repair_copy import Repair, repair_backup
 from kb_dr.operations.repair_wal import repair_wal
 from kb_dr.operations.validate_backup import validate_backup
-from kb_dr_tests.fakes import MemoryRepository, PlainCodec
+from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
 from kb_dr_tests.made_copies import QUIET, bodies, bring, damage, let_go
 from kb_dr_tests.made_installation import MadeInstallation
 from kb_dr_tests.stored_backups import (
@@ -286,10 +288,31 @@ def test_wal_no_backup_needs_is_mended_as_well() -> None:
 
     done = repair_wal([source], target, codec, SYSTEM, QUIET)
 
-    assert [each.split(":")[0] for each in done.mended] == [keys[3], keys[150]]
+    # What is missing may be what a repair that was cut off had taken away already.
+    assert [each.split(":")[0] for each in done.mended] == [keys[3], keys[150], keys[9]]
     assert [each.split(":")[0] for each in done.left] == [keys[7]]
-    assert done.looked_at == 199
-    assert {key for key in keys if target.bodies.get(key) != source.bodies[key]} == {keys[9]}
+    assert done.looked_at == 200
+    assert target.bodies == source.bodies
+
+
+def test_repair_brings_no_wal_that_was_let_go_of_nor_a_second_version_of_any() -> None:
+    codec = PlainCodec()
+    source, target = MemoryRepository("primary"), MemoryRepository("local")
+    keys = store_segments(source, codec, 1, 20)
+    target.bodies = dict(source.bodies)
+    for number in (3, 4, 5, 9):
+        target.delete(keys[number - 1])
+    gone = WalRange(SYSTEM, 1, segment(3).name, segment(4).name, 2, 2)
+    note_purged_wal(target, FakeClock(), [gone], {SYSTEM: segment(1).segment_bytes})
+    of_another = segment_content(segment(9))[:-1] + b"x"
+    store_wal(source, codec, segment(9).name, of_another)
+    store_wal(source, codec, segment(12).name, of_another)
+    before = dict(target.bodies)
+
+    done = repair_wal([source], target, codec, SYSTEM, QUIET)
+
+    assert [each.split(":")[0] for each in done.mended] == [keys[4]]
+    assert target.bodies == before | {keys[4]: source.bodies[keys[4]]}
 
 
 def test_a_file_encrypted_to_other_keys_stands_beside_the_old_one(
