@@ -24,9 +24,10 @@ def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, caption: str = ""
 ) -> None:
     """One table on stdout; as wide as the terminal, never cut where there is none."""
-    console = Console(highlight=False)
+    # No markup: a reason somebody typed may hold brackets, and must not break the table it is in.
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=200)
+        console = Console(highlight=False, markup=False, emoji=False, width=200)
     table = Table(
         title=title,
         caption=caption or None,
