@@ -49,6 +49,19 @@ def test_no_job_is_left_out_above() -> None:
     assert {name for name in named if not name.startswith("__")} == set(JOBS)
 
 
+def test_the_document_names_all_there_is_on_the_pages() -> None:
+    text = (ROOT / "docs" / "dagster.md").read_text()
+    repository = defs.get_repository_def()
+    names = {
+        *(each.name for each in repository.schedule_defs),
+        *(each.name for each in repository.sensor_defs),
+        *JOBS,
+        *(key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()),
+        *(key.name for key in repository.asset_graph.asset_check_keys),
+    }
+    assert sorted(name for name in names if f"`{name}`" not in text) == []
+
+
 def test_the_family_is_one_chain_of_partitions() -> None:
     graph = defs.resolve_asset_graph()
 
