@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 from kb_dr.installation import Installation, open_installation
 from kb_dr.sandbox.clusters import CATALOG, MAJOR, programs, query, start_cluster
 from kb_dr.sandbox.fill import fill, is_filled
@@ -68,7 +70,10 @@ def is_lost(places: Places, state: State) -> bool:
 
 
 def write_environment(places: Places, state: State) -> None:
-    """The settings of kb-dr for this sandbox; they hold secrets."""
+    """The settings of kb-dr for this sandbox; they hold secrets.
+
+    What somebody added to the file stays, a third copy above all.
+    """
     lines = {
         "KB_DB_HOST": "127.0.0.1",
         "KB_DB_PORT": str(state.ports.get("production", 5432)),
@@ -100,11 +105,19 @@ def write_environment(places: Places, state: State) -> None:
             f"{stem}_ACCESS_KEY_ID": state.secrets.s3_key,
             f"{stem}_SECRET_ACCESS_KEY": state.secrets.s3_secret,
         }
-    text = "# Written by `kb-dr sandbox up`; it holds secrets.\n"
+    text = "# Written by `kb-dr sandbox up`; it holds secrets. Other settings may be added.\n"
     # What is not said here must not come from a kb_dr.yaml that lies where a person types.
     lines = dict.fromkeys(_SAID_BY_NOBODY, "") | lines
+    lines = _written(places) | lines
     text += "".join(f"{name}={_quoted(value)}\n" for name, value in lines.items())
     write_private(places.env_file, text.encode())
+
+
+def _written(places: Places) -> dict[str, str]:
+    if not places.env_file.is_file():
+        return {}
+    found = dotenv_values(places.env_file, interpolate=False)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _quoted(value: str) -> str:

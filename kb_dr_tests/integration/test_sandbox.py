@@ -86,6 +86,21 @@ def test_a_second_up_changes_nothing(directory: Path) -> None:
     assert count == [(ENTRIES,)]
 
 
+def test_a_third_copy_added_to_its_settings_stays_and_is_made_ready(directory: Path) -> None:
+    places, third = open_places(directory), directory / "third"
+    before = places.env_file.read_text()
+    try:
+        places.env_file.write_text(f'{before}KB_DR_LOCAL_COPY_PATH="{third}"\n')
+        up(directory, entries=ENTRIES, say=quiet)
+
+        installation = installation_of(directory)
+        assert installation.copies == ("primary", "offsite", "local")
+        assert installation.initialise("local").service == "kb"
+        assert (third / "repository.json").is_file()
+    finally:
+        places.env_file.write_text(before)
+
+
 def test_production_has_what_a_knowledge_base_has(directory: Path) -> None:
     state = state_of(directory)
     tables = query(
