@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from kb_dr.cli.column_widths import column_widths
 from kb_dr.domain.wording import age as age  # part of what verbs print with
 from kb_dr.domain.wording import moment as moment
 from kb_dr.domain.wording import size as size
@@ -23,10 +24,21 @@ def print_json(value: object) -> None:
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, caption: str = ""
 ) -> None:
-    """One table on stdout; as wide as the terminal, never cut where there is none."""
+    """One table on stdout; as wide as the terminal, never cut where there is none.
+
+    On a terminal too narrow for it each row becomes a few lines of its own.
+    """
     # No markup: a reason somebody typed may hold brackets, and must not break the table it is in.
     console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths: list[int | None] = [None] * len(columns)
+    if console.is_terminal:
+        fitting = column_widths(columns, cells, console.width)
+        if fitting is None:
+            _print_lines(title, columns, cells, caption)
+            return
+        widths = [*fitting]
+    else:
         console = Console(highlight=False, markup=False, emoji=False, width=200)
     table = Table(
         title=title,
@@ -36,11 +48,26 @@ def print_table(
         pad_edge=False,
         show_header=any(columns),
     )
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+    for name, width in zip(columns, widths, strict=True):
+        table.add_column(name, overflow="fold", width=width)
+    for row in cells:
+        table.add_row(*row)
     console.print(table)
+
+
+def _print_lines(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str
+) -> None:
+    """What a row is about, and below it whatever else is said of it."""
+    say(title)
+    indent = max(len(name) for name in columns)
+    for first, *others in rows:
+        say(first)
+        for name, value in zip(columns[1:], others, strict=True):
+            if value not in ("", "-"):
+                say(f"  {name:{indent}}  {value}".rstrip())
+    if caption:
+        say(caption)
 
 
 def server_version(number: int | None) -> str:

@@ -146,9 +146,10 @@ def _print_manifest(
 def _print_proofs(proofs: tuple[Proof, ...], void: Void | None) -> None:
     print_table(
         "Proofs",
-        ("finished", "copy", "verdict", "of manifest", "reached", "seconds", "why"),
+        ("proof", "finished", "copy", "verdict", "of manifest", "reached", "seconds", "why"),
         (
             (
+                proof.id,
                 moment(proof.finished),
                 proof.copy,
                 f"{proof.verdict} (void)" if is_void(proof, void) else proof.verdict,

@@ -88,4 +88,6 @@ def print_proof_lineage(lineage: ProofLineage) -> None:
 
 def _link(link: ChainLink) -> str:
     said = f", {link.problem}" if link.problem else ""
-    return f"{link.id}, manifest {(link.digest or 'not found')[:12]}, in {link.copy or '-'}{said}"
+    # The first copy that has it, which need not be the one a proof read.
+    where = f", stands in {link.copy}" if link.copy else ""
+    return f"{link.id}, manifest {(link.digest or 'not found')[:12]}{where}{said}"

@@ -66,6 +66,15 @@ class RepositoryContract:
 
         assert place.repository().get(stored) == body
 
+    @pytest.mark.parametrize("size", [0, 1, 8192, 8193, 3_000_000])
+    def test_the_beginning_of_an_object_is_read_alone(self, place: Place, size: int) -> None:
+        body = bytes(range(256)) * (size // 256) + bytes(size % 256)
+        repository = place.repository()
+        repository.put("chunk", body)
+        (listed,) = repository.list("")
+
+        assert repository.read_start(listed, 8192) == body[:8192]
+
     def test_the_same_bytes_again_are_a_success(self, place: Place) -> None:
         first = place.repository().put("record", b"same")
 

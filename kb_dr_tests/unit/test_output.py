@@ -1,8 +1,20 @@
-"""What people wrote is printed as they wrote it: a reason is no markup, and breaks no table."""
+"""Tables for people: what they wrote is printed as they wrote it, and ids can be copied."""
+
+import re
 
 import pytest
+from rich.cells import cell_len
 
+from kb_dr.cli.column_widths import column_widths
 from kb_dr.cli.output import print_table
+
+ID = "kb-full-20261120-020000"
+COLUMNS = ("id", "taken", "tiers", "why")
+_ESCAPES = re.compile(r"\x1b\[[\d;]*m")
+ROWS = (
+    (ID, "2026-11-20 02:00:00Z", "hourly, daily, weekly", "held: legal case 7 (ops1); " * 6),
+    (ID, "2026-11-20 02:00:00Z", "-", "the newest"),
+)
 
 
 def test_brackets_and_colons_of_a_reason_are_printed_as_they_are(
@@ -19,3 +31,37 @@ def test_brackets_and_colons_of_a_reason_are_printed_as_they_are(
     assert "Backups in [local]" in printed
     assert "held [x]" in printed
     assert "as of [/then]" in printed
+
+
+@pytest.mark.parametrize("width", range(60, 220))
+def test_no_id_is_ever_split_and_no_line_longer_than_the_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+
+    print_table("Retention", COLUMNS, ROWS, caption="the end")
+
+    printed = _ESCAPES.sub("", capsys.readouterr().out)
+    assert printed.count(ID) == 2
+    words = " ".join(line.split("│")[-2] if "│" in line else line for line in printed.splitlines())
+    assert " ".join(words.split()).count("held: legal case 7 (ops1);") == 6
+    if "│" in printed:
+        assert max(cell_len(line) for line in printed.splitlines()) <= width
+
+
+def test_a_terminal_too_narrow_for_a_table_shows_the_same_in_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "50")
+
+    print_table("Retention", COLUMNS, ROWS)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["Retention", ID, "  taken  2026-11-20 02:00:00Z"]
+    assert lines[-1] == "  why    the newest"
+
+
+def test_a_column_takes_no_more_than_it_needs() -> None:
+    assert column_widths(("id", ""), [["a", "b c"]], 80) == [2, 3]
