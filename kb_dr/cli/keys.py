@@ -48,6 +48,11 @@ def re_encrypt(backup_id: str, yes: bool, as_json: bool) -> None:
     opened = installation()
     backup = parse_backup_id(backup_id)
     opened.check_reencryptable(backup)
+    if not yes and as_json:
+        print_json(
+            {"would": str(backup), "copies": opened.copies, "recipients": opened.codec.recipients}
+        )
+        return
     if not yes:
         click.echo(
             f"would encrypt {backup} and the WAL it needs anew, in {', '.join(opened.copies)}, to "
@@ -122,5 +127,5 @@ def _require(found: KeyCheck) -> None:
         raise VerificationError(
             f"check keys: {found.closed} of {found.looked} could not be tried: "
             f"{found.bad[0].key} in {found.bad[0].copy}: {found.bad[0].problem}",
-            hint="Treat that copy as damaged: `kb-dr validate` it, `kb-dr copy` from another.",
+            hint="Treat that copy as damaged: `kb-dr copy --repair` mends it from another.",
         )

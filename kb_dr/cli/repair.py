@@ -66,5 +66,9 @@ def _print_repairs(repairs: list[Repair], wal: list[WalRepair]) -> None:
             click.echo(f"mended in {copy}: {said}")
         for said in each.left:
             click.echo(f"DAMAGED STILL in {copy}: {said}")
-    if any(each.mended for _, _, each in rows):
-        click.echo("next: `kb-dr verify`; a copy that failed is red until it is proven anew")
+    for done in repairs:
+        if done.mended:
+            click.echo(
+                f"next: kb-dr verify {done.backup_id} --from {done.copy}; "
+                "what failed there is red until it is proven anew"
+            )

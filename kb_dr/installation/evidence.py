@@ -10,7 +10,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import ALL, ControlRun, in_order, void_through
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Proof, Standing, Void, standing
+from kb_dr.domain.proof import Proof, Standing, Void, failed_parent, standing
 from kb_dr.errors import NoUsableBackup, RepositoryError
 from kb_dr.installation.catalog_notes import CatalogNotes
 from kb_dr.installation.places import CLOSED
@@ -23,6 +23,7 @@ from kb_dr.ports import Repository
 if TYPE_CHECKING:
     from kb_dr.domain.drill import Drill
     from kb_dr.domain.status import Status
+    from kb_dr.operations.backup_chain import Chains
 
 logger = logging.getLogger(__name__)
 
@@ -181,26 +182,41 @@ class Evidence(CatalogNotes):
         return self._standings(stored, copies, self.void_through())
 
     def _standings(
-        self, stored: StoredManifest, copies: Sequence[str], void: Void | None
+        self,
+        stored: StoredManifest,
+        copies: Sequence[str],
+        void: Void | None,
+        parents: Sequence[StoredManifest] = (),
+        known: dict[str, tuple[Proof, ...]] | None = None,
     ) -> dict[str, Standing]:
-        proofs = self.proofs(stored.manifest.backup_id)
-        return {
-            copy: standing(
-                proofs,
-                digest=stored.digest,
-                copy=copy,
-                url=self.repository(copy).url,
-                void_through=void,
-            )[0]
-            for copy in copies
-        }
+        """``parents`` are those of its chain: one that failed since speaks against it, too."""
+        known = {} if known is None else known
+        found: dict[str, Standing] = {}
+        for copy in copies:
+            own, *above = (self._proven_in(copy, each, void, known) for each in (stored, *parents))
+            found[copy] = Standing.FAILED if failed_parent(own, above) else own[0]
+        return found
+
+    def _proven_in(
+        self,
+        copy: str,
+        stored: StoredManifest,
+        void: Void | None,
+        known: dict[str, tuple[Proof, ...]],
+    ) -> tuple[Standing, Proof | None]:
+        name = stored.manifest.id
+        if name not in known:
+            known[name] = self.proofs(stored.manifest.backup_id)
+        url = self.repository(copy).url
+        return standing(known[name], digest=stored.digest, copy=copy, url=url, void_through=void)
 
     def overview(self, copy: str) -> tuple[BackupOverview, ...]:
         """The backups of one copy, with the standing of every copy that holds them."""
         from kb_dr.operations.backup_chain import chains_in
 
         void, entries = self.void_through(), self.catalog(copy)
-        broken = chains_in(entries).broken
+        chains = chains_in(entries)
+        known: dict[str, tuple[Proof, ...]] = {}
         held = self.gathered_holds()
         for problem in held.problems:
             logger.warning("a hold may be left out that cannot be read: %s", problem)
@@ -212,7 +228,9 @@ class Evidence(CatalogNotes):
                     others[other] = {self.id_of(each): each for each in self.catalog(other)}
                 except RepositoryError as error:
                     others[other] = str(error)
-        return tuple(self._line(entry, copy, others, void, broken, held) for entry in entries)
+        return tuple(
+            self._line(entry, copy, others, void, chains, known, held) for entry in entries
+        )
 
     def id_of(self, entry: CatalogEntry) -> str:
         """The id of a backup, also of one whose manifest cannot be read."""
@@ -226,7 +244,8 @@ class Evidence(CatalogNotes):
         copy: str,
         others: Mapping[str, Mapping[str, CatalogEntry] | str],
         void: Void | None,
-        broken: Mapping[str, str],
+        chains: "Chains",
+        known: dict[str, tuple[Proof, ...]],
         held: GatheredHolds,
     ) -> BackupOverview:
         name = self.id_of(entry)
@@ -253,12 +272,14 @@ class Evidence(CatalogNotes):
             postgres=manifest.source.server_version,
             plain_bytes=manifest.plain_bytes,
             stored_bytes=manifest.stored_bytes,
-            standings=self._standings(entry, in_order, void),
+            standings=self._standings(
+                entry, in_order, void, chains.whole.get(name, (entry,))[:-1], known
+            ),
             unreadable=None,
             troubles=troubles,
             holds=_reasons(held, manifest.id),
             parent=manifest.parent,
-            broken=broken.get(manifest.id),
+            broken=chains.broken.get(name),
         )
 
     def _take_status(

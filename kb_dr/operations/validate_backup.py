@@ -21,7 +21,7 @@ from kb_dr.operations.needed_wal import find_needed_wal, needed_segments
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
 
-_HINT = "Take this copy for lost: `kb-dr copy` brings it from the other one, else back up anew."
+_HINT = "`kb-dr copy --repair ID` mends it from a copy that has it right; else back up anew."
 
 
 @dataclass(frozen=True, slots=True)

@@ -300,6 +300,23 @@ def test_the_list_names_every_copy_that_holds_a_backup(installation: MadeInstall
         assert row.troubles == {}
 
 
+def test_an_increment_is_not_listed_as_proven_where_its_parent_failed_since(
+    installation: MadeInstallation,
+) -> None:
+    full = installation.has_backup()
+    child = incremental(installation, full, hours=1)
+    bring(installation, "local")
+    installation.has_proof(child, Verdict.PROVEN, copy="local")
+    assert installation.overview("primary")[-1].standings["local"] is Standing.PROVEN
+
+    installation.has_proof(full, Verdict.FAILED, copy="local", minutes=120)
+
+    for copy in ("primary", "local"):
+        row = installation.overview(copy)[-1]
+        assert row.id == child.manifest.id
+        assert row.standings == {"primary": Standing.UNPROVEN, "local": Standing.FAILED}
+
+
 def test_the_list_says_which_copy_it_could_not_ask_or_read(
     installation: MadeInstallation,
 ) -> None:
