@@ -339,8 +339,8 @@ class ProofFailed(VerificationError):
 
     exit_code = 61
     default_hint = (
-        "This copy cannot be relied on: `kb-dr copy --repair ID` mends it from another, then verify "
-        "it again. Verify the other copy, and take a full backup now."
+        "This copy cannot be relied on: `kb-dr copy --repair ID` mends it from another, then "
+        "verify it again. Verify the other copy; take a full backup now."
     )
 
 

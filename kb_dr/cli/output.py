@@ -40,19 +40,16 @@ def print_table(
         widths = [*fitting]
     else:
         console = Console(highlight=False, markup=False, emoji=False, width=200)
-    table = Table(
-        title=title,
-        caption=caption or None,
-        title_justify="left",
-        caption_justify="left",
-        pad_edge=False,
-        show_header=any(columns),
-    )
+    table = Table(pad_edge=False, show_header=any(columns))
     for name, width in zip(columns, widths, strict=True):
         table.add_column(name, overflow="fold", width=width)
     for row in cells:
         table.add_row(*row)
+    # Beside the table, not in it: a command to type next must not be broken to its width.
+    console.print(title, style="table.title", soft_wrap=True)
     console.print(table)
+    if caption:
+        console.print(caption, style="table.caption", soft_wrap=True)
 
 
 def _print_lines(

@@ -30,7 +30,7 @@ def command(wanted: str, copy: str | None, as_json: bool) -> None:
         raise ProofFailed(
             f"verify {proof.backup_id} from {proof.copy}: FAILED: {proof.reason}",
             hint=f"This copy cannot be relied on: `kb-dr copy --repair {proof.backup_id}` mends it "
-            "from another, then verify it again. Verify the other copy, and take a full backup now.",
+            "from another, then verify it again. Verify the other copy; take a full backup now.",
         )
     if proof.verdict is Verdict.NOT_PROVEN:
         raise NotProven(

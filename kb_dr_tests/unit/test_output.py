@@ -65,3 +65,11 @@ def test_a_terminal_too_narrow_for_a_table_shows_the_same_in_lines(
 
 def test_a_column_takes_no_more_than_it_needs() -> None:
     assert column_widths(("id", ""), [["a", "b c"]], 80) == [2, 3]
+
+
+def test_a_title_longer_than_its_table_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(f"{ID} is {ID} now", ("a",), [("b",)], caption=f"Prove it: kb-dr verify {ID}")
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{ID} is {ID} now"
+    assert lines[-1] == f"Prove it: kb-dr verify {ID}"
