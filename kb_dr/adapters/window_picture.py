@@ -40,7 +40,7 @@ def draw_windows(
     begins = min((each[0].begins for each in copies.values() if each), default=now)
     for row, name in enumerate(names):
         if not copies[name]:
-            axes.text(0.5, row, "nothing can be recovered", ha="center", va="center",
+            axes.text(0.5, row, "nothing is known to be recoverable", ha="center", va="center",
                       transform=axes.get_yaxis_transform(), color=_COLOURS[Band.GAP])  # fmt: skip
         for each in copies[name]:
             axes.barh(

@@ -317,6 +317,21 @@ def test_an_increment_is_not_listed_as_proven_where_its_parent_failed_since(
         assert row.standings == {"primary": Standing.UNPROVEN, "local": Standing.FAILED}
 
 
+def test_a_report_counts_no_increment_as_proven_whose_parent_failed_since(
+    installation: MadeInstallation,
+) -> None:
+    full = installation.has_backup()
+    child = incremental(installation, full, hours=1)
+    installation.has_proof(child, Verdict.PROVEN, copy="primary")
+    installation.has_proof(full, Verdict.FAILED, copy="primary", minutes=120)
+
+    lines = installation.make_report(QUIET).copies[0].backups
+
+    found = {each.id: each for each in lines}[child.manifest.id]
+    assert (found.standing, found.proven_at) == (Standing.FAILED, None)
+    assert f"its parent {full.manifest.id} FAILED" in found.problem
+
+
 def test_the_list_says_which_copy_it_could_not_ask_or_read(
     installation: MadeInstallation,
 ) -> None:
