@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from kb_dr_tests.bench.scale_verbs import RAW, Measured
 
@@ -34,7 +35,7 @@ class Scaled:
 
 def page(found: Sequence[Scaled], *, load_before: float) -> str:
     """docs/scale.md."""
-    parts = [_HEAD + _machine(load_before)]
+    parts = [f"{_HEAD} Measured on {datetime.now(UTC):%Y-%m-%d}.{_machine(load_before)}"]
     for each in found:
         size = f"{each.size.backups:,} backups, {each.size.segments:,} WAL segments"
         rows = [_row(verb, each) for verb in each.verbs]
