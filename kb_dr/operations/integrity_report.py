@@ -240,6 +240,9 @@ def _line(
         url=planned.gathered.url,
         void_through=void_through,
     )
+    if wrong.get(found.id) and state is Standing.PROVEN:
+        # Proven once; since then a parent failed, or what it is restored from went.
+        state, proof = Standing.FAILED, None
     return BackupLine(
         id=found.id,
         kind=found.kind,
