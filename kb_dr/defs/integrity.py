@@ -29,7 +29,9 @@ def integrity_report(
     """Every backup with its tiers, copies, proofs and holds; a thirtieth of all bytes read again.
 
     Materialized means that a report was made and kept, whatever it says: see the check
-    `what_is_kept_is_whole`.
+    `what_is_kept_is_whole`. `window` is a picture of the moments that can be reached, copy by copy.
+    Shares go from 0 to 1: of the backups that are kept and of the copies, those with a fresh
+    proof; of the recoverable window, in the worst copy, what was ever proven.
     """
     with at_work(context) as progress:
         installation = door.open()
@@ -91,18 +93,25 @@ def _metadata(installation: Installation, report: IntegrityReport) -> Metadata:
     picture = base64.b64encode(installation.draw_report(report)).decode()
     coverage = report.coverage
     found: Metadata = {
-        "verdict": dg.MetadataValue.text("good" if report.good else report.shortfalls[0]),
+        "verdict": dg.MetadataValue.text(_verdict(report)),
         "window": dg.MetadataValue.md(f"![recoverable window](data:image/png;base64,{picture})"),
         "report": dg.MetadataValue.md(text),
         "report_id": dg.MetadataValue.text(report.id),
     }
     for name, part in (
-        ("covered_backups", coverage.backups),
-        ("covered_window", coverage.window),
-        ("covered_copies", coverage.copies),
+        ("proven_share_of_backups", coverage.backups),
+        ("proven_share_of_window", coverage.window),
+        ("proven_share_of_copies", coverage.copies),
     ):
         if part is not None:
             found[name] = dg.MetadataValue.float(part)
     for copy in report.copies:
         found[f"stored_bytes_{copy.copy}"] = dg.MetadataValue.int(copy.stored_bytes)
     return found
+
+
+def _verdict(report: IntegrityReport) -> str:
+    if report.good:
+        return "good"
+    more = len(report.shortfalls) - 1
+    return f"not good: {report.shortfalls[0]}" + (f"; and {more} more" if more else "")

@@ -20,6 +20,8 @@ from kb_dr.defs.metadata import Metadata
 
 DATA_VERSION_TAG = "dagster/data_version"
 PARTITION_TAG = "dagster/partition"
+STATE_TAG = "kb_dr/state"
+"""On an observation: which state of the repositories it tells of."""
 
 SYNC = "read_from_the_repository"
 """What the pages name as the job of results that no job of ours came to."""
@@ -65,6 +67,38 @@ def newest(instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str) -> 
             for name, value in event.metadata.items()
             if isinstance(value, dg.TextMetadataValue) and value.value is not None
         },
+    )
+
+
+def is_observed(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str, state: str
+) -> bool:
+    """Whether the page shows an observation of this very state, of the newest materialisation."""
+    records = instance.fetch_observations(
+        dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition]), limit=1
+    ).records
+    made = newest(instance, asset, partition)
+    if not records or made is None or records[0].storage_id < made.storage_id:
+        return False
+    event = records[0].event_log_entry.dagster_event
+    if event is None or event.event_type is not dg.DagsterEventType.ASSET_OBSERVATION:
+        return False
+    return event.asset_observation_data.asset_observation.tags.get(STATE_TAG) == state
+
+
+def record_observation(
+    instance: dg.DagsterInstance,
+    asset: dg.AssetKey,
+    partition: str,
+    *,
+    state: str,
+    metadata: Metadata,
+) -> None:
+    """Say more of what a materialisation speaks of: the page shows both. ``state`` names it."""
+    instance.report_runless_asset_event(
+        dg.AssetObservation(
+            asset_key=asset, partition=partition, metadata=metadata, tags={STATE_TAG: state}
+        )
     )
 
 

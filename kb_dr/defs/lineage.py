@@ -1,19 +1,29 @@
-"""Lineage on Dagster's pages: from a proof back to what it read, from a backup to every proof."""
+"""Lineage on Dagster's pages: from a proof back to what it read, from a backup to every proof.
+
+Links are paths of the webserver, so that they hold wherever it is reached.
+"""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator
+from datetime import datetime
 
 import dagster as dg
 
 from kb_dr.defs.metadata import Metadata, table
 from kb_dr.defs.postgres import keys
 from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.lineage import BackupLineage, ChainLink, ProofLineage
+from kb_dr.domain.lineage import BackupLineage, ProofLineage
 from kb_dr.domain.proof import Proof
+from kb_dr.domain.wording import moment
 from kb_dr.errors import KbDrError
 from kb_dr.installation import Installation
 
 logger = logging.getLogger(__name__)
+
+_DIGEST_SHOWN = 12
+"""Characters of a digest in a table; the page of the backup has all of it."""
+
+_WAL = {"offsite": keys.OFFSITE_WAL, "local": keys.LOCAL_WAL}
 
 
 def traced(installation: Installation, proof: Proof) -> Metadata:
@@ -23,74 +33,118 @@ def traced(installation: Installation, proof: Proof) -> Metadata:
     except KbDrError as error:
         logger.warning("lineage of proof %s: %s", proof.id, error)
         return {}
-    return proof_lineage(found)
+    return proof_lineage(found, installation.clock.now())
+
+
+def proof_lineage(lineage: ProofLineage, at: datetime) -> Metadata:
+    """One proof back: the copy, the backup, what that was made against, the WAL replayed.
+
+    Whether it still speaks was true ``at`` that time alone, and is said so.
+    """
+    light = f"{_page(keys.BACKUP)}?view=checks&checkDetail={keys.RESTORE_PROVEN.name}"
+    return {
+        "lineage": table(("from this proof back to", "", "manifest", "where"), _back(lineage)),
+        "still_speaks": dg.MetadataValue.md(
+            f"at {moment(at)}: {lineage.still_speaks}; [see how it stands now]({light})"
+        ),
+    }
 
 
 def backup_lineage(lineage: BackupLineage) -> Metadata:
-    """One backup forward: chain, children, copies, holds, what became of it, every proof."""
+    """One backup forward: what it needs and what needs it, copies, every proof, holds, purges."""
     rows = lineage.rows
-    return {
+    backup = rows.backup_id
+    found: Metadata = {
         "status": dg.MetadataValue.text(rows.log.status),
-        "chain": _chain(lineage.chain),
-        "needed_by": table(("backup",), ((_link(each),) for each in lineage.children)),
-        "copies": table(
+        "copies_and_standing": table(
             ("copy", "where", "state", "standing", "by proof", "problem"),
             (
-                (x.copy, x.location, x.state, x.standing, x.proof_id or "none", x.problem or "")
+                (
+                    _copy(x.copy, backup),
+                    x.location,
+                    x.state,
+                    x.standing,
+                    x.proof_id or "none",
+                    x.problem or "",
+                )
                 for x in rows.copies
             ),
         ),
         "proofs": table(
-            ("proof", "copy", "verdict", "void", "finished", "manifest", "reached"),
+            ("proof", "read from", "verdict", "finished", "manifest", "WAL replayed to"),
             (
                 (
                     x.id,
-                    f"{x.copy} ({x.url})",
-                    x.verdict,
-                    "void" if x.void else "",
-                    x.finished.isoformat(timespec="seconds"),
-                    x.digest or "unreadable",
+                    x.copy,
+                    f"{x.verdict} (void)" if x.void else x.verdict,
+                    moment(x.finished),
+                    _short(x.digest, "unreadable"),
                     x.reached_lsn or "not known",
                 )
                 for x in rows.proofs
             ),
         ),
+        "made_against": table(
+            ("backup", "kind", "manifest", "found in", "problem"),
+            (
+                (_backup(x.id), x.kind, _short(x.digest, "not found"), x.copy or "-", x.problem)
+                for x in lineage.chain[:-1]
+            ),
+        ),
+        "needed_by": table(("backup",), ((_backup(each),) for each in lineage.children)),
         "holds": table(
-            ("hold", "since", "reason"),
-            ((x.id, x.at.isoformat(), x.reason) for x in rows.holds if x.in_force),
+            ("held since", "reason"),
+            ((moment(x.at), x.reason) for x in rows.holds if x.in_force),
         ),
         "purges": table(
             ("copy", "step", "at", "reason"),
-            ((x.copy, x.step, x.at.isoformat(), x.reason) for x in rows.purges),
+            ((x.copy, x.step, moment(x.at), x.reason) for x in rows.purges),
         ),
     }
+    if rows.proofs:
+        found["page_of_the_proof"] = dg.MetadataValue.md(
+            _linked("what it read and reached", keys.RESTORE_PROOF, backup)
+        )
+    return found
 
 
-def proof_lineage(lineage: ProofLineage) -> Metadata:
-    """One proof back: the backup's page, the chain it was restored from, the WAL it replayed."""
-    proof = lineage.proof
+def _back(lineage: ProofLineage) -> Iterator[tuple[object, ...]]:
+    """Each step back, the nearest first."""
+    proof, manifest = lineage.proof, lineage.manifest
+    yield "the copy it read", _copy(proof.copy, proof.backup_id), "", proof.url
+    yield "the backup", _backup(proof.backup_id), _short(proof.digest, "unreadable"), ""
+    for link in reversed(lineage.chain[:-1]):
+        what = "its base" if link is lineage.chain[0] else "made against"
+        found = f"found in {link.copy}" if link.copy else ""
+        said = "; ".join(each for each in (found, link.problem) if each)
+        yield what, _backup(link.id), _short(link.digest, "not found"), said
     begun, reached = lineage.replayed_from or "not known", proof.reached_lsn or "not known"
-    return {
-        "proven_backup": dg.MetadataValue.url(_page(proof.backup_id)),
-        "chain": _chain(lineage.chain),
-        "wal_replayed": dg.MetadataValue.text(
-            f"{begun} to {reached} on timeline {proof.reached_timeline or 'not known'}"
-        ),
-        "still_speaks": dg.MetadataValue.text(lineage.still_speaks),
-    }
-
-
-def _chain(chain: Sequence[ChainLink]) -> dg.MetadataValue:
-    return table(
-        ("backup", "kind", "manifest", "read from", "problem"),
-        ((_link(x.id), x.kind, x.digest or "not found", x.copy or "-", x.problem) for x in chain),
+    archive = _WAL.get(proof.copy, keys.WAL_ARCHIVE)
+    cluster = manifest.system_identifier if manifest else "not known"
+    yield (
+        "the WAL it replayed",
+        f"[{begun} to {reached}]({_page(archive)})",
+        "",
+        f"timeline {proof.reached_timeline or 'not known'} of system {cluster}",
     )
 
 
-def _link(backup_id: str) -> str:
-    return f"[{backup_id}]({_page(backup_id)})"
+def _short(digest: str | None, otherwise: str) -> str:
+    return digest[:_DIGEST_SHOWN] if digest else otherwise
 
 
-def _page(backup_id: str) -> str:
-    """Where the webserver shows one backup."""
-    return f"/assets/{'/'.join(keys.BACKUP.path)}?partition={backup_id}"
+def _copy(copy: str, backup: str) -> str:
+    """A copy by name, leading to the page of the backup there."""
+    return _linked(copy, keys.COPIES.get(copy, keys.BACKUP), backup)
+
+
+def _backup(backup: str) -> str:
+    return _linked(backup, keys.BACKUP, backup)
+
+
+def _linked(text: str, asset: dg.AssetKey, backup: str) -> str:
+    return f"[{text}]({_page(asset)}?view=partitions&partition={backup})"
+
+
+def _page(asset: dg.AssetKey) -> str:
+    return f"/assets/{'/'.join(asset.path)}"

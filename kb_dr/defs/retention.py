@@ -25,8 +25,9 @@ def retention(
 ) -> dg.MaterializeResult[None]:
     """What each copy keeps, by its policy; the rest has gone.
 
-    Materialized means that the plan of every copy, in the metadata, was carried out. A copy that
-    cannot be read fails the run; the others are served all the same.
+    Materialized means that the plan of every copy, in the metadata, was carried out: `..._plan` has
+    each backup with what becomes of it and why, `..._done` what came of that. A copy that cannot be
+    read fails the run; the others are served all the same.
     """
     found: Metadata = {}
     failed: list[tuple[str, KbDrError]] = []
@@ -55,13 +56,14 @@ def plan_metadata(planned: CopyRetention) -> Metadata:
     plan, sizes = planned.plan, planned.gathered.stored_bytes
     return {
         f"{plan.copy}_plan": table(
-            ("backup", "taken", "tiers", "", "stored", "why"),
+            # Few columns: the page cuts a wide table off. Ids tell the time, reasons the tiers.
+            ("backup", "plan", "why", "stored"),
             (
-                (row.id, row.taken, row.tiers, row.becomes, size(sizes.get(row.id)), row.why)
+                (row.id, row.becomes, row.why, size(sizes.get(row.id)))
                 for row in retention_rows(plan)
             ),
         ),
-        f"{plan.copy}_wal": table(
+        f"{plan.copy}_wal_to_go": table(
             ("cluster", "timeline", "from", "to", "files"),
             (
                 (w.system_identifier, f"{w.timeline:08X}", w.first, w.last, w.files)
@@ -83,8 +85,8 @@ def applied_metadata(applied: AppliedRetention) -> Metadata:
         ),
         f"{copy}_expired": dg.MetadataValue.int(applied.count(Outcome.EXPIRED)),
         f"{copy}_purged": dg.MetadataValue.int(applied.count(Outcome.PURGED)),
-        f"{copy}_retained": dg.MetadataValue.int(applied.count(Outcome.RETAINED)),
-        f"{copy}_wal_files": dg.MetadataValue.int(applied.wal.files),
+        f"{copy}_locked": dg.MetadataValue.int(applied.count(Outcome.RETAINED)),
+        f"{copy}_wal_files_gone": dg.MetadataValue.int(applied.wal.files),
         f"{copy}_notes": table(("note",), ((note,) for note in applied.notes)),
     }
 

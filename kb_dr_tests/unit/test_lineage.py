@@ -191,17 +191,29 @@ def test_with_the_primary_lost_lineage_is_told_by_the_other_copy(made: MadeInsta
     assert made.trace_proof(proof.id).proof.verdict == "PROVEN"
 
 
-def test_a_proofs_page_leads_to_its_backup_and_chain(made: MadeInstallation) -> None:
+def page(asset: str, backup: str) -> str:
+    """Where the webserver shows one partition."""
+    return f"/assets/postgres/{asset}?view=partitions&partition={backup}"
+
+
+def test_a_proofs_page_leads_to_copy_backup_base_and_wal(made: MadeInstallation) -> None:
     full = made.has_backup()
     one = increment(made, full, hours=1)
-    proof = made.has_proof(one, Verdict.PROVEN, copy="primary")
+    made.has_offsite_copy(full)
+    made.has_offsite_copy(one)
+    proof = made.has_proof(one, Verdict.PROVEN, copy="offsite")
 
     shown = traced(made, proof)
 
-    assert shown["proven_backup"].value == f"/assets/postgres/backup?partition={one.manifest.id}"
-    assert shown["still_speaks"].value == "yes"
-    page = f"[{full.manifest.id}](/assets/postgres/backup?partition={full.manifest.id})"
-    assert page in str(shown["chain"].value)
+    table = str(shown["lineage"].value)
+    assert f"[offsite]({page('offsite_copy', one.manifest.id)}) |  | memory://offsite |" in table
+    for stored in (one, full):
+        backup = stored.manifest.id
+        assert f"[{backup}]({page('backup', backup)}) | {stored.digest[:12]} |" in table
+    assert f"[{one.manifest.wal.start} to 0/3000000](/assets/postgres/offsite_wal)" in table
+    said = str(shown["still_speaks"].value)
+    assert said.startswith("at 2026-"), "it is true of that time only, and must say so"
+    assert "Z: yes; [see how it stands now](/assets/postgres/backup?view=checks" in said
 
 
 def test_a_backups_page_names_every_proof(made: MadeInstallation) -> None:

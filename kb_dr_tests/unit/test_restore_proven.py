@@ -15,6 +15,7 @@ from kb_dr.defs.resources import InstallationDoor
 from kb_dr.domain import layout
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Verdict
+from kb_dr_tests.made_chains import store_increment
 from kb_dr_tests.made_installation import MadeInstallation
 
 
@@ -219,6 +220,74 @@ def test_a_new_dagster_shows_what_the_repositories_prove(
         recorded = ledger.newest(anew, keys.BACKUP, stored.manifest.id)
         assert recorded is not None
         assert recorded.data_version == stored.digest
+
+
+def test_a_new_dagster_shows_what_a_proof_read(
+    instance: dg.DagsterInstance, installation: MadeInstallation, stored: StoredManifest
+) -> None:
+    installation.has_proof(stored, Verdict.PROVEN)
+
+    sync(instance, installation)
+
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=keys.RESTORE_PROOF, asset_partitions=[stored.manifest.id]),
+        limit=1,
+    ).records
+    assert records[0].asset_materialization is not None
+    shown = records[0].asset_materialization.metadata["lineage"].value
+    assert stored.digest[:12] in str(shown)
+
+
+def forward(instance: dg.DagsterInstance, stored: StoredManifest) -> list[dict[str, str]]:
+    """What the page of a backup was told of where it leads, newest first."""
+    records = instance.fetch_observations(
+        dg.AssetRecordsFilter(asset_key=keys.BACKUP, asset_partitions=[stored.manifest.id]),
+        limit=9,
+    ).records
+    found = []
+    for each in records:
+        assert each.event_log_entry.dagster_event is not None
+        observed = each.event_log_entry.dagster_event.asset_observation_data.asset_observation
+        found.append({name: str(value.value) for name, value in observed.metadata.items()})
+    return found
+
+
+def test_the_page_of_a_backup_follows_its_proofs_children_and_holds(
+    instance: dg.DagsterInstance, installation: MadeInstallation, stored: StoredManifest
+) -> None:
+    sync(instance, installation)
+    (untried,) = forward(instance, stored)
+    assert untried["proofs"] == "none"
+
+    red = installation.has_proof(stored, Verdict.FAILED, copy="primary")
+    assert "lineage" in sync(instance, installation)
+    assert red.id in forward(instance, stored)[0]["proofs"]
+
+    child = store_increment(installation.primary, installation.codec, stored, hours=1)
+    sync(instance, installation)
+    assert child.manifest.id in forward(instance, stored)[0]["needed_by"]
+
+    installation.hold(stored.manifest.backup_id, "a court asks for it")
+    sync(instance, installation)
+    newest = forward(instance, stored)[0]
+    assert "a court asks for it" in newest["holds"]
+    assert red.id in newest["proofs"]
+
+    assert "brought in line: none" in sync(instance, installation)
+    assert len(forward(instance, stored)) == 4
+
+
+def test_where_a_backup_leads_is_told_again_of_a_new_materialisation(
+    instance: dg.DagsterInstance, installation: MadeInstallation, stored: StoredManifest
+) -> None:
+    sync(instance, installation)
+
+    ledger.record_materialisation(
+        instance, keys.BACKUP, stored.manifest.id, data_version=stored.digest, metadata={}
+    )
+    sync(instance, installation)
+
+    assert len(forward(instance, stored)) == 2
 
 
 def test_a_second_look_changes_nothing(

@@ -1,6 +1,6 @@
 """What the repositories say of one backup: the only source of `restore_proven`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import void_through, why_void
@@ -42,6 +42,10 @@ class Holdings:
     """Why nobody can tell whether proofs are void; empty when it can be told."""
     broken: dict[str, dict[str, str]] = field(default_factory=dict)
     """Copy to the increments whose chain is broken there, and why."""
+    children: dict[str, set[str]] = field(default_factory=dict)
+    """Backup id to what was made against it."""
+    holds: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Backup id to the ids of the holds on it that can be read."""
 
     def readable(self, backup: str, copy: str) -> StoredManifest | None:
         """The backup's manifest in one copy."""
@@ -60,6 +64,7 @@ def load_holdings(installation: Installation) -> Holdings:
     """
     entries: dict[str, dict[str, CatalogEntry]] = {}
     broken: dict[str, dict[str, str]] = {}
+    children: dict[str, set[str]] = {}
     for copy in installation.copies:
         catalog = installation.catalog(copy)
         broken[copy] = dict(chains_in(catalog).broken)
@@ -68,12 +73,17 @@ def load_holdings(installation: Installation) -> Holdings:
                 name = f"{installation.settings.service}-{entry.kind}-{entry.stamp}"
             else:
                 name = entry.manifest.id
+                if entry.manifest.parent is not None:
+                    children.setdefault(entry.manifest.parent, set()).add(name)
             entries.setdefault(name, {})[copy] = entry
+    gathered = installation.gathered_holds()
+    holds = {name: tuple(each.id for each in gathered.in_force(name)) for name in gathered.events}
+    found = Holdings(entries, broken=broken, children=children, holds=holds)
     try:
         runs = installation.controls()
     except UnreadableRecord as error:
-        return Holdings(entries, untold=str(error), broken=broken)
-    return Holdings(entries, void_through(runs), why_void(runs), broken=broken)
+        return replace(found, untold=str(error))
+    return replace(found, void_through=void_through(runs), why_void=why_void(runs))
 
 
 def copy_that_counts(installation: Installation) -> str:

@@ -3,10 +3,12 @@
 import dagster as dg
 
 from kb_dr.defs import ledger
+from kb_dr.defs.lineage import traced
 from kb_dr.defs.metadata import Metadata, backup_metadata, proof_metadata, standing_metadata
 from kb_dr.defs.postgres import keys
 from kb_dr.defs.postgres.incremental import chain_of
 from kb_dr.defs.postgres.judgement import Holdings, Judgement, judge, load_holdings
+from kb_dr.defs.postgres.report_lineage import report_lineage
 from kb_dr.installation import Installation
 
 
@@ -64,10 +66,12 @@ def report_backup(
                 instance, key, backup, data_version=held.digest, metadata=backup_metadata(held)
             )
             changes.append(key.path[-1])
-    if _show_proof(instance, backup, judgement, shown):
+    if _show_proof(instance, installation, backup, judgement, shown):
         changes.append("restore_proof")
     if _settle(instance, installation, holdings, backup, shown, None):
         changes.append("restore_proven")
+    if report_lineage(instance, installation, holdings, backup, judgement):
+        changes.append("lineage")
     return tuple(changes)
 
 
@@ -77,7 +81,11 @@ def _moved(instance: dg.DagsterInstance, asset: dg.AssetKey, backup: str, digest
 
 
 def _show_proof(
-    instance: dg.DagsterInstance, backup: str, judgement: Judgement, shown: dict[str, bool]
+    instance: dg.DagsterInstance,
+    installation: Installation,
+    backup: str,
+    judgement: Judgement,
+    shown: dict[str, bool],
 ) -> bool:
     """A PROVEN proof is shown; a FAILED one only where an older, better one is on the page.
 
@@ -99,7 +107,8 @@ def _show_proof(
         return False
     if not judgement.passed and (not on_page or shown.get(backup) is False):
         return False
-    _record_proof(instance, backup, proof.id, proof_metadata(proof))
+    metadata = {**proof_metadata(proof), **traced(installation, proof)}
+    _record_proof(instance, backup, proof.id, metadata)
     return True
 
 
