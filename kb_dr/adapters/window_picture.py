@@ -10,6 +10,12 @@ _COLOURS = {Band.PROVEN: "#2a7f3f", Band.RECOVERABLE: "#d9a521", Band.GAP: "#c03
 _HATCHES = {Band.PROVEN: "", Band.RECOVERABLE: "//", Band.GAP: "xx"}
 """Told apart without colours as well."""
 
+_WORDS = {
+    Band.PROVEN: "proven by a restore",
+    Band.RECOVERABLE: "recoverable, not proven",
+    Band.GAP: "gap: cannot be reached",
+}
+
 _INCHES_WIDE = 10.0
 _INCHES_A_COPY = 0.55
 
@@ -29,6 +35,7 @@ def draw_windows(
     import matplotlib.dates as mdates
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     figure = Figure(
@@ -68,11 +75,17 @@ def draw_windows(
     axes.spines[["top", "right", "left"]].set_visible(False)
     figure.legend(
         handles=[
-            Patch(facecolor=_COLOURS[band], hatch=_HATCHES[band], edgecolor="white", label=band)
+            Patch(
+                facecolor=_COLOURS[band],
+                hatch=_HATCHES[band],
+                edgecolor="white",
+                label=_WORDS[band],
+            )
             for band in Band
-        ],
+        ]
+        + [Line2D([], [], marker="v", color="#333333", linestyle="", label="a backup")],
         loc="outside lower center",
-        ncols=len(Band),
+        ncols=len(Band) + 1,
         frameon=False,
     )
     picture = io.BytesIO()

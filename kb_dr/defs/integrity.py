@@ -29,9 +29,9 @@ def integrity_report(
     """Every backup with its tiers, copies, proofs and holds; a thirtieth of all bytes read again.
 
     Materialized means that a report was made and kept, whatever it says: see the check
-    `what_is_kept_is_whole`. `window` is a picture of the moments that can be reached, copy by copy.
-    Shares go from 0 to 1: of the backups that are kept and of the copies, those with a fresh
-    proof; of the recoverable window, in the worst copy, what was ever proven.
+    `what_is_kept_is_whole`. `report` begins with a picture of the moments that can be reached,
+    copy by copy. Shares go from 0 to 1: of the backups that are kept and of the copies, those with
+    a fresh proof; of the recoverable window, in the worst copy, what was ever proven.
     """
     with at_work(context) as progress:
         installation = door.open()
@@ -94,8 +94,9 @@ def _metadata(installation: Installation, report: IntegrityReport) -> Metadata:
     coverage = report.coverage
     found: Metadata = {
         "verdict": dg.MetadataValue.text(_verdict(report)),
-        "window": dg.MetadataValue.md(f"![recoverable window](data:image/png;base64,{picture})"),
-        "report": dg.MetadataValue.md(text),
+        "report": dg.MetadataValue.md(
+            f"![recoverable window](data:image/png;base64,{picture})\n\n{text}"
+        ),
         "report_id": dg.MetadataValue.text(report.id),
     }
     for name, part in (

@@ -101,10 +101,9 @@ def backup_lineage(lineage: BackupLineage) -> Metadata:
             ((x.copy, x.step, moment(x.at), x.reason) for x in rows.purges),
         ),
     }
-    if rows.proofs:
-        found["page_of_the_proof"] = dg.MetadataValue.md(
-            _linked("what it read and reached", keys.RESTORE_PROOF, backup)
-        )
+    # Always: what a newer look does not name, the page goes on showing from an older one.
+    leads = _linked("what it read and reached", keys.RESTORE_PROOF, backup)
+    found["newest_proof"] = dg.MetadataValue.md(leads if rows.proofs else "none")
     return found
 
 

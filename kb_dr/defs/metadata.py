@@ -58,14 +58,18 @@ def backup_metadata(found: StoredManifest, chain: Sequence[StoredManifest] = ())
     }
 
 
-def proof_metadata(proof: Proof) -> Metadata:
-    """One proof: verdict, what was read, how far replay came, and how long each phase took."""
+def proof_metadata(proof: Proof, lineage: Metadata | None = None) -> Metadata:
+    """One proof: verdict, what was read, how far replay came, and how long each phase took.
+
+    ``lineage`` stands below the verdict, where a person looks for it.
+    """
     return {
         "verdict": dg.MetadataValue.text(str(proof.verdict)),
         "reason": dg.MetadataValue.text(proof.reason),
         "backup_id": dg.MetadataValue.text(proof.backup_id),
         "manifest_digest": dg.MetadataValue.text(proof.manifest_digest or "unreadable"),
-        "chain": table(("manifest digest, the full's first",), ((each,) for each in proof.chain)),
+        **(lineage or {}),
+        "chain": table(("manifests it read, the full's first",), ((each,) for each in proof.chain)),
         "copy_read": dg.MetadataValue.text(f"{proof.copy} ({proof.url})"),
         **_reach(proof.reach),
         "rto_seconds": dg.MetadataValue.float(proof.rto_seconds),

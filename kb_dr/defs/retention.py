@@ -16,6 +16,9 @@ from kb_dr.operations.apply_retention import AppliedRetention
 from kb_dr.operations.plan_copy_retention import CopyRetention
 from kb_dr.operations.purge_backup import Outcome
 
+_FINGERPRINT_SHOWN = 16
+"""Digits, as `kb-dr retention plan` shows them; all of them make the page too wide to read."""
+
 RETENTION = dg.AssetKey(["repository", "retention"])
 
 
@@ -71,7 +74,7 @@ def plan_metadata(planned: CopyRetention) -> Metadata:
             ),
         ),
         f"{plan.copy}_kept": dg.MetadataValue.int(len(plan.decisions) - len(plan.expire)),
-        f"{plan.copy}_fingerprint": dg.MetadataValue.text(plan.fingerprint),
+        f"{plan.copy}_fingerprint": dg.MetadataValue.text(plan.fingerprint[:_FINGERPRINT_SHOWN]),
     }
 
 

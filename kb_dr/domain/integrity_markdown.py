@@ -72,12 +72,14 @@ def _copy(copy: CopyReport) -> list[str]:
     )
     if copy.reread and copy.reread.damaged:
         parts.append(_table(("damaged",), ((each,) for each in copy.reread.damaged)))
+    parts.append("### Backups\n")
     parts.append(
         _table(
             _COLUMNS,
             (_line(each) for each in copy.backups),
         )
     )  # fmt: skip
+    parts.append("### Moments that can be reached\n")
     parts.append(
         _table(
             ("from", "to", "is"),

@@ -43,11 +43,13 @@ def trace_proof(
         unread = next((each.problem for each in rows.problems if proof_id in each.problem), "")
         raise UnreadableRecord(f"read proof {proof_id}: {unread or 'it is not there any more'}")
     read = next((each for each in rows.manifests if each.digest == proof.digest), None)
+    # The copy it read tells first what stands below: the proof speaks of no other.
+    nearest = sorted(places, key=lambda each: each.copy != proof.copy)
     return ProofLineage(
         proof=proof,
         copy=next((each for each in rows.copies if each.copy == proof.copy), None),
         manifest=read,
-        chain=_chain(places, rows),
+        chain=_chain(nearest, rows),
     )
 
 

@@ -132,6 +132,10 @@ class Pages:
             connection.execute("drop database dagster with (force)")
             connection.execute("create database dagster")
 
+    def partition(self, asset: str, backup_id: str) -> str:
+        """The address of what one asset shows of one backup."""
+        return f"{self.url}/assets/postgres/{asset}?view=partitions&partition={backup_id}"
+
     def light(self, backup_id: str) -> bool | None:
         """What `restore_proven` shows of a backup: True green, False red, None neither."""
         checks = ask(self.url, _LIGHTS)["assetNodeOrError"]["assetChecksOrError"]["checks"]
@@ -198,6 +202,18 @@ def read(page: Page, address: str, *texts: str) -> str:
             page.wait_for_timeout(250)
     missing = [text for text in texts if text not in seen]
     raise AssertionError(f"{address} never showed {missing}, but:\n{seen[:4000]}")
+
+
+def follow(page: Page, link: str, *texts: str) -> None:
+    """Click a link in what is told of a partition, see all of these texts there, come back."""
+    address = page.url
+    found = page.locator("td").get_by_role("link", name=link, exact=True).first
+    found.click(timeout=WAIT_SECONDS * 1000)
+    eventually(
+        lambda: page.url != address and all(text in page.inner_text("body") for text in texts),
+        what=f"{link} leads to {texts}",
+    )
+    page.goto(address, wait_until="domcontentloaded", timeout=WAIT_SECONDS * 1000)
 
 
 def picture(page: Page, name: str) -> None:

@@ -19,12 +19,16 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import ControlOutcome, ControlRun, Damage
 from kb_dr.domain.proof import Check, Outcome, Proof, Verdict
 from kb_dr.operations import check_restored
+from kb_dr.sandbox.bring_up import state_of
+from kb_dr.sandbox.clusters import query
 from kb_dr.sandbox.dagster_questions import (
     back_up_now,
+    launch,
     launch_and_wait,
     wait_for_run,
     wait_for_run_of,
 )
+from kb_dr.sandbox.story import archive
 from kb_dr_tests.end_to_end import launchpad
 from kb_dr_tests.end_to_end.pages import (
     ENTRIES,
@@ -32,6 +36,7 @@ from kb_dr_tests.end_to_end.pages import (
     Pages,
     browser,
     eventually,
+    follow,
     picture,
     read,
 )
@@ -104,7 +109,7 @@ def test_the_page_of_a_proof_shows_what_was_read_and_reached(
 
     seen = read(
         page,
-        f"{pages.url}/assets/postgres/restore_proof?view=partitions&partition={backup.id}",
+        pages.partition("restore_proof", backup.id),
         *(backup.id, "PROVEN", backup.digest, "offsite (s3://kb-backups-b/default)"),
         *("reached_lsn", str(proof.reach.reached_lsn), "reached_timeline", "all phases"),
     )
@@ -287,8 +292,81 @@ def test_a_drill_leaves_its_report_on_the_page(
     )
 
 
+@pytest.fixture(scope="module")
+def point(pages: Pages, backup: ProvenBackup) -> ProvenBackup:
+    """A recovery point on top of the backup, proven from region B, and retention looked at it."""
+    taken = pages.installation.back_up_incremental(None, SilentProgress())
+    state = state_of(pages.directory)
+    query(state, "production", "create table later as select now()")
+    archive(state)
+    pages.installation.copy_wal(SilentProgress(), "offsite")
+    assert taken.manifest.parent == backup.id
+    point = ProvenBackup(taken.manifest.id, taken.digest)
+    assert wait_for_run_of(pages.url, "offsite_copy_job", point.id)["status"] == "SUCCESS"
+    runs = [
+        launch(pages.url, "verify_job", partition=point.id),
+        launch(pages.url, "retention_job"),
+    ]
+    for run in runs:
+        assert wait_for_run(pages.url, run, timeout_seconds=600)["status"] == "SUCCESS"
+    return point
+
+
+def test_a_proof_leads_back_to_all_it_read_and_a_backup_forward_to_its_proofs(
+    pages: Pages, page: Page, backup: ProvenBackup, point: ProvenBackup
+) -> None:
+    (proof,) = proofs_of(pages, point)
+    assert proof.reach is not None
+    start = pages.installation.find_backup(BackupId.parse(point.id)).manifest.wal.start
+    wal = f"{start} to {proof.reach.reached_lsn}"
+
+    read(
+        page,
+        pages.partition("restore_proof", point.id),
+        *("from this proof back to", point.digest, "s3://kb-backups-b/default"),
+        *("its base", backup.id, backup.digest[:12], "the WAL it replayed", wal),
+    )
+    picture(page, "lineage")
+    follow(page, "offsite", "offsite_copy", point.id, point.digest)
+    follow(page, backup.id, "needed_by", backup.digest, point.id)
+    follow(page, wal, "offsite_wal", "wal_archive")
+    follow(page, "see how it stands now", "restore_proven", "proven to restore from the offsite")
+
+    read(page, pages.partition("backup", point.id), "copies_and_standing", proof.id, backup.id)
+    follow(page, "what it read and reached", "from this proof back to", proof.id)
+
+
+def test_the_plan_of_retention_is_told_with_its_reasons(
+    pages: Pages, page: Page, backup: ProvenBackup, point: ProvenBackup
+) -> None:
+    read(
+        page,
+        f"{pages.url}/assets/repository/retention",
+        *("primary_plan", backup.id, "keep", "quarterly of"),
+        f"parent of {point.id}, which is kept",
+    )
+    picture(page, "retention")
+
+
+def test_the_integrity_report_and_its_picture_are_on_the_page(
+    pages: Pages, page: Page, point: ProvenBackup
+) -> None:
+    assert launch_and_wait(pages.url, "integrity_report_job")["status"] == "SUCCESS"
+    (report,) = pages.installation.reports(days=1)
+
+    read(page, f"{pages.url}/assets/repository/integrity_report", report.id, "proven_share_of")
+    page.get_by_text("[Show Markdown]").first.click()
+    shown = page.get_by_role("dialog").last
+    eventually(lambda: "Integrity of kb" in shown.inner_text(), what="the report is shown")
+    assert point.id in shown.inner_text()
+    drawn = shown.get_by_role("img", name="recoverable window")
+    eventually(lambda: drawn.evaluate("each => each.naturalWidth") > 0, what="it is drawn")
+    drawn.scroll_into_view_if_needed()
+    picture(page, "integrity-report")
+
+
 def test_ctrl_c_ends_everything_and_a_lost_database_is_filled_from_the_repositories(
-    pages: Pages, page: Page, backup: ProvenBackup
+    pages: Pages, page: Page, backup: ProvenBackup, point: ProvenBackup
 ) -> None:
     assert pages.left_over() != []
 
@@ -300,3 +378,5 @@ def test_ctrl_c_ends_everything_and_a_lost_database_is_filled_from_the_repositor
     eventually(lambda: pages.light(backup.id) is True, what="the light is green again")
     read(page, pages.url + CHECK_PAGE, "proven to restore from the offsite copy", backup.id)
     picture(page, "rebuilt")
+    proof = proofs_of(pages, point)[-1]
+    read(page, pages.partition("restore_proof", point.id), "from this proof back to", proof.id)

@@ -210,6 +210,7 @@ def test_a_proofs_page_leads_to_copy_backup_base_and_wal(made: MadeInstallation)
     for stored in (one, full):
         backup = stored.manifest.id
         assert f"[{backup}]({page('backup', backup)}) | {stored.digest[:12]} |" in table
+    assert "found in offsite" in table, "the copy that was read tells of its chain"
     assert f"[{one.manifest.wal.start} to 0/3000000](/assets/postgres/offsite_wal)" in table
     said = str(shown["still_speaks"].value)
     assert said.startswith("at 2026-"), "it is true of that time only, and must say so"

@@ -113,11 +113,11 @@ def restore_proof(
             context.log.warning(f"restore_proven is left to the next sync: {error}")
         raise dg.Failure(
             description=f"{proof.verdict}: {proof.reason}",
-            metadata={**proof_metadata(proof), **traced(installation, proof)},
+            metadata=proof_metadata(proof, traced(installation, proof)),
             allow_retries=False,
         )
     return dg.MaterializeResult(
-        metadata={**proof_metadata(proof), **traced(installation, proof)},
+        metadata=proof_metadata(proof, traced(installation, proof)),
         data_version=dg.DataVersion(proof.id),
     )
 

@@ -107,7 +107,7 @@ def _show_proof(
         return False
     if not judgement.passed and (not on_page or shown.get(backup) is False):
         return False
-    metadata = {**proof_metadata(proof), **traced(installation, proof)}
+    metadata = proof_metadata(proof, traced(installation, proof))
     _record_proof(instance, backup, proof.id, metadata)
     return True
 

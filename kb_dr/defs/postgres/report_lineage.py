@@ -55,6 +55,7 @@ def _state(holdings: Holdings, backup: str, judgement: Judgement) -> str:
     """Changes with whatever its lineage tells; made of what has been read already."""
     held = holdings.entries.get(backup, {})
     told = (
+        holdings.untold,
         sorted(
             (copy, entry.digest if isinstance(entry, StoredManifest) else entry.why)
             for copy, entry in held.items()
