@@ -41,12 +41,10 @@ def proof_lineage(lineage: ProofLineage, at: datetime) -> Metadata:
 
     Whether it still speaks was true ``at`` that time alone, and is said so.
     """
-    light = f"{_page(keys.BACKUP)}?view=checks&checkDetail={keys.RESTORE_PROVEN.name}"
+    now = _linked("see how it stands now", keys.BACKUP, lineage.proof.backup_id)
     return {
         "lineage": table(("from this proof back to", "", "manifest", "where"), _back(lineage)),
-        "still_speaks": dg.MetadataValue.md(
-            f"at {moment(at)}: {lineage.still_speaks}; [see how it stands now]({light})"
-        ),
+        "still_speaks": dg.MetadataValue.md(f"at {moment(at)}: {lineage.still_speaks}; {now}"),
     }
 
 

@@ -330,7 +330,7 @@ def test_a_proof_leads_back_to_all_it_read_and_a_backup_forward_to_its_proofs(
     follow(page, "offsite", "offsite_copy", point.id, point.digest)
     follow(page, backup.id, "needed_by", backup.digest, point.id)
     follow(page, wal, "offsite_wal", "wal_archive")
-    follow(page, "see how it stands now", "restore_proven", "proven to restore from the offsite")
+    follow(page, "see how it stands now", "copies_and_standing", proof.id)
 
     read(page, pages.partition("backup", point.id), "copies_and_standing", proof.id, backup.id)
     follow(page, "what it read and reached", "from this proof back to", proof.id)
@@ -375,8 +375,11 @@ def test_ctrl_c_ends_everything_and_a_lost_database_is_filled_from_the_repositor
 
     pages.lose_the_database()
     pages.start()
-    eventually(lambda: pages.light(backup.id) is True, what="the light is green again")
-    read(page, pages.url + CHECK_PAGE, "proven to restore from the offsite copy", backup.id)
+    eventually(
+        lambda: pages.light(backup.id) is True and pages.light(point.id) is True,
+        what="both lights are green again",
+    )
+    read(page, pages.url + CHECK_PAGE, "proven to restore from the offsite copy", point.id)
     picture(page, "rebuilt")
     proof = proofs_of(pages, point)[-1]
     read(page, pages.partition("restore_proof", point.id), "from this proof back to", proof.id)

@@ -214,7 +214,7 @@ def test_a_proofs_page_leads_to_copy_backup_base_and_wal(made: MadeInstallation)
     assert f"[{one.manifest.wal.start} to 0/3000000](/assets/postgres/offsite_wal)" in table
     said = str(shown["still_speaks"].value)
     assert said.startswith("at 2026-"), "it is true of that time only, and must say so"
-    assert "Z: yes; [see how it stands now](/assets/postgres/backup?view=checks" in said
+    assert said.endswith(f"Z: yes; [see how it stands now]({page('backup', one.manifest.id)})")
 
 
 def test_a_backups_page_names_every_proof(made: MadeInstallation) -> None:
