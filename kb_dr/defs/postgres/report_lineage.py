@@ -33,11 +33,11 @@ def report_lineage(
     An observation, beside the materialisation: a proof is made after the backup. Where a copy
     could not tell, the page is left as it is, and the next look tries again.
     """
-    if ledger.newest(instance, keys.BACKUP, backup) is None:
-        return False
     state = _state(holdings, backup, judgement)
     if ledger.is_observed(instance, keys.BACKUP, backup, state):
         return False
+    if ledger.newest(instance, keys.BACKUP, backup) is None:
+        return False  # nothing for it to stand beside
     try:
         found = installation.trace(BackupId.parse(backup))
     except KbDrError as error:
