@@ -79,7 +79,8 @@ def make_report(
     can be kept nowhere.
     """
     at = clock.now()
-    earlier = gather_reports(places, at - LOOK_BACK)
+    # One of a clock that was wrong would be the newest for as long, and nothing would be read.
+    earlier = [each for each in gather_reports(places, at - LOOK_BACK) if each.at <= at]
     copies = tuple(
         _copy_report(
             each,
@@ -182,7 +183,15 @@ def _copy_report(
         files, size = _wal_size(repository)
         catalog = load_catalog(repository)
         due = range(SLICES) if earlier is None else due_slices(last_read, now)
-        reread = reread_copy(repository, codec, catalog, due, progress, parallel=settings.transfers)
+        reread = reread_copy(
+            repository,
+            codec,
+            catalog,
+            due,
+            progress,
+            again=_damaged_slices(earlier or (), name, url),
+            parallel=settings.transfers,
+        )
         last_read |= dict.fromkeys(due, now)
     except KbDrError as error:
         problems.append(str(error))
@@ -283,3 +292,14 @@ def _last_read(earlier: Sequence[IntegrityReport], name: str, url: str) -> dict[
             if (copy.copy, copy.url) == (name, url) and copy.reread is not None:
                 found |= dict.fromkeys(copy.reread.slices, report.at)
     return found
+
+
+def _damaged_slices(earlier: Sequence[IntegrityReport], name: str, url: str) -> tuple[int, ...]:
+    """Where the last look found damage: it stays in each report until it is gone."""
+    for report in reversed(earlier):
+        for copy in report.copies:
+            if (copy.copy, copy.url) == (name, url) and copy.reread is not None:
+                done = copy.reread
+                # Older reports name the damage, and not where it lies.
+                return done.damaged_slices or (done.slices if done.damaged else ())
+    return ()

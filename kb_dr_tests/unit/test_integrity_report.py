@@ -1,0 +1,74 @@
+"""An integrity report forgets no damage, and believes no report that cannot be of now."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from kb_dr.adapters.log_progress import SilentProgress
+from kb_dr.domain.integrity_report import IntegrityReport
+from kb_dr.domain.reread import SLICES
+from kb_dr.operations.report_records import store_report
+from kb_dr_tests.made_installation import MadeInstallation
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> MadeInstallation:
+    made = MadeInstallation(tmp_path, offsite=False)
+    made.has_backup()
+    return made
+
+
+def report(installation: MadeInstallation, *, every_byte: bool = False) -> IntegrityReport:
+    return installation.make_report(SilentProgress(), every_byte=every_byte)
+
+
+def damage(installation: MadeInstallation) -> str:
+    """One flipped byte in a chunk; its key."""
+    bodies = installation.primary.bodies
+    key = next(key for key in sorted(bodies) if "base.tar" in key)
+    bodies[key] = bodies[key][:-1] + bytes([bodies[key][-1] ^ 1])
+    return key
+
+
+def of_damage(found: IntegrityReport) -> list[str]:
+    return [each for each in found.shortfalls if "damaged" in each]
+
+
+def test_damage_is_in_each_report_until_it_is_mended(installation: MadeInstallation) -> None:
+    whole = dict(installation.primary.bodies)
+    key = damage(installation)
+    assert of_damage(report(installation, every_byte=True))
+
+    for days in (1, 1, 3):
+        installation.clock.sleep(days * DAY.total_seconds())
+        assert any(key in each for each in of_damage(report(installation)))
+    installation.clock.sleep(60)
+    assert of_damage(report(installation)), "also in a second one of the same hour"
+
+    installation.primary.bodies[key] = whole[key]
+    installation.clock.sleep(60)
+    assert not of_damage(report(installation))
+
+
+def test_a_report_of_a_clock_that_was_wrong_puts_off_no_reading(
+    installation: MadeInstallation,
+) -> None:
+    first = report(installation, every_byte=True)
+    later = first.at + 700 * DAY
+    wrong = replace(first, id=f"{later:%Y%m%d-%H%M%S}-0000abcd", at=later, finished=later)
+    store_report([installation.primary], wrong)
+
+    found = [first]
+    for _ in range(SLICES):
+        installation.clock.sleep(DAY.total_seconds())
+        found.append(report(installation))
+
+    (copy,) = found[-1].copies
+    assert copy.read_since == found[1].at
+    assert {number for each in found[1:] for number in each.copies[0].reread.slices} == set(
+        range(SLICES)
+    )
