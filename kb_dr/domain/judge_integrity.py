@@ -1,10 +1,11 @@
 """What an integrity report comes to: its coverage, and what is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kb_dr.domain.coverage import Band, share
-from kb_dr.domain.integrity_report import BackupLine, CopyReport, Coverage
+from kb_dr.domain.integrity_report import BackupLine, CopyReport, Coverage, IntegrityReport
 from kb_dr.domain.proof import Standing
 from kb_dr.domain.reread import SLICES
 
@@ -57,3 +58,37 @@ def shortfalls(copies: Sequence[CopyReport], at: datetime, age_seconds: float) -
         if copy.read_since is not None and at - copy.read_since > _OVERDUE:
             found.append(f"{name}: not every byte was read again since {copy.read_since:%Y-%m-%d}")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedReports:
+    """What the reports there are say of the copies that are configured."""
+
+    report: IntegrityReport
+    """The one that decides."""
+    wrong: tuple[str, ...]
+    """Nothing: all is well."""
+
+
+def judge_reports(
+    reports: Sequence[IntegrityReport], copies: Mapping[str, str]
+) -> JudgedReports | None:
+    """Judge by reports, oldest first, the copies of these names and addresses; None without any.
+
+    The newest that looked at every copy decides: one made where fewer are configured, or other
+    places bear their names, says nothing of the rest. What a newer one found wrong counts.
+    """
+    wanted = set(copies.items())
+    seen = [(each, {(copy.copy, copy.url) for copy in each.copies}) for each in reports]
+    telling = [(each, found) for each, found in seen if found & wanted]
+    if not telling:
+        return None
+    whole = next((each for each, found in reversed(telling) if wanted <= found), None)
+    newest, found = telling[-1]
+    if whole is None:
+        missing = ", ".join(
+            f"{name} ({url})" for name, url in copies.items() if (name, url) not in found
+        )
+        return JudgedReports(newest, (f"report {newest.id} says nothing of {missing}",))
+    decisive = whole if newest.good else newest
+    return JudgedReports(decisive, decisive.shortfalls)

@@ -71,16 +71,18 @@ def make_report(
     *,
     void_through: Void | None,
     every_byte: bool = False,
+    kept_in: Sequence[Repository] | None = None,
 ) -> IntegrityReport:
-    """Look at every copy and keep what was seen in each that answers.
+    """Look at every copy and keep what was seen in each that answers, or in those of ``kept_in``.
 
     ``every_byte`` reads all of it again, and not only the part whose turn it is.
     A copy that cannot be looked at is in the report, as a shortfall. Raises only when the report
     can be kept nowhere.
     """
     at = clock.now()
+    keepers = places if kept_in is None else kept_in
     # One of a clock that was wrong would be the newest for as long, and nothing would be read.
-    earlier = [each for each in gather_reports(places, at - LOOK_BACK) if each.at <= at]
+    earlier = [each for each in gather_reports(keepers, at - LOOK_BACK) if each.at <= at]
     copies = tuple(
         _copy_report(
             each,
@@ -106,7 +108,7 @@ def make_report(
         coverage=coverage(copies, at, settings.proof_age_seconds),
         shortfalls=tuple(shortfalls(copies, at, settings.proof_age_seconds)),
     )
-    store_report(places, report)
+    store_report(keepers, report)
     return report
 
 

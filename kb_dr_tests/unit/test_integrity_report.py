@@ -9,6 +9,7 @@ import pytest
 from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.domain.integrity_report import IntegrityReport
 from kb_dr.domain.reread import SLICES
+from kb_dr.errors import RepositoryUnavailable
 from kb_dr.operations.report_records import store_report
 from kb_dr_tests.made_installation import MadeInstallation
 
@@ -69,6 +70,15 @@ def test_a_report_of_a_clock_that_was_wrong_puts_off_no_reading(
 
     (copy,) = found[-1].copies
     assert copy.read_since == found[1].at
-    assert {number for each in found[1:] for number in each.copies[0].reread.slices} == set(
-        range(SLICES)
-    )
+    read = [each.copies[0].reread for each in found[1:]]
+    assert {number for each in read if each for number in each.slices} == set(range(SLICES))
+
+
+def test_no_report_is_not_said_where_nobody_answers(installation: MadeInstallation) -> None:
+    report(installation)
+    installation.primary.failures[""] = RepositoryUnavailable("ask primary: it is down")
+
+    with pytest.raises(RepositoryUnavailable):
+        installation.reports()
+    with pytest.raises(RepositoryUnavailable):
+        report(installation)
