@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Proof, Standing, failed_parent, standing
+from kb_dr.domain.proof import Proof, Standing, standing, why_parent_failed
 from kb_dr.domain.wording import first_few
 from kb_dr.errors import BrokenChain, NoUsableBackup
 from kb_dr.operations.backup_chain import load_chain
@@ -33,10 +33,7 @@ def known_to_be_bad(repository: Repository, chain: Sequence[StoredManifest]) -> 
     known, proof = own
     if known is Standing.FAILED and proof is not None:
         return f"proof {proof.id} FAILED: {proof.reason}"
-    red = failed_parent(own, parents)
-    if red is not None:
-        return f"proof {red.id} of its parent {red.backup_id} FAILED: {red.reason}"
-    return None
+    return why_parent_failed(own, parents) or None
 
 
 def _standing(repository: Repository, stored: StoredManifest) -> tuple[Standing, Proof | None]:

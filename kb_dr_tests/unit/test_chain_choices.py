@@ -195,6 +195,67 @@ def test_the_page_of_a_broken_chain_is_red_whatever_was_proven(tmp_path: Path) -
     assert full.manifest.id in judged.reason
 
 
+@pytest.fixture
+def proven_child(tmp_path: Path) -> tuple[MadeInstallation, StoredManifest, StoredManifest]:
+    """An installation, a full, and an increment that is proven offsite; both in both copies."""
+    installation = MadeInstallation(tmp_path)
+    full = installation.has_backup()
+    installation.has_offsite_copy(full)
+    child = store_increment(installation.primary, installation.codec, full)
+    installation.has_offsite_copy(child)
+    installation.has_proof(child, Verdict.PROVEN)
+    return installation, full, child
+
+
+ProvenChild = tuple[MadeInstallation, StoredManifest, StoredManifest]
+
+
+@pytest.mark.parametrize("copy", ["primary", "offsite"])
+def test_the_page_is_red_when_a_proof_of_the_parent_failed_since(
+    proven_child: ProvenChild, copy: str
+) -> None:
+    installation, full, child = proven_child
+    installation.has_proof(full, Verdict.FAILED, copy=copy, minutes=500)
+
+    judged = judge_now(installation, child.manifest.id)
+
+    assert judged.passed is False
+    assert f"the {copy} copy: " in judged.reason
+    assert full.manifest.id in judged.reason
+
+
+def test_the_page_stays_green_when_the_parent_failed_before(proven_child: ProvenChild) -> None:
+    installation, full, child = proven_child
+    installation.has_proof(full, Verdict.FAILED, minutes=1)
+
+    assert judge_now(installation, child.manifest.id).passed is True
+
+
+def test_a_list_never_shows_an_increment_as_proven_in_a_copy_whose_parent_failed_since(
+    proven_child: ProvenChild,
+) -> None:
+    installation, full, child = proven_child
+    installation.has_proof(full, Verdict.FAILED, minutes=500)
+
+    line = {each.id: each for each in installation.overview("primary")}[child.manifest.id]
+    there = {each.id: each for each in installation.overview("offsite")}[child.manifest.id]
+
+    assert line.standings == there.standings
+    assert line.standings == {"primary": Standing.UNPROVEN, "offsite": Standing.FAILED}
+
+
+def test_a_list_never_shows_an_increment_as_proven_in_a_copy_without_its_parent(
+    proven_child: ProvenChild,
+) -> None:
+    installation, full, child = proven_child
+    remove(installation.offsite, full)
+
+    line = {each.id: each for each in installation.overview("primary")}[child.manifest.id]
+
+    assert line.standings == {"primary": Standing.UNPROVEN}
+    assert full.manifest.id in line.troubles["offsite"]
+
+
 # room and time
 
 
