@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from kb_dr.domain.coverage import Band, share
 from kb_dr.domain.integrity_report import BackupLine, CopyReport, Coverage, IntegrityReport
+from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
 from kb_dr.domain.proof import Standing
 from kb_dr.domain.reread import SLICES
 
@@ -28,7 +29,10 @@ def coverage(copies: Sequence[CopyReport], at: datetime, age_seconds: float) -> 
 
 
 def _is_fresh(each: BackupLine, at: datetime, age_seconds: float) -> bool:
-    return each.proven_at is not None and (at - each.proven_at).total_seconds() <= age_seconds
+    """One of the future, by a clock that was wrong, would be young for as long."""
+    if each.proven_at is None or each.problem:
+        return False
+    return -CLOCK_SLACK_SECONDS <= (at - each.proven_at).total_seconds() <= age_seconds
 
 
 def _has_fresh(copy: CopyReport, at: datetime, age_seconds: float) -> bool:
@@ -71,12 +75,13 @@ class JudgedReports:
 
 
 def judge_reports(
-    reports: Sequence[IntegrityReport], copies: Mapping[str, str]
+    reports: Sequence[IntegrityReport], copies: Mapping[str, str], *, unread: Sequence[str] = ()
 ) -> JudgedReports | None:
     """Judge by reports, oldest first, the copies of these names and addresses; None without any.
 
     The newest that looked at every copy decides: one made where fewer are configured, or other
-    places bear their names, says nothing of the rest. What a newer one found wrong counts.
+    places bear their names, says nothing of the rest. What a newer one found wrong counts;
+    ``unread`` names those that nobody can read, and which may have found something.
     """
     wanted = set(copies.items())
     seen = [(each, {(copy.copy, copy.url) for copy in each.copies}) for each in reports]
@@ -89,6 +94,6 @@ def judge_reports(
         missing = ", ".join(
             f"{name} ({url})" for name, url in copies.items() if (name, url) not in found
         )
-        return JudgedReports(newest, (f"report {newest.id} says nothing of {missing}",))
+        return JudgedReports(newest, (f"report {newest.id} says nothing of {missing}", *unread))
     decisive = whole if newest.good else newest
-    return JudgedReports(decisive, decisive.shortfalls)
+    return JudgedReports(decisive, (*decisive.shortfalls, *unread))

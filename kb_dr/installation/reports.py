@@ -39,20 +39,26 @@ class Reports(Evidence):
         """The reports of late, wherever they are kept, oldest first; none from a copy that is
         down, and none from the future: it would be the newest for as long.
         """
-        from kb_dr.operations.report_records import gather_reports
-
-        now = self.clock.now()
-        found = gather_reports(self._our_own(), now - timedelta(days=days))
-        latest = now + timedelta(seconds=CLOCK_SLACK_SECONDS)
-        service = self.settings.service
-        return tuple(each for each in found if each.service == service and each.at <= latest)
+        return self._reports_of_late(days)[0]
 
     def reports_judged(self, *, days: float) -> "JudgedReports | None":
         """What the reports of late say of the copies as they are configured now."""
         from kb_dr.domain.judge_integrity import judge_reports
 
+        reports, unread = self._reports_of_late(days)
         copies = {name: self.repository(name).url for name in self.copies}
-        return judge_reports(self.reports(days=days), copies)
+        return judge_reports(reports, copies, unread=unread)
+
+    def _reports_of_late(
+        self, days: float
+    ) -> "tuple[tuple[IntegrityReport, ...], tuple[str, ...]]":
+        from kb_dr.operations.report_records import gather_reports
+
+        now, service = self.clock.now(), self.settings.service
+        found = gather_reports(self._our_own(), now - timedelta(days=days))
+        latest = now + timedelta(seconds=CLOCK_SLACK_SECONDS)
+        ours = (each for each in found.reports if each.service == service and each.at <= latest)
+        return tuple(ours), found.unread
 
     def _our_own(self) -> "list[Repository]":
         """The copies that can be opened; another service's is none of ours. The first one's error

@@ -82,7 +82,8 @@ def make_report(
     at = clock.now()
     keepers = places if kept_in is None else kept_in
     # One of a clock that was wrong would be the newest for as long, and nothing would be read.
-    earlier = [each for each in gather_reports(keepers, at - LOOK_BACK) if each.at <= at]
+    known = gather_reports(keepers, at - LOOK_BACK).reports
+    earlier = [each for each in known if each.at <= at]
     copies = tuple(
         _copy_report(
             each,

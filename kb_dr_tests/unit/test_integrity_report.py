@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from kb_dr.adapters.log_progress import SilentProgress
+from kb_dr.domain import layout
 from kb_dr.domain.integrity_report import IntegrityReport
+from kb_dr.domain.proof import Verdict
 from kb_dr.domain.reread import SLICES
 from kb_dr.errors import RepositoryUnavailable
+from kb_dr.operations.catalog import Unreadable
 from kb_dr.operations.report_records import store_report
+from kb_dr_tests.made_chains import store_increment
 from kb_dr_tests.made_installation import MadeInstallation
 
 DAY = timedelta(days=1)
@@ -82,3 +86,49 @@ def test_no_report_is_not_said_where_nobody_answers(installation: MadeInstallati
         installation.reports()
     with pytest.raises(RepositoryUnavailable):
         report(installation)
+
+
+def test_one_report_that_cannot_be_read_hides_no_other(installation: MadeInstallation) -> None:
+    key = damage(installation)
+    first = report(installation, every_byte=True)
+    installation.clock.sleep(DAY.total_seconds())
+    second = report(installation)
+    rotten = f"reports/{second.id}.json"
+    installation.primary.bodies[rotten] = b"{"
+
+    installation.clock.sleep(DAY.total_seconds())
+    third = report(installation)
+
+    assert any(key in each for each in of_damage(third))
+    assert third.copies[0].read_since == first.at
+    judged = installation.reports_judged(days=2)
+    assert judged is not None
+    assert any(rotten in each for each in judged.wrong), "it may have said more"
+
+
+def test_a_proof_from_the_future_is_not_fresh(installation: MadeInstallation) -> None:
+    (stored,) = installation.catalog("primary")
+    assert not isinstance(stored, Unreadable)
+    installation.clock.sleep(DAY.total_seconds())
+    installation.has_proof(stored, Verdict.PROVEN, copy="primary")
+    assert not [each for each in report(installation).shortfalls if "proven" in each]
+    installation.has_proof(stored, Verdict.PROVEN, copy="primary", minutes=600_000)
+
+    made = report(installation)
+
+    assert [each for each in made.shortfalls if "was proven" in each]
+    assert made.coverage.copies == 0
+
+
+def test_a_proven_increment_whose_chain_is_broken_covers_nothing(
+    installation: MadeInstallation,
+) -> None:
+    (full,) = installation.catalog("primary")
+    assert not isinstance(full, Unreadable)
+    child = store_increment(installation.primary, installation.codec, full)
+    installation.has_proof(child, Verdict.PROVEN, copy="primary")
+    installation.clock.sleep(DAY.total_seconds())
+    assert report(installation).coverage.copies == 1
+    installation.primary.delete(layout.manifest_key(full.manifest.backup_id))
+
+    assert report(installation).coverage.copies == 0
