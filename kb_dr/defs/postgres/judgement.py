@@ -6,7 +6,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import void_through, why_void
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, Void, standing, why_parent_failed
-from kb_dr.errors import UnreadableRecord
+from kb_dr.errors import RepositoryError, UnreadableRecord
 from kb_dr.installation import Installation
 from kb_dr.operations.backup_chain import Chains, chains_in
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
@@ -42,6 +42,8 @@ class Holdings:
     """Why nobody can tell whether proofs are void; empty when it can be told."""
     chains: dict[str, Chains] = field(default_factory=dict)
     """Copy to what each of its backups is put together from."""
+    silent: dict[str, str] = field(default_factory=dict)
+    """Copies that could not be read, and why: then only what is known to be bad can be told."""
     _proofs: dict[str, tuple[Proof, ...]] = field(default_factory=dict)
     """Of parents, by backup id: each is asked for by all its children."""
 
@@ -67,14 +69,21 @@ class Holdings:
         return next((entry for entry in entries if isinstance(entry, StoredManifest)), None)
 
 
-def load_holdings(installation: Installation) -> Holdings:
+def load_holdings(installation: Installation, *, partly: bool = False) -> Holdings:
     """Read every catalog, and the negative controls. One that cannot be read raises: half the
-    truth is none.
+    truth is none. With ``partly`` only when none can be: red is red, whatever the others say.
     """
     entries: dict[str, dict[str, CatalogEntry]] = {}
     chains: dict[str, Chains] = {}
+    silent: dict[str, str] = {}
     for copy in installation.copies:
-        catalog = installation.catalog(copy)
+        try:
+            catalog = installation.catalog(copy)
+        except RepositoryError as error:
+            if not partly or len(silent) + 1 == len(installation.copies):
+                raise
+            silent[copy] = str(error)
+            continue
         chains[copy] = chains_in(catalog)
         for entry in catalog:
             if isinstance(entry, Unreadable):
@@ -85,8 +94,8 @@ def load_holdings(installation: Installation) -> Holdings:
     try:
         runs = installation.controls()
     except UnreadableRecord as error:
-        return Holdings(entries, untold=str(error), chains=chains)
-    return Holdings(entries, void_through(runs), why_void(runs), chains=chains)
+        return Holdings(entries, untold=str(error), chains=chains, silent=silent)
+    return Holdings(entries, void_through(runs), why_void(runs), chains=chains, silent=silent)
 
 
 def copy_that_counts(installation: Installation) -> str:
@@ -141,8 +150,9 @@ def judge(installation: Installation, holdings: Holdings, backup: str) -> Judgem
             return Judgement(digest, False, reason, standings, None, ids)
     counts = copy_that_counts(installation)
     state, proof = standings.get(counts, (Standing.UNPROVEN, None))
-    if state is Standing.PROVEN and holdings.untold:
-        return Judgement(digest, None, f"could not tell: {holdings.untold}", standings, None, ids)
+    untold = "; ".join((*([holdings.untold] if holdings.untold else []), *holdings.silent.values()))
+    if untold and state in (Standing.PROVEN, Standing.VOID):
+        return Judgement(digest, None, f"could not tell: {untold}", standings, None, ids)
     if state is Standing.PROVEN:
         reason = f"proven to restore from the {counts} copy"
         return Judgement(digest, True, reason, standings, proof, ids)
