@@ -13,6 +13,7 @@ from kb_dr.defs.postgres.schedules import ON, unless_under_way
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
 from kb_dr.domain.integrity_markdown import integrity_markdown
 from kb_dr.domain.integrity_report import IntegrityReport
+from kb_dr.domain.judge_integrity import RECENT_DAYS
 from kb_dr.installation import Installation
 
 KEY = dg.AssetKey(["repository", "integrity_report"])
@@ -20,7 +21,6 @@ GROUP = "repository"
 
 _MOST_TEXT = 100_000
 """Characters of a report on a page; the whole of it stands in the repositories."""
-_RECENT_DAYS = 2.0
 
 
 @dg.asset(key=KEY, group_name=GROUP, kinds={"s3"}, pool="repository_reads")
@@ -48,10 +48,10 @@ def what_is_kept_is_whole(door: dg.ResourceParam[InstallationDoor]) -> dg.AssetC
     very places that are configured here.
     """
     with reported_failures():
-        judged = door.open().reports_judged(days=_RECENT_DAYS)
+        judged = door.open().reports_judged(days=RECENT_DAYS)
     if judged is None:
         return dg.AssetCheckResult(
-            passed=False, description=f"no report of the last {_RECENT_DAYS:g} days"
+            passed=False, description=f"no report of the last {RECENT_DAYS:g} days"
         )
     wrong = judged.wrong
     return dg.AssetCheckResult(

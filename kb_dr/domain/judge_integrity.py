@@ -10,6 +10,9 @@ from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
 from kb_dr.domain.proof import Standing
 from kb_dr.domain.reread import SLICES
 
+RECENT_DAYS = 2.0
+"""One report a day is made; an older one says nothing of today."""
+
 _OVERDUE = timedelta(days=SLICES + 5)
 """A report may be missed, and its part is read by the next."""
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+import kb_dr.cli.report
 from kb_dr.adapters.log_progress import SilentProgress
+from kb_dr.cli.app import run as run_cli
 from kb_dr.domain import layout
 from kb_dr.domain.integrity_report import IntegrityReport
 from kb_dr.domain.proof import Verdict
+from kb_dr.errors import VerificationError
 from kb_dr.operations.report_records import store_report
 from kb_dr_tests.made_installation import MadeInstallation
 
@@ -178,3 +181,27 @@ def test_nothing_is_written_into_a_repository_of_another_service(
     assert any("offsite" in each for each in report.shortfalls)
     assert not [key for key in installation.offsite.bodies if key.startswith("reports/")]
     assert [key for key in installation.primary.bodies if key.startswith("reports/")]
+
+
+def test_the_last_report_is_not_good_when_it_is_old_or_saw_fewer_copies(
+    installation: MadeInstallation,
+    good: IntegrityReport,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(kb_dr.cli.report, "installation", lambda: installation)
+    assert run_cli(["report", "--last"]) == 0
+
+    keep(installation, later(good, hours=1, shortfalls=("offsite: 1 damaged objects",)))
+    keep(installation, later(good, hours=2, copies=good.copies[:1]))
+    installation.clock.sleep(3 * 3600)
+    assert run_cli(["report", "--last"]) == VerificationError.exit_code
+    assert "offsite: 1 damaged objects" in capsys.readouterr().err
+
+    keep(installation, later(good, hours=3))
+    assert run_cli(["report", "--last"]) == 0
+    installation.clock.sleep(timedelta(days=30).total_seconds())
+    assert run_cli(["report", "--last"]) == VerificationError.exit_code
+    said = capsys.readouterr().err
+    assert "30 days old" in said
+    assert "`kb-dr report` makes one" in said
