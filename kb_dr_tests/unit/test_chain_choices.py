@@ -8,6 +8,7 @@ import pytest
 
 from kb_dr.defs.postgres.judgement import judge_now
 from kb_dr.domain import layout
+from kb_dr.domain.control import ControlOutcome, Damage
 from kb_dr.domain.forecast import MeasuredRun, RestoreWork, forecast
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Outcome, Phase, Proof, Standing, Verdict
@@ -17,6 +18,7 @@ from kb_dr.errors import NoUsableBackup
 from kb_dr.operations.backup_chain import chains_in
 from kb_dr.operations.catalog import load_catalog
 from kb_dr.operations.choose_backup import choose_backup
+from kb_dr.operations.controls import store_control_run
 from kb_dr.operations.initialise import init_repository
 from kb_dr.operations.plan_recovery import bytes_needed
 from kb_dr.operations.proofs import load_proofs, store_proof
@@ -25,6 +27,7 @@ from kb_dr.operations.survey import survey
 from kb_dr.operations.validate_backup import validate_backup
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec, RecordingProgress
 from kb_dr_tests.made_chains import store_chain, store_increment
+from kb_dr_tests.made_controls import made_run
 from kb_dr_tests.made_installation import MadeInstallation, made_proof
 from kb_dr_tests.stored_backups import SEGMENT_BYTES
 
@@ -84,6 +87,29 @@ def test_the_newest_with_a_whole_chain_is_chosen_and_the_others_named(
     ]
     assert all(first.manifest.id in each for each in chosen.passed_over)
     assert choose_backup(repository, third.manifest.id).stored == third, "asked for by its id"
+
+
+def test_a_green_of_a_blind_verifier_refutes_no_older_red(repository: MemoryRepository) -> None:
+    full, first = store_chain(repository, CODEC, increments=1)
+    prove(repository, first, Verdict.FAILED, minutes=10)
+    green = prove(repository, first, Verdict.PROVEN, minutes=20)
+    assert choose_backup(repository).stored == first
+
+    blind = made_run(green.finished, {Damage.ROWS_DROPPED: ControlOutcome.BLIND})
+    store_control_run([repository], blind)
+
+    assert choose_backup(repository).stored == full
+
+
+def test_a_green_of_a_blind_verifier_alone_is_no_reason_to_pass_a_backup_over(
+    repository: MemoryRepository,
+) -> None:
+    (full,) = store_chain(repository, CODEC, increments=0)
+    green = prove(repository, full, Verdict.PROVEN, minutes=20)
+    blind = made_run(green.finished, {Damage.ROWS_DROPPED: ControlOutcome.BLIND})
+    store_control_run([repository], blind)
+
+    assert choose_backup(repository).stored == full
 
 
 def test_with_nothing_but_orphans_there_is_no_backup(repository: MemoryRepository) -> None:
