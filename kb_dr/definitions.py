@@ -61,13 +61,14 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             drill.monthly_restore_test,
             drill.readiness_job,
             integrity.integrity_report_job,
+            integrity.integrity_watch_job,
             retention.retention_job,
         ],
         schedules=[
             *schedules.make_schedules(times),
             *controls_schedules.make_schedules(times),
             *recovery_schedules.make_recovery_schedules(times),
-            integrity.make_report_schedule(times),
+            *integrity.make_report_schedules(times),
             *retention.make_retention_schedules(times),
         ],
         sensors=[

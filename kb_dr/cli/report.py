@@ -1,5 +1,6 @@
 """`kb-dr report`: what is kept, why, and what has been shown of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -8,7 +9,9 @@ from kb_dr.cli.opened import installation, json_option, progress
 from kb_dr.cli.output import moment, print_json, print_table, say, size
 from kb_dr.domain.coverage import Band, share
 from kb_dr.domain.integrity_report import CopyReport, IntegrityReport
+from kb_dr.domain.judge_integrity import RECENT_DAYS
 from kb_dr.errors import ConfigurationError, VerificationError
+from kb_dr.installation import Installation
 
 _TREND_DAYS = 90
 
@@ -30,8 +33,9 @@ def command(
 ) -> None:
     """Look at every copy, read a thirtieth of all bytes again, and keep a report.
 
-    Made each day, it reads all bytes within 30 days. Exits 60 when anything is wrong. The report
-    is kept in every copy, as JSON and as markdown.
+    Made each day, it reads all bytes within 30 days. Exits 60 when anything is wrong; with --last
+    also when there is none of every copy and of the last two days. The report is kept in every
+    copy, as JSON and as markdown.
     """
     opened = installation()
     known = opened.reports(days=_TREND_DAYS)
@@ -53,13 +57,22 @@ def command(
         print_json(report)
     else:
         _print(report)
-    if not report.good:
+    wrong = _wrong_by_now(opened, report) if last else report.shortfalls
+    if wrong:
         raise VerificationError(
-            f"report {report.id}: {len(report.shortfalls)} things are wrong, the first: "
-            f"{report.shortfalls[0]}",
+            f"report {report.id}: {len(wrong)} things are wrong, the first: {wrong[0]}",
             hint="`kb-dr copy --repair` mends a damaged copy from a good one; `kb-dr verify` "
             "proves one; docs/backup-audit.md says more.",
         )
+
+
+def _wrong_by_now(opened: Installation, newest: IntegrityReport) -> Sequence[str]:
+    """What an older report cannot say: one of long ago, or of fewer copies, is not good now."""
+    judged = opened.reports_judged(days=RECENT_DAYS)
+    if judged is not None:
+        return judged.wrong
+    days = (opened.clock.now() - newest.at).total_seconds() / 86400
+    return (*newest.shortfalls, f"it is {days:.0f} days old: `kb-dr report` makes one")
 
 
 def _write_frames(

@@ -99,7 +99,9 @@ def _print_chain(chain: Sequence[StoredManifest], broken: str | None) -> None:
             )
             for each in chain
         ),
-        caption=f"BROKEN: {broken}" if broken else "restored and proven together",
+        caption=f"BROKEN: {broken}"
+        if broken
+        else "restored together; the proofs below are of this one",
     )
 
 

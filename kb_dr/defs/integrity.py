@@ -1,6 +1,7 @@
 """`repository/integrity_report`: each day, what is kept, and what has been shown of it."""
 
 import base64
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -8,10 +9,11 @@ from kb_dr.defs.failures import reported_failures
 from kb_dr.defs.metadata import Metadata
 from kb_dr.defs.postgres.assets import at_work
 from kb_dr.defs.postgres.jobs import HOUR, ends_after
-from kb_dr.defs.postgres.schedules import ON
+from kb_dr.defs.postgres.schedules import ON, unless_under_way
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
 from kb_dr.domain.integrity_markdown import integrity_markdown
 from kb_dr.domain.integrity_report import IntegrityReport
+from kb_dr.domain.judge_integrity import RECENT_DAYS
 from kb_dr.installation import Installation
 
 KEY = dg.AssetKey(["repository", "integrity_report"])
@@ -19,7 +21,6 @@ GROUP = "repository"
 
 _MOST_TEXT = 100_000
 """Characters of a report on a page; the whole of it stands in the repositories."""
-_RECENT_DAYS = 2.0
 
 
 @dg.asset(key=KEY, group_name=GROUP, kinds={"s3"}, pool="repository_reads")
@@ -43,23 +44,24 @@ def integrity_report(
 
 @dg.asset_check(asset=KEY, name="what_is_kept_is_whole")
 def what_is_kept_is_whole(door: dg.ResourceParam[InstallationDoor]) -> dg.AssetCheckResult:
-    """The newest report is of the last two days, and found nothing wrong.
+    """The newest report of every copy is of the last two days, and found nothing wrong.
 
-    Read from the repositories, so reports made by hand count as well.
+    Read from the repositories, so reports made by hand count as well, where they speak of the
+    very places that are configured here.
     """
     with reported_failures():
-        found = door.open().reports(days=_RECENT_DAYS)
-    if not found:
+        judged = door.open().reports_judged(days=RECENT_DAYS)
+    if judged is None:
         return dg.AssetCheckResult(
-            passed=False, description=f"no report of the last {_RECENT_DAYS:g} days"
+            passed=False, description=f"no report of the last {RECENT_DAYS:g} days"
         )
-    newest = found[-1]
+    wrong = judged.wrong
     return dg.AssetCheckResult(
-        passed=newest.good,
-        description="nothing is wrong" if newest.good else newest.shortfalls[0],
+        passed=not wrong,
+        description=wrong[0] if wrong else "nothing is wrong",
         metadata={
-            "report": dg.MetadataValue.text(newest.id),
-            "wrong": dg.MetadataValue.md("\n".join(f"- {each}" for each in newest.shortfalls)),
+            "report": dg.MetadataValue.text(judged.report.id),
+            "wrong": dg.MetadataValue.md("\n".join(f"- {each}" for each in wrong)),
         },
     )
 
@@ -74,16 +76,34 @@ integrity_report_job = dg.define_asset_job(
 )
 
 
-def make_report_schedule(times: ScheduleTimes) -> dg.ScheduleDefinition:
-    """The daily one."""
-    return dg.ScheduleDefinition(
-        name="daily_integrity_report",
-        job=integrity_report_job,
-        cron_schedule=times.report,
-        execution_timezone="UTC",
-        default_status=ON,
-        description="What is kept, why, and what has been shown of it.",
-    )
+integrity_watch_job = dg.define_asset_job(
+    "integrity_watch_job",
+    selection=dg.AssetSelection.checks(what_is_kept_is_whole),
+    executor_def=dg.in_process_executor,
+    tags=ends_after(HOUR),
+    description="Read what the newest report says, and how old it is.",
+)
+
+
+def make_report_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
+    """The daily report, and the look at it."""
+    return [
+        dg.ScheduleDefinition(
+            name="daily_integrity_report",
+            job=integrity_report_job,
+            cron_schedule=times.report,
+            execution_timezone="UTC",
+            default_status=ON,
+            description="What is kept, why, and what has been shown of it.",
+        ),
+        # The check of a run whose report could not be made is skipped, and would stay green.
+        unless_under_way(
+            integrity_watch_job.name,
+            "50 * * * *",
+            "integrity_watch",
+            "A report that nobody could make for two days is shown within the hour.",
+        ),
+    ]
 
 
 def _metadata(installation: Installation, report: IntegrityReport) -> Metadata:

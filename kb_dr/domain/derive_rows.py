@@ -27,7 +27,7 @@ from kb_dr.domain.catalog_rows import (
 )
 from kb_dr.domain.hold import HoldAction, HoldEvent, holds_in_force
 from kb_dr.domain.manifest import Manifest
-from kb_dr.domain.proof import Proof, Standing, Void, standing
+from kb_dr.domain.proof import Proof, Standing, Void, standing, why_parent_failed
 from kb_dr.domain.record_rows import (
     failure_row,
     hold_row,
@@ -68,6 +68,8 @@ class CopySeen:
     broken: str = ""
     """Why its chain is not whole there: then nothing can be restored from it, whatever was proven
     of it before."""
+    parents: tuple[tuple[str, str], ...] = ()
+    """What it was made against there, the full first: ids and digests."""
     untouched: bool = False
     """It was not asked on purpose: ``carried`` stays as it is, also when that is nothing."""
     carried: CopyRow | None = None
@@ -88,6 +90,8 @@ class BackupSeen:
     """From a tombstone; looked at where no copy holds a manifest that can be read."""
     unread: tuple[str, ...] = ()
     """Records that stand somewhere and can be read nowhere: any may be the one that is red."""
+    parent_proofs: tuple[Proof, ...] = ()
+    """Of all it was made against: a red one speaks against it, too."""
 
 
 def derive_rows(seen: BackupSeen, void: Void | None, *, token: str = "") -> BackupRows:
@@ -298,7 +302,8 @@ def _copy_row(
         return row
     if there.seen is not None:
         other = first is not None and first.digest != there.seen.digest
-        problem = "its manifest is another one than the first copy's" if other else there.broken
+        broken = there.broken or _why_parent_failed(seen, there, there.seen.digest, void)
+        problem = "its manifest is another one than the first copy's" if other else broken
         judged = _with_standing(row, seen, there.seen.digest, void)
         if problem and judged.standing == Standing.PROVEN:
             judged = row
@@ -320,6 +325,17 @@ def _copy_row(
     }
     judged = _with_standing(row, seen, step.digest, void)
     return replace(judged, state=str(states[step.step]), digest=step.digest)
+
+
+def _why_parent_failed(seen: BackupSeen, there: CopySeen, digest: str, void: Void | None) -> str:
+    def stands(proofs: Iterable[Proof], digest: str) -> tuple[Standing, Proof | None]:
+        return standing(proofs, digest=digest, copy=there.copy, url=there.url, void_through=void)
+
+    parents = (
+        stands([proof for proof in seen.parent_proofs if proof.backup_id == name], parent)
+        for name, parent in there.parents
+    )
+    return why_parent_failed(stands(seen.proofs, digest), parents)
 
 
 def _with_standing(row: CopyRow, seen: BackupSeen, digest: str, void: Void | None) -> CopyRow:

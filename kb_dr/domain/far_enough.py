@@ -1,7 +1,7 @@
 """How far back a status has to look: never for long, and never so short that it says too much."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from kb_dr.domain.objective import Limits
 from kb_dr.domain.proof import Standing
@@ -9,8 +9,18 @@ from kb_dr.domain.proven_base import newest_proven_window
 from kb_dr.domain.status import CopyStatus
 
 LOOKED_AT = (32, 128, 512)
-"""Newest backups of each copy that are looked at: more each time that was not far enough. What
-the last look did not find is missing evidence, and the answer says so."""
+"""Newest backups of each copy that are looked at: more each time that was not far enough, and at
+last all that a proof can be young enough of. What the last look did not find is missing evidence,
+and the answer says so."""
+
+
+MOST_LOOKED_AT = 4096
+"""And no more, however many were taken in the time in which a proof may be old enough."""
+
+
+def oldest_that_counts(copies: int, limits: Limits, now: datetime) -> datetime:
+    """A backup proven when it was new is too long proven if it is older; see proof ages."""
+    return now - timedelta(seconds=limits.proof_age_seconds * copies)
 
 
 def far_enough(copies: Sequence[CopyStatus], limits: Limits, now: datetime) -> bool:

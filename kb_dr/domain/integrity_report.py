@@ -38,7 +38,7 @@ class Reread:
     """What was read again of one copy, byte by byte."""
 
     slices: tuple[int, ...]
-    """Of kb_dr.domain.reread, read to their end."""
+    """Of kb_dr.domain.reread, those whose turn it was, read to their end."""
     objects: int
     size_bytes: int
     unchecked: int
@@ -46,6 +46,8 @@ class Reread:
     damaged: tuple[str, ...]
     """What was found, for people; the first thousand."""
     more_damaged: int = 0
+    damaged_slices: tuple[int, ...] = ()
+    """Where it was found: each is read by every report until nothing is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,17 @@
 """What an integrity report comes to: its coverage, and what is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kb_dr.domain.coverage import Band, share
-from kb_dr.domain.integrity_report import BackupLine, CopyReport, Coverage
+from kb_dr.domain.integrity_report import BackupLine, CopyReport, Coverage, IntegrityReport
+from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
 from kb_dr.domain.proof import Standing
 from kb_dr.domain.reread import SLICES
+
+RECENT_DAYS = 2.0
+"""One report a day is made; an older one says nothing of today."""
 
 _OVERDUE = timedelta(days=SLICES + 5)
 """A report may be missed, and its part is read by the next."""
@@ -27,7 +32,10 @@ def coverage(copies: Sequence[CopyReport], at: datetime, age_seconds: float) -> 
 
 
 def _is_fresh(each: BackupLine, at: datetime, age_seconds: float) -> bool:
-    return each.proven_at is not None and (at - each.proven_at).total_seconds() <= age_seconds
+    """One of the future, by a clock that was wrong, would be young for as long."""
+    if each.proven_at is None or each.problem:
+        return False
+    return -CLOCK_SLACK_SECONDS <= (at - each.proven_at).total_seconds() <= age_seconds
 
 
 def _has_fresh(copy: CopyReport, at: datetime, age_seconds: float) -> bool:
@@ -57,3 +65,38 @@ def shortfalls(copies: Sequence[CopyReport], at: datetime, age_seconds: float) -
         if copy.read_since is not None and at - copy.read_since > _OVERDUE:
             found.append(f"{name}: not every byte was read again since {copy.read_since:%Y-%m-%d}")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedReports:
+    """What the reports there are say of the copies that are configured."""
+
+    report: IntegrityReport
+    """The one that decides."""
+    wrong: tuple[str, ...]
+    """Nothing: all is well."""
+
+
+def judge_reports(
+    reports: Sequence[IntegrityReport], copies: Mapping[str, str], *, unread: Sequence[str] = ()
+) -> JudgedReports | None:
+    """Judge by reports, oldest first, the copies of these names and addresses; None without any.
+
+    The newest that looked at every copy decides: one made where fewer are configured, or other
+    places bear their names, says nothing of the rest. What a newer one found wrong counts;
+    ``unread`` names those that nobody can read, and which may have found something.
+    """
+    wanted = set(copies.items())
+    seen = [(each, {(copy.copy, copy.url) for copy in each.copies}) for each in reports]
+    telling = [(each, found) for each, found in seen if found & wanted]
+    if not telling:
+        return None
+    whole = next((each for each, found in reversed(telling) if wanted <= found), None)
+    newest, found = telling[-1]
+    if whole is None:
+        missing = ", ".join(
+            f"{name} ({url})" for name, url in copies.items() if (name, url) not in found
+        )
+        return JudgedReports(newest, (f"report {newest.id} says nothing of {missing}", *unread))
+    decisive = whole if newest.good else newest
+    return JudgedReports(decisive, (*decisive.shortfalls, *unread))

@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
-from kb_dr.domain.catalog_rows import BackupRows, CopyRow, CopyState, ManifestRow, ProofRow
+from kb_dr.domain.catalog_rows import (
+    UNKNOWN,
+    BackupRows,
+    CopyRow,
+    CopyState,
+    ManifestRow,
+    ProofRow,
+)
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Verdict
@@ -74,9 +81,13 @@ class ProofLineage:
             return f"no: the backup is {state} there"
         if self.copy.digest != self.proof.digest and self.proof.digest is not None:
             return "no: another manifest stands there now"
-        if self.proof.verdict == Verdict.FAILED:
+        if self.copy.standing == UNKNOWN and not self.copy.problem:
+            return "not known: another proof of it cannot be read"
+        if self.proof.verdict == Verdict.FAILED and self.copy.proof_id is not None:
             newer = self.copy.proof_id != self.proof.id
             return f"no: {self.copy.proof_id} is newer" if newer else "yes"
+        if self.copy.problem:
+            return f"no: {self.copy.problem}"
         if self.copy.url != self.proof.url:
             return "no: another place bears that name now"
         if not self.proof.to_the_end:

@@ -244,3 +244,11 @@ def failed_parent(
         if state is Standing.FAILED and late:
             return red
     return None
+
+
+def why_parent_failed(
+    own: tuple[Standing, Proof | None], parents: Iterable[tuple[Standing, Proof | None]]
+) -> str:
+    """What failed_parent() says, for people; empty when nothing speaks against the increment."""
+    red = failed_parent(own, parents)
+    return f"proof {red.id} of its parent {red.backup_id} FAILED: {red.reason}" if red else ""

@@ -215,7 +215,7 @@ class Evidence(CatalogNotes):
         from kb_dr.operations.backup_chain import chains_in
 
         void, entries = self.void_through(), self.catalog(copy)
-        chains = chains_in(entries)
+        chains = {copy: chains_in(entries)}
         known: dict[str, tuple[Proof, ...]] = {}
         held = self.gathered_holds()
         for problem in held.problems:
@@ -225,9 +225,12 @@ class Evidence(CatalogNotes):
             if other != copy:
                 try:
                     self._opened(other)
-                    others[other] = {self.id_of(each): each for each in self.catalog(other)}
+                    catalog = self.catalog(other)
                 except RepositoryError as error:
                     others[other] = str(error)
+                    continue
+                others[other] = {self.id_of(each): each for each in catalog}
+                chains[other] = chains_in(catalog)
         return tuple(
             self._line(entry, copy, others, void, chains, known, held) for entry in entries
         )
@@ -244,7 +247,7 @@ class Evidence(CatalogNotes):
         copy: str,
         others: Mapping[str, Mapping[str, CatalogEntry] | str],
         void: Void | None,
-        chains: "Chains",
+        chains: "Mapping[str, Chains]",
         known: dict[str, tuple[Proof, ...]],
         held: GatheredHolds,
     ) -> BackupOverview:
@@ -258,10 +261,12 @@ class Evidence(CatalogNotes):
         for other, catalog in others.items():
             there = catalog if isinstance(catalog, str) else catalog.get(name)
             if isinstance(there, StoredManifest):
-                if there.digest == entry.digest:
-                    copies.append(other)
-                else:
+                if there.digest != entry.digest:
                     troubles[other] = f"another manifest stands under this id: {there.digest}"
+                elif name in chains[other].broken:
+                    troubles[other] = chains[other].broken[name]
+                else:
+                    copies.append(other)
             elif there is not None:
                 troubles[other] = there if isinstance(there, str) else there.why
         in_order = [each for each in self.copies if each in copies]
@@ -273,13 +278,13 @@ class Evidence(CatalogNotes):
             plain_bytes=manifest.plain_bytes,
             stored_bytes=manifest.stored_bytes,
             standings=self._standings(
-                entry, in_order, void, chains.whole.get(name, (entry,))[:-1], known
+                entry, in_order, void, chains[copy].whole.get(name, (entry,))[:-1], known
             ),
             unreadable=None,
             troubles=troubles,
             holds=_reasons(held, manifest.id),
             parent=manifest.parent,
-            broken=chains.broken.get(name),
+            broken=chains[copy].broken.get(name),
         )
 
     def _take_status(

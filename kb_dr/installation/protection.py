@@ -15,6 +15,7 @@ from kb_dr.installation.buckets import Buckets
 from kb_dr.installation.copying import Copying
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
+from kb_dr.operations.catalog import readable
 from kb_dr.operations.incremental_backup import ChainRules, take_incremental_backup
 from kb_dr.operations.initialise import Marker, init_repository, is_ours
 from kb_dr.operations.name_backup import next_backup_id
@@ -176,6 +177,11 @@ class Protection(Copying, Buckets):
             deep=deep,
             parallel=self.settings.transfers,
         )
+
+    def clusters_backed_up(self, copy: str) -> frozenset[int]:
+        """The clusters, by system identifier, that one copy holds backups of."""
+        found = readable(self.catalog(copy))
+        return frozenset(each.manifest.source.system_identifier for each in found)
 
     def audit_wal(
         self, copy: str, *, deep: bool = False, progress: Progress | None = None

@@ -3,19 +3,25 @@
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
+from kb_dr.errors import RepositoryError
 from kb_dr.installation.evidence import Evidence
 
 if TYPE_CHECKING:
     from kb_dr.domain.integrity_report import IntegrityReport
+    from kb_dr.domain.judge_integrity import JudgedReports
     from kb_dr.operations.integrity_report import CopyBands, ReportSettings
-    from kb_dr.ports import Progress
+    from kb_dr.ports import Progress, Repository
 
 
 class Reports(Evidence):
     """Makes integrity reports, and reads those there are."""
 
     def make_report(self, progress: "Progress", *, every_byte: bool = False) -> "IntegrityReport":
-        """Look at every copy, read a part of it again (or all), and keep what was seen."""
+        """Look at every copy, read a part of it again (or all), and keep what was seen.
+
+        It is kept in each copy that is ours: another service's is a shortfall, and is left alone.
+        """
         from kb_dr.operations.integrity_report import make_report
 
         return make_report(
@@ -26,16 +32,48 @@ class Reports(Evidence):
             self._report_settings(),
             void_through=self.void_through(),
             every_byte=every_byte,
+            kept_in=self._our_own(),
         )
 
     def reports(self, *, days: float = 90) -> "tuple[IntegrityReport, ...]":
         """The reports of late, wherever they are kept, oldest first; none from a copy that is
-        down.
+        down, and none from the future: it would be the newest for as long.
         """
+        return self._reports_of_late(days)[0]
+
+    def reports_judged(self, *, days: float) -> "JudgedReports | None":
+        """What the reports of late say of the copies as they are configured now."""
+        from kb_dr.domain.judge_integrity import judge_reports
+
+        reports, unread = self._reports_of_late(days)
+        copies = {name: self.repository(name).url for name in self.copies}
+        return judge_reports(reports, copies, unread=unread)
+
+    def _reports_of_late(
+        self, days: float
+    ) -> "tuple[tuple[IntegrityReport, ...], tuple[str, ...]]":
         from kb_dr.operations.report_records import gather_reports
 
-        since = self.clock.now() - timedelta(days=days)
-        return gather_reports(self._to_be_looked_at(), since)
+        now, service = self.clock.now(), self.settings.service
+        found = gather_reports(self._our_own(), now - timedelta(days=days))
+        latest = now + timedelta(seconds=CLOCK_SLACK_SECONDS)
+        ours = (each for each in found.reports if each.service == service and each.at <= latest)
+        return tuple(ours), found.unread
+
+    def _our_own(self) -> "list[Repository]":
+        """The copies that can be opened; another service's is none of ours. The first one's error
+        when none can: no reports is not what was seen then.
+        """
+        found: list[Repository] = []
+        failure: RepositoryError | None = None
+        for copy in self.copies:
+            try:
+                found.append(self._opened(copy))
+            except RepositoryError as error:
+                failure = failure or error  # the report says it of the copy
+        if failure is not None and not found:
+            raise failure
+        return found
 
     def bands(self) -> "dict[str, CopyBands]":
         """Of each copy, what of the time until now is proven, recoverable, or a gap."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain, islice
 
 from kb_dr.domain.backup_id import BackupId, BackupKind
@@ -79,6 +79,18 @@ class CatalogPart:
             while not self.whole and (count is None or len(self._newest_first) < count):
                 more = _READ_TOGETHER if count is None else count - len(self._newest_first)
                 self._read(min(more, _READ_TOGETHER))
+            self._find_parents()
+        except KbDrError as error:
+            self.error = error
+
+    def reach_back_to(self, since: datetime, most: int) -> None:
+        """Look at all that were begun by then or later, and at no more than ``most`` in all."""
+        if self.ended:
+            return
+        oldest = f"{since.astimezone(UTC):{_STAMP}}"
+        try:
+            while not self.whole and self._oldest >= oldest and len(self._newest_first) < most:
+                self._read(min(most - len(self._newest_first), _READ_TOGETHER))
             self._find_parents()
         except KbDrError as error:
             self.error = error

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.control import void_through
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Proof, Standing, failed_parent, standing
+from kb_dr.domain.proof import Proof, Standing, Verdict, Void, standing, why_parent_failed
 from kb_dr.domain.wording import first_few
 from kb_dr.errors import BrokenChain, NoUsableBackup
 from kb_dr.operations.backup_chain import load_chain
 from kb_dr.operations.catalog import Unreadable, read_manifest, walk_back
+from kb_dr.operations.controls import gather_control_runs
 from kb_dr.operations.proofs import load_proofs
 from kb_dr.ports import Repository
 
@@ -29,25 +31,36 @@ def known_to_be_bad(repository: Repository, chain: Sequence[StoredManifest]) -> 
 
     ``chain`` is that of load_chain(), or the backup alone.
     """
-    *parents, own = (_standing(repository, each) for each in chain)
+    proofs = [load_proofs(repository, each.manifest.backup_id) for each in chain]
+    # Void or not: in a disaster only a FAILED proof is passed over.
+    why = _why_bad(repository, chain, proofs, None)
+    if why is None and any(proof.verdict is Verdict.FAILED for each in proofs for proof in each):
+        # But a green of a verifier that was blind refutes no red.
+        void = void_through(gather_control_runs([repository]).runs)
+        why = _why_bad(repository, chain, proofs, void)
+    return why
+
+
+def _why_bad(
+    repository: Repository,
+    chain: Sequence[StoredManifest],
+    proofs: Sequence[Sequence[Proof]],
+    void: Void | None,
+) -> str | None:
+    *parents, own = (
+        standing(
+            some,
+            digest=each.digest,
+            copy=repository.name,
+            url=repository.url,
+            void_through=void,
+        )
+        for each, some in zip(chain, proofs, strict=True)
+    )
     known, proof = own
     if known is Standing.FAILED and proof is not None:
         return f"proof {proof.id} FAILED: {proof.reason}"
-    red = failed_parent(own, parents)
-    if red is not None:
-        return f"proof {red.id} of its parent {red.backup_id} FAILED: {red.reason}"
-    return None
-
-
-def _standing(repository: Repository, stored: StoredManifest) -> tuple[Standing, Proof | None]:
-    return standing(
-        load_proofs(repository, stored.manifest.backup_id),
-        digest=stored.digest,
-        copy=repository.name,
-        url=repository.url,
-        # Void or not: in a disaster only a FAILED proof is passed over.
-        void_through=None,
-    )
+    return why_parent_failed(own, parents) or None
 
 
 def _why_not(repository: Repository, stored: StoredManifest) -> str | None:

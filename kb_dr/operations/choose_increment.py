@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.control import void_through
 from kb_dr.domain.increment import (
     NATIVE,
     RECOVERY_POINT,
@@ -14,11 +15,12 @@ from kb_dr.domain.increment import (
     why_not_native,
 )
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Standing, standing
+from kb_dr.domain.proof import Standing, Verdict, standing
 from kb_dr.domain.stored import Listed
 from kb_dr.domain.wal_names import is_segment
 from kb_dr.errors import BrokenChain, ChecksumMismatch, ObjectMissing, UnreadableRecord
 from kb_dr.operations.backup_chain import load_chain
+from kb_dr.operations.controls import gather_control_runs
 from kb_dr.operations.needed_wal import find_needed_wal
 from kb_dr.operations.newest_first import newest_first
 from kb_dr.operations.proofs import load_proofs
@@ -149,9 +151,13 @@ def _require_good(candidate: _Candidate) -> BackupId:
         )
     for link in chain:
         proofs = load_proofs(repository, link.manifest.backup_id)
+        if not any(proof.verdict is Verdict.FAILED for proof in proofs):
+            continue
+        # A green of a verifier that was blind refutes no red.
+        void = void_through(gather_control_runs([repository]).runs)
         for copy, url in candidate.copies.items():
             known, proof = standing(
-                proofs, digest=link.digest, copy=copy, url=url, void_through=None
+                proofs, digest=link.digest, copy=copy, url=url, void_through=void
             )
             if known is Standing.FAILED and proof is not None:
                 raise _Unusable(f"{link.manifest.id} FAILED in the {copy} copy: {proof.reason}")

@@ -1,7 +1,7 @@
 """Read everything the copies hold of one backup: manifests, proofs, holds, tombstones, failures."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from kb_dr.domain.tombstone import Tombstone
 from kb_dr.errors import BrokenChain, ObjectMissing, UnreadableRecord
 from kb_dr.operations.backup_chain import load_chain
 from kb_dr.operations.kept_records import parse_kept, read_kept
-from kb_dr.operations.list_holdings import CopyListing, Place
+from kb_dr.operations.list_holdings import CopyListing, Place, proofs_in
 from kb_dr.ports import Repository
 
 T = TypeVar("T")
@@ -43,6 +43,10 @@ def gather_backup(
     """
     copies = tuple(_copy(backup, listing, older) for listing in listings)
     found = _records(backup, listings)
+    parents = sorted({name for each in copies for name, _ in each.parents})
+    above = [_proofs_of(BackupId.parse(name), listings) for name in parents]
+    # Any of a parent that can be read nowhere may be the one that is red.
+    unread = [*found.unread, *(each for some in above for each in some.unread)]
     buried = None
     if not any(each.seen for each in copies):
         texts = [each for each in found.tombstones if each.manifest]
@@ -53,11 +57,12 @@ def gather_backup(
         id=backup,
         copies=copies,
         proofs=tuple(found.proofs),
+        parent_proofs=tuple(proof for some in above for proof in some.proofs),
         holds=tuple(found.holds),
         tombstones=tuple(found.tombstones),
         failures=tuple(found.failures),
         buried=buried if isinstance(buried, ManifestSeen) else None,
-        unread=(*found.unread, *((str(buried),) if isinstance(buried, UnreadableRecord) else ())),
+        unread=(*unread, *((str(buried),) if isinstance(buried, UnreadableRecord) else ())),
     )
 
 
@@ -82,19 +87,17 @@ def _copy(backup: BackupId, listing: CopyListing, older: BackupRows | None) -> C
     digest = manifest_digest(body)
     if isinstance(found, UnreadableRecord):
         return CopySeen(place.copy, place.url, unreadable=str(found), digest=digest)
-    broken = _broken_chain(place.repository, StoredManifest(found.manifest, digest, place.copy))
-    return CopySeen(place.copy, place.url, seen=found, digest=digest, broken=broken)
-
-
-def _broken_chain(repository: Repository, stored: StoredManifest) -> str:
-    """Why nothing can be restored from it in this copy; empty when its chain is whole."""
-    if stored.manifest.parent is None:
-        return ""
-    try:
-        load_chain(repository, stored)
-    except BrokenChain as error:
-        return str(error)
-    return ""
+    parents: tuple[tuple[str, str], ...] = ()
+    broken = ""
+    if found.manifest.parent is not None:
+        try:
+            chain = load_chain(place.repository, StoredManifest(found.manifest, digest, place.copy))
+            parents = tuple((each.manifest.id, each.digest) for each in chain[:-1])
+        except BrokenChain as error:
+            broken = str(error)
+    return CopySeen(
+        place.copy, place.url, seen=found, digest=digest, broken=broken, parents=parents
+    )
 
 
 def _parse(backup: BackupId, body: bytes, what: str) -> ManifestSeen | UnreadableRecord:
@@ -108,13 +111,22 @@ def _parse(backup: BackupId, body: bytes, what: str) -> ManifestSeen | Unreadabl
     return ManifestSeen(manifest, manifest_digest(body), md5)
 
 
+def _proofs_of(parent: BackupId, listings: Sequence[CopyListing]) -> _Records:
+    """The proofs of a backup that others were made against."""
+    return _read(parent, [(proofs_in(each, parent), each.place) for each in listings])
+
+
 def _records(backup: BackupId, listings: Sequence[CopyListing]) -> _Records:
+    held = [(listing.holdings.get(str(backup)), listing.place) for listing in listings]
+    return _read(backup, [(holding.records, place) for holding, place in held if holding])
+
+
+def _read(backup: BackupId, listed: Iterable[tuple[Sequence[str], Place]]) -> _Records:
     found = _Records()
     places: dict[str, list[Place]] = {}
-    for listing in listings:
-        holding = listing.holdings.get(str(backup))
-        for key in holding.records if holding else ():
-            places.setdefault(key, []).append(listing.place)
+    for keys, place in listed:
+        for key in keys:
+            places.setdefault(key, []).append(place)
     for key in sorted(places):
         kept = [each.repository for each in places[key] if each.repository is not None]
         folder = key.partition("/")[0]

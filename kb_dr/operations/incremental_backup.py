@@ -17,6 +17,7 @@ from kb_dr.operations.catalog import read_manifest
 from kb_dr.operations.choose_increment import Increment, NoParent, choose_increment
 from kb_dr.operations.name_backup import next_backup_id
 from kb_dr.operations.recovery_point import take_recovery_point
+from kb_dr.operations.room import look_at_room, newest_full, require_room
 from kb_dr.ports import BaseBackupProgram, Clock, Codec, Progress, Repository, SourceServer
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,8 @@ def take_incremental_backup(
     """Take what the server and the repository allow; the notes of the manifest say why no more.
 
     Without a usable parent it is a full backup, with an id of that kind: of the moment ``backup``
-    names when that was promised. Else as take_base_backup(), whose errors it raises.
+    names when that was promised; NotEnoughSpace, before a byte of it is asked for, when less is
+    free there than the last one took. Else as take_base_backup(), whose errors it raises.
     """
     with backup_run(
         repository, codec, source, program, clock, progress, tools,
@@ -88,7 +90,12 @@ def _because(choice: Increment | NoParent, why: str) -> Increment | NoParent:
 
 def _take(run: BackupRun, choice: Increment | NoParent) -> StoredManifest:
     if isinstance(choice, NoParent):
-        return take_into(_as_full(run, choice.why))
+        full = _as_full(run, choice.why)
+        if full.repository.space() is not None:
+            # As for one that was asked for: a disk that fills up takes the WAL archive with it.
+            room = look_at_room(full.repository, 100.0, newest_full(full.repository))
+            require_room(full.repository, room.needed_bytes, f"back up {full.backup}")
+        return take_into(full)
     parent, body = choice.parent, choice.postgres_manifest_zst
 
     def chain_stands() -> None:

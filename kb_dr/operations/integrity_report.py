@@ -71,15 +71,19 @@ def make_report(
     *,
     void_through: Void | None,
     every_byte: bool = False,
+    kept_in: Sequence[Repository] | None = None,
 ) -> IntegrityReport:
-    """Look at every copy and keep what was seen in each that answers.
+    """Look at every copy and keep what was seen in each that answers, or in those of ``kept_in``.
 
     ``every_byte`` reads all of it again, and not only the part whose turn it is.
     A copy that cannot be looked at is in the report, as a shortfall. Raises only when the report
     can be kept nowhere.
     """
     at = clock.now()
-    earlier = gather_reports(places, at - LOOK_BACK)
+    keepers = places if kept_in is None else kept_in
+    # One of a clock that was wrong would be the newest for as long, and nothing would be read.
+    known = gather_reports(keepers, at - LOOK_BACK).reports
+    earlier = [each for each in known if each.at <= at]
     copies = tuple(
         _copy_report(
             each,
@@ -105,7 +109,7 @@ def make_report(
         coverage=coverage(copies, at, settings.proof_age_seconds),
         shortfalls=tuple(shortfalls(copies, at, settings.proof_age_seconds)),
     )
-    store_report(places, report)
+    store_report(keepers, report)
     return report
 
 
@@ -182,7 +186,15 @@ def _copy_report(
         files, size = _wal_size(repository)
         catalog = load_catalog(repository)
         due = range(SLICES) if earlier is None else due_slices(last_read, now)
-        reread = reread_copy(repository, codec, catalog, due, progress, parallel=settings.transfers)
+        reread = reread_copy(
+            repository,
+            codec,
+            catalog,
+            due,
+            progress,
+            again=_damaged_slices(earlier or (), name, url),
+            parallel=settings.transfers,
+        )
         last_read |= dict.fromkeys(due, now)
     except KbDrError as error:
         problems.append(str(error))
@@ -283,3 +295,14 @@ def _last_read(earlier: Sequence[IntegrityReport], name: str, url: str) -> dict[
             if (copy.copy, copy.url) == (name, url) and copy.reread is not None:
                 found |= dict.fromkeys(copy.reread.slices, report.at)
     return found
+
+
+def _damaged_slices(earlier: Sequence[IntegrityReport], name: str, url: str) -> tuple[int, ...]:
+    """Where the last look found damage: it stays in each report until it is gone."""
+    for report in reversed(earlier):
+        for copy in report.copies:
+            if (copy.copy, copy.url) == (name, url) and copy.reread is not None:
+                done = copy.reread
+                # Older reports name the damage, and not where it lies.
+                return done.damaged_slices or (done.slices if done.damaged else ())
+    return ()

@@ -51,6 +51,8 @@ class CopyListing:
     place: Place
     holdings: Mapping[str, Holding]
     """By backup id."""
+    of_one: bool = False
+    """Whether no other backup was looked for."""
 
     @property
     def silent(self) -> bool:
@@ -83,7 +85,7 @@ def list_holdings(place: Place, service: str) -> CopyListing:
 def list_one(place: Place, backup: BackupId) -> CopyListing:
     """The same of one backup: a handful of calls."""
     if place.repository is None:
-        return CopyListing(place, {})
+        return CopyListing(place, {}, of_one=True)
     holding = Holding()
     found = {str(backup): holding}
     try:
@@ -91,31 +93,45 @@ def list_one(place: Place, backup: BackupId) -> CopyListing:
         for prefix in RECORDS:
             _add_records(found, place.repository.list(f"{prefix}{backup}/"), prefix)
     except RepositoryError as error:
-        return CopyListing(Place(place.copy, place.url, place.repository, str(error)), {})
+        silent = Place(place.copy, place.url, place.repository, str(error))
+        return CopyListing(silent, {}, of_one=True)
     there = holding.manifest is not None or bool(holding.records)
-    return CopyListing(place, found if there else {})
+    return CopyListing(place, found if there else {}, of_one=True)
+
+
+def proofs_in(listing: CopyListing, backup: BackupId) -> list[str]:
+    """Keys of the proofs a copy lists of a backup, which it may not have been asked for yet.
+
+    Raises what the repository raises.
+    """
+    place, name = listing.place, str(backup)
+    if listing.of_one and not listing.silent and place.repository is not None:
+        found: dict[str, Holding] = {}
+        prefix = layout.proofs_prefix(backup)
+        _add_records(found, place.repository.list(prefix), "proofs/")
+        return found[name].records if name in found else []
+    holding = listing.holdings.get(name)
+    return [key for key in holding.records if key.startswith("proofs/")] if holding else []
 
 
 def ancestors(listing: CopyListing) -> Mapping[str, str]:
-    """Incremental backup to a digest of every manifest of the copy that may be of its chain.
-
-    Its rows depend on those: they are older, and stand or stand no more.
+    """Incremental backup to a digest of all its rows may owe to older backups of the copy: their
+    manifests, which may be of its chain and stand or stand no more, and the proofs of them.
     """
     known = sorted(
-        (
-            (name, holding.manifest)
-            for name, holding in listing.holdings.items()
-            if holding.manifest is not None
-        ),
-        key=lambda each: (BackupId.parse(each[0]).stamp, each[0]),
+        listing.holdings.items(), key=lambda each: (BackupId.parse(each[0]).stamp, each[0])
     )
     digest = hashlib.sha256()
     found: dict[str, str] = {}
-    for name, manifest in known:
+    for name, holding in known:
         if BackupId.parse(name).kind is not BackupKind.FULL:
             found[name] = digest.hexdigest()
-        at = manifest.modified.isoformat()
-        digest.update(f"{name}\0{manifest.size_bytes}\0{at}\0".encode())
+        if (manifest := holding.manifest) is not None:
+            at = manifest.modified.isoformat()
+            digest.update(f"{name}\0{manifest.size_bytes}\0{at}\0".encode())
+        for key in holding.records:
+            if key.startswith("proofs/"):
+                digest.update(f"{key}\0".encode())
     return found
 
 

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kb_dr.domain import layout
 from kb_dr.domain.integrity_markdown import integrity_markdown
 from kb_dr.domain.integrity_report import IntegrityReport
-from kb_dr.errors import RepositoryError
+from kb_dr.errors import RepositoryError, UnreadableRecord
 from kb_dr.operations.kept_records import keep_bytes, keep_record, parse_kept, read_kept
 from kb_dr.ports import Repository
 
@@ -20,32 +21,40 @@ def store_report(places: Sequence[Repository], report: IntegrityReport) -> None:
     keep_record(places, layout.report_key(report.id), report)
 
 
-def load_reports(repository: Repository, since: datetime) -> tuple[IntegrityReport, ...]:
-    """The reports kept here that began at ``since`` or later, oldest first.
+@dataclass(frozen=True, slots=True)
+class GatheredReports:
+    """The reports of all places together."""
 
-    Raises UnreadableRecord for one that cannot be read.
-    """
+    reports: tuple[IntegrityReport, ...]
+    """Oldest first."""
+    unread: tuple[str, ...]
+    """Why some are missing that stand somewhere, and can be read nowhere."""
+
+
+def gather_reports(places: Sequence[Repository], since: datetime) -> GatheredReports:
+    """The reports that began at ``since`` or later; a place that does not answer adds none."""
     after = f"{layout.REPORTS}{since.astimezone(UTC):%Y%m%d-%H%M%S}"
-    found: list[IntegrityReport] = []
-    for listed in repository.list(layout.REPORTS, start_after=after):
-        if not listed.key.endswith(".json"):
-            continue
-        body = read_kept(repository, listed.key)
-        if body is not None:
-            found.append(parse_kept(repository, listed.key, body, IntegrityReport, _key))
-    return tuple(sorted(found, key=lambda report: (report.at, report.id)))
-
-
-def gather_reports(places: Sequence[Repository], since: datetime) -> tuple[IntegrityReport, ...]:
-    """The same of all places together; one that does not answer, or cannot be read, adds none."""
     known: dict[str, IntegrityReport] = {}
+    bad: dict[str, str] = {}
     for place in places:
         try:
-            known |= {report.id: report for report in load_reports(place, since)}
+            for listed in place.list(layout.REPORTS, start_after=after):
+                if listed.key in known or not listed.key.endswith(".json"):
+                    continue
+                body = read_kept(place, listed.key)
+                if body is None:
+                    continue
+                try:
+                    known[listed.key] = parse_kept(place, listed.key, body, IntegrityReport, _key)
+                except UnreadableRecord as error:
+                    bad[listed.key] = str(error)
         except RepositoryError as error:
             # Then more is read again than need be.
             logger.warning("earlier reports in %s are not known: %s", place.name, error)
-    return tuple(sorted(known.values(), key=lambda report: (report.at, report.id)))
+    return GatheredReports(
+        tuple(sorted(known.values(), key=lambda report: (report.at, report.id))),
+        tuple(why for key, why in bad.items() if key not in known),
+    )
 
 
 def _key(report: IntegrityReport) -> str:

@@ -40,12 +40,14 @@ class _Found:
     unchecked: int = 0
     damaged: list[str] = field(default_factory=list)
     more: int = 0
+    damaged_slices: set[int] = field(default_factory=set)
 
-    def add(self, size_bytes: int, outcome: bool | str) -> None:
+    def add(self, item: StoredObject | Listed, outcome: bool | str) -> None:
         self.objects += 1
-        self.size_bytes += size_bytes
+        self.size_bytes += item.size_bytes
         self.unchecked += outcome is False
         if isinstance(outcome, str):
+            self.damaged_slices.add(slice_of(item.key))
             if len(self.damaged) < _MOST_NAMED:
                 self.damaged.append(outcome)
             else:
@@ -59,14 +61,16 @@ def reread_copy(
     slices: Collection[int],
     progress: Progress,
     *,
+    again: Collection[int] = (),
     parallel: int = 4,
 ) -> Reread:
     """Read every object of these slices: of all backups in ``catalog``, and of all WAL.
 
+    ``again`` are slices besides, in which damage was found before: they do not miss their turn.
     Damage is reported, not raised. Raises what the repository raises when it cannot be asked:
     nothing counts as read then.
     """
-    found = _Found()
+    found, wanted = _Found(), {*slices, *again}
 
     def read_object(stored: StoredObject) -> bool | str | None:
         return _outcome(repository, stored.key, lambda: bool(repository.get(stored)) or True)
@@ -80,9 +84,9 @@ def reread_copy(
 
     progress.begin(f"read a part of {repository.name} again")
     try:
-        for objects in batches(_objects(catalog, slices), _AT_ONCE):
+        for objects in batches(_objects(catalog, wanted), _AT_ONCE):
             _note(found, objects, run_parallel(objects, read_object, at_once=parallel), progress)
-        for files in batches(_wal(repository, slices), _AT_ONCE):
+        for files in batches(_wal(repository, wanted), _AT_ONCE):
             _note(found, files, run_parallel(files, read_wal, at_once=parallel), progress)
     finally:
         progress.end()
@@ -93,6 +97,7 @@ def reread_copy(
         unchecked=found.unchecked,
         damaged=tuple(found.damaged),
         more_damaged=found.more,
+        damaged_slices=tuple(sorted(found.damaged_slices)),
     )
 
 
@@ -104,7 +109,7 @@ def _note(
 ) -> None:
     for item, outcome in zip(items, outcomes, strict=True):
         if outcome is not None:
-            found.add(item.size_bytes, outcome)
+            found.add(item, outcome)
             progress.advance(item.size_bytes)
 
 

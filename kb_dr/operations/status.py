@@ -6,7 +6,12 @@ from datetime import datetime
 
 from kb_dr.domain.control import ALL, blind_hosts, void_through, why_void
 from kb_dr.domain.control_objective import ControlLimits, judge_controls
-from kb_dr.domain.far_enough import LOOKED_AT, far_enough
+from kb_dr.domain.far_enough import (
+    LOOKED_AT,
+    MOST_LOOKED_AT,
+    far_enough,
+    oldest_that_counts,
+)
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.objective import judge_status
 from kb_dr.domain.replication_slot import judge_slot
@@ -63,9 +68,16 @@ def take_status(
     parts = [CatalogPart(each, service=service, org=org, now=clock.now()) for each in repositories]
     copies: tuple[CopyStatus, ...] = ()
     unread: tuple[str, ...] = ()
-    for count in (None,) if everything else LOOKED_AT:
+    last = oldest_that_counts(len(parts), limits, clock.now())
+    for count in (None,) if everything else (*LOOKED_AT, MOST_LOOKED_AT):
+        known = [len(part.entries) for part in parts]
         for part in parts:
-            part.reach(count)
+            if count == MOST_LOOKED_AT:
+                part.reach_back_to(last, count)
+            else:
+                part.reach(count)
+        if count == MOST_LOOKED_AT and known == [len(part.entries) for part in parts]:
+            break
         proofs, unread = gather_proofs_of(
             repositories, set().union(*(part.names for part in parts))
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from kb_dr.domain.forecast import RestoreWork
 from kb_dr.domain.manifest import Manifest, StoredManifest
-from kb_dr.domain.proof import Proof, Standing, Void, failed_parent, standing
+from kb_dr.domain.proof import Proof, Standing, Void, standing, why_parent_failed
 from kb_dr.domain.replay_line import choose_lineage
 from kb_dr.domain.status import BackupStatus, CopyStatus, Evidence, ProvenBackup, Window
 from kb_dr.domain.timelines import Lineage
@@ -49,8 +49,7 @@ class _Known:
 
     def _failed_parent(self, stored: StoredManifest) -> str:
         *parents, own = (self._own(each) for each in self.chain(stored))
-        red = failed_parent(own, parents)
-        return f"proof {red.id} of its parent {red.backup_id} FAILED: {red.reason}" if red else ""
+        return why_parent_failed(own, parents)
 
     def standing(self, stored: StoredManifest) -> tuple[Standing, Proof | None]:
         """Of the backup, with all it is put together from."""

@@ -27,7 +27,7 @@ from kb_dr.ports import Catalog, Clock
 
 T = TypeVar("T")
 
-_DERIVATION = 1
+_DERIVATION = 2
 """Goes up when derive_rows.py makes other rows of the same records: all are read again."""
 
 _NOTE_WAITS = 2.0

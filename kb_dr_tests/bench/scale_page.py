@@ -90,6 +90,6 @@ _HOW = f"""\
 - *catalog*: every manifest read, one after the other handed on. What `kb-dr list`, retention and the catalog's sync begin with. A process that looks often (Dagster's) reads each manifest once in a quarter of an hour, and lists it each time.
 - *audit*: `kb-dr wal audit`, without reading the segments.
 - *retention plan*: `kb-dr retention plan` of one copy: every manifest and proof read, all WAL listed.
-- *status*: `kb-dr status`, which looks at the newest backups first: at 32 of each copy, and at 128 and 512 where those do not tell what the objectives ask (the newest usable, the newest proven over WAL without a gap, the newest that was tried, a proof young enough). It lists WAL from the oldest of these on, says since when it looked, and nothing of what is older.
+- *status*: `kb-dr status`, which looks at the newest backups first: at 32 of each copy, and at 128, at 512 and at all that can be young enough of a proof (4096 at most) where those do not tell what the objectives ask (the newest usable, the newest proven over WAL without a gap, the newest that was tried, a proof young enough). It lists WAL from the oldest of these on, says since when it looked, and nothing of what is older.
 - *status, everything*: `kb-dr status --everything`.
 - *Pages* are answers of at most 1,000 keys, at least one for each listing. A test holds calls and pages to that on a small history; no test asserts a time."""  # noqa: E501 - one line of the page each

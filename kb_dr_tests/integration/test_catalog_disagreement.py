@@ -16,6 +16,7 @@ from kb_dr_tests.catalog_database import (
     CatalogDatabase,
     fill_buckets,
 )
+from kb_dr_tests.made_chains import store_increment
 from kb_dr_tests.made_installation import MadeInstallation
 
 
@@ -207,6 +208,28 @@ def test_a_drill_is_not_spoilt_by_a_catalog_that_is_down(
     assert step.good
     assert step.outcome is Outcome.NOT_APPLICABLE
     assert "not tried" in step.seen
+
+
+def test_a_backup_whose_parent_failed_since_is_not_shown_as_proven(
+    made: MadeInstallation, database: CatalogDatabase
+) -> None:
+    full = made.has_backup()
+    child = store_increment(made.primary, made.codec, full)
+    made.has_proof(child, Verdict.PROVEN, copy="primary")
+    made.sync_catalog()
+    green = statuses(database)
+    made.has_proof(full, Verdict.FAILED, copy="primary", minutes=500)
+
+    made.sync_catalog()
+
+    assert green == {full.manifest.id: "completed", child.manifest.id: "verified"}
+    assert statuses(database) == {full.manifest.id: "damaged", child.manifest.id: "damaged"}
+    assert made.check_catalog().agrees
+    assert made.trace(child.manifest.backup_id).rows.log.status == "damaged"
+    made.note_in_catalog(child.manifest.backup_id, "primary")
+    assert statuses(database)[child.manifest.id] == "damaged"
+    made.rebuild_catalog()
+    assert made.check_catalog().agrees
 
 
 def test_a_backup_whose_parent_is_gone_is_not_shown_as_proven(

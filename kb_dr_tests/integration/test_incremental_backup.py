@@ -22,8 +22,9 @@ from kb_dr.adapters.unprivileged import Unprivileged
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.increment import NATIVE, RECOVERY_POINT
 from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.space import Space
 from kb_dr.domain.stored import StoredObject
-from kb_dr.errors import BackupInProgress, KbDrError, RepositoryUnavailable
+from kb_dr.errors import BackupInProgress, KbDrError, NotEnoughSpace, RepositoryUnavailable
 from kb_dr.operations.backup_chain import load_chain
 from kb_dr.operations.incremental_backup import ChainRules, take_incremental_backup
 from kb_dr.operations.needed_wal import find_needed_wal
@@ -213,6 +214,19 @@ def test_without_a_parent_it_is_a_full_and_says_so(tmp_path: Path) -> None:
     assert third.manifest.kind is BackupKind.FULL
     assert "1 incremental backups stand on" in third.manifest.notes[0]
     assert service.backups() == [each.manifest.id for each in (first, second, third)]
+
+
+def test_a_full_that_would_not_fit_is_refused_also_where_an_increment_was_asked_for(
+    service: IncrementalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = service.backups()
+    monkeypatch.setattr(DirectoryRepository, "space", lambda _: Space(10**9, 10_000))
+
+    with pytest.raises(NotEnoughSpace, match="back up kb-full-"):
+        service.increment(longest=0)
+
+    assert service.backups() == before
+    assert service.increment().manifest.engine == NATIVE, "what it takes is not known beforehand"
 
 
 def test_a_promoted_source_begins_with_a_full(service: IncrementalService) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from kb_dr.defs.postgres.judgement import judge_now
 from kb_dr.domain import layout
+from kb_dr.domain.control import ControlOutcome, Damage
 from kb_dr.domain.forecast import MeasuredRun, RestoreWork, forecast
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Outcome, Phase, Proof, Standing, Verdict
@@ -17,6 +18,7 @@ from kb_dr.errors import NoUsableBackup
 from kb_dr.operations.backup_chain import chains_in
 from kb_dr.operations.catalog import load_catalog
 from kb_dr.operations.choose_backup import choose_backup
+from kb_dr.operations.controls import store_control_run
 from kb_dr.operations.initialise import init_repository
 from kb_dr.operations.plan_recovery import bytes_needed
 from kb_dr.operations.proofs import load_proofs, store_proof
@@ -25,6 +27,7 @@ from kb_dr.operations.survey import survey
 from kb_dr.operations.validate_backup import validate_backup
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec, RecordingProgress
 from kb_dr_tests.made_chains import store_chain, store_increment
+from kb_dr_tests.made_controls import made_run
 from kb_dr_tests.made_installation import MadeInstallation, made_proof
 from kb_dr_tests.stored_backups import SEGMENT_BYTES
 
@@ -84,6 +87,29 @@ def test_the_newest_with_a_whole_chain_is_chosen_and_the_others_named(
     ]
     assert all(first.manifest.id in each for each in chosen.passed_over)
     assert choose_backup(repository, third.manifest.id).stored == third, "asked for by its id"
+
+
+def test_a_green_of_a_blind_verifier_refutes_no_older_red(repository: MemoryRepository) -> None:
+    full, first = store_chain(repository, CODEC, increments=1)
+    prove(repository, first, Verdict.FAILED, minutes=10)
+    green = prove(repository, first, Verdict.PROVEN, minutes=20)
+    assert choose_backup(repository).stored == first
+
+    blind = made_run(green.finished, {Damage.ROWS_DROPPED: ControlOutcome.BLIND})
+    store_control_run([repository], blind)
+
+    assert choose_backup(repository).stored == full
+
+
+def test_a_green_of_a_blind_verifier_alone_is_no_reason_to_pass_a_backup_over(
+    repository: MemoryRepository,
+) -> None:
+    (full,) = store_chain(repository, CODEC, increments=0)
+    green = prove(repository, full, Verdict.PROVEN, minutes=20)
+    blind = made_run(green.finished, {Damage.ROWS_DROPPED: ControlOutcome.BLIND})
+    store_control_run([repository], blind)
+
+    assert choose_backup(repository).stored == full
 
 
 def test_with_nothing_but_orphans_there_is_no_backup(repository: MemoryRepository) -> None:
@@ -193,6 +219,67 @@ def test_the_page_of_a_broken_chain_is_red_whatever_was_proven(tmp_path: Path) -
     assert judged.passed is False
     assert judged.reason.startswith("the offsite copy: ")
     assert full.manifest.id in judged.reason
+
+
+@pytest.fixture
+def proven_child(tmp_path: Path) -> tuple[MadeInstallation, StoredManifest, StoredManifest]:
+    """An installation, a full, and an increment that is proven offsite; both in both copies."""
+    installation = MadeInstallation(tmp_path)
+    full = installation.has_backup()
+    installation.has_offsite_copy(full)
+    child = store_increment(installation.primary, installation.codec, full)
+    installation.has_offsite_copy(child)
+    installation.has_proof(child, Verdict.PROVEN)
+    return installation, full, child
+
+
+ProvenChild = tuple[MadeInstallation, StoredManifest, StoredManifest]
+
+
+@pytest.mark.parametrize("copy", ["primary", "offsite"])
+def test_the_page_is_red_when_a_proof_of_the_parent_failed_since(
+    proven_child: ProvenChild, copy: str
+) -> None:
+    installation, full, child = proven_child
+    installation.has_proof(full, Verdict.FAILED, copy=copy, minutes=500)
+
+    judged = judge_now(installation, child.manifest.id)
+
+    assert judged.passed is False
+    assert f"the {copy} copy: " in judged.reason
+    assert full.manifest.id in judged.reason
+
+
+def test_the_page_stays_green_when_the_parent_failed_before(proven_child: ProvenChild) -> None:
+    installation, full, child = proven_child
+    installation.has_proof(full, Verdict.FAILED, minutes=1)
+
+    assert judge_now(installation, child.manifest.id).passed is True
+
+
+def test_a_list_never_shows_an_increment_as_proven_in_a_copy_whose_parent_failed_since(
+    proven_child: ProvenChild,
+) -> None:
+    installation, full, child = proven_child
+    installation.has_proof(full, Verdict.FAILED, minutes=500)
+
+    line = {each.id: each for each in installation.overview("primary")}[child.manifest.id]
+    there = {each.id: each for each in installation.overview("offsite")}[child.manifest.id]
+
+    assert line.standings == there.standings
+    assert line.standings == {"primary": Standing.UNPROVEN, "offsite": Standing.FAILED}
+
+
+def test_a_list_never_shows_an_increment_as_proven_in_a_copy_without_its_parent(
+    proven_child: ProvenChild,
+) -> None:
+    installation, full, child = proven_child
+    remove(installation.offsite, full)
+
+    line = {each.id: each for each in installation.overview("primary")}[child.manifest.id]
+
+    assert line.standings == {"primary": Standing.UNPROVEN}
+    assert full.manifest.id in line.troubles["offsite"]
 
 
 # room and time

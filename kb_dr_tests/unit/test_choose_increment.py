@@ -8,15 +8,18 @@ import pytest
 
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.control import ControlOutcome, Damage
 from kb_dr.domain.increment import SourceState
 from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.proof import Verdict
 from kb_dr.errors import RepositoryUnavailable
 from kb_dr.operations.catalog import store_manifest
 from kb_dr.operations.choose_increment import Increment, NoParent, choose_increment
+from kb_dr.operations.controls import store_control_run
 from kb_dr.operations.proofs import store_proof
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
 from kb_dr_tests.made_chains import store_chain, store_increment
+from kb_dr_tests.made_controls import made_run
 from kb_dr_tests.made_installation import made_proof
 from kb_dr_tests.stored_backups import STARTED, segment, store_objects, store_segments
 from kb_dr_tests.unit.test_increment import state
@@ -159,6 +162,20 @@ def test_a_link_that_failed_spoils_all_behind_it() -> None:
     fail(repository, chain[0], "offsite")
 
     assert f"{chain[0].manifest.id} FAILED in the offsite copy" in refusal(choose(repository))
+
+
+def test_a_green_of_a_blind_verifier_makes_no_parent_of_what_failed() -> None:
+    repository = MemoryRepository()
+    (full,) = a_chain(repository, 0)
+    fail(repository, full)
+    green = made_proof(full, Verdict.PROVEN, copy="primary", minutes=60)
+    store_proof(repository, green)
+    assert parent_of(choose(repository)) == full.manifest.id
+
+    blind = made_run(green.finished, {Damage.ROWS_DROPPED: ControlOutcome.BLIND})
+    store_control_run([repository], blind)
+
+    assert "FAILED in the primary copy" in refusal(choose(repository))
 
 
 def test_a_broken_chain_is_passed_over() -> None:

@@ -23,7 +23,7 @@ JOBS = (
     *("wal_job", "local_wal_job", "wal_audit_job", "room_watch_job", "repair_copies"),
     *("negative_controls_job", "controls_watch_job"),
     *("restore_database", "disaster_recovery_drill", "monthly_restore_test", "readiness_job"),
-    "integrity_report_job",
+    *("integrity_report_job", "integrity_watch_job"),
     "retention_job",
 )
 LONGEST_RESTORE = 30 * 3600

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from kb_dr.defs.copies import CopyRead, copy_named
@@ -366,3 +367,19 @@ def test_a_local_copy_nobody_proved_is_not_green(installation: MadeInstallation)
     assert (age(), age(" of local")) == (Outcome.FAILED, Outcome.PASSED), "it waits its turn"
     pass_days(installation, 16)
     assert age(" of local") is Outcome.FAILED
+
+
+def test_a_copy_that_has_lost_all_its_wal_is_a_gap(tmp_path: Path) -> None:
+    made = MadeInstallation(tmp_path)
+    stored = made.has_backup()
+    made.copy_backup(stored.manifest.backup_id, "offsite", QUIET)
+    job = made.definitions().resolve_job_def("wal_audit_job")
+    with dg.DagsterInstance.ephemeral() as instance:
+        (whole,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+        for key in [key for key in made.offsite.bodies if key.startswith("wal/")]:
+            made.offsite.delete(key)
+        (check,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+
+    assert whole.passed
+    assert not check.passed
+    assert "offsite" in str(check.description)

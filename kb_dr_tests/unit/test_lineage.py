@@ -94,6 +94,35 @@ def test_a_parent_that_is_gone_breaks_the_chain_by_name(made: MadeInstallation) 
     assert lineage.broken == f"{one.manifest.id}: it stands in no copy that answered"
 
 
+def test_a_proof_speaks_no_more_once_the_chain_it_restored_is_broken_or_bad(
+    made: MadeInstallation,
+) -> None:
+    full = made.has_backup()
+    child = increment(made, full, hours=1)
+    proof = made.has_proof(child, Verdict.PROVEN, copy="primary")
+    red = made.has_proof(full, Verdict.FAILED, copy="primary", minutes=500)
+
+    said = made.trace_proof(proof.id).still_speaks
+    assert said.startswith("no: ")
+    assert red.id in said
+    made.primary.delete(layout.manifest_key(full.manifest.backup_id))
+    said = made.trace_proof(proof.id).still_speaks
+    assert f"its parent {full.manifest.id} is not in primary" in said
+
+
+def test_nobody_says_a_proof_still_speaks_while_another_cannot_be_read(
+    made: MadeInstallation,
+) -> None:
+    stored = made.has_backup()
+    proof = made.has_proof(stored, Verdict.PROVEN, copy="primary")
+    other = made.has_proof(stored, Verdict.FAILED, copy="primary", minutes=50)
+    made.primary.bodies[layout.proof_key(stored.manifest.backup_id, "primary", other.id)] = b"{"
+
+    said = made.trace_proof(proof.id).still_speaks
+
+    assert said == "not known: another proof of it cannot be read"
+
+
 def test_a_manifest_that_names_its_own_child_is_no_endless_chain(made: MadeInstallation) -> None:
     full = made.has_backup()
     first = increment(made, full, hours=1)

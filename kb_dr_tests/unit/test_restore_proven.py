@@ -10,11 +10,13 @@ import pytest
 from kb_dr.defs import ledger
 from kb_dr.defs.partitions import POSTGRES_BACKUPS
 from kb_dr.defs.postgres import keys
+from kb_dr.defs.postgres.report import report_standing
 from kb_dr.defs.postgres.sensors import pages_follow_the_repository
 from kb_dr.defs.resources import InstallationDoor
 from kb_dr.domain import layout
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Verdict
+from kb_dr.errors import RepositoryUnavailable
 from kb_dr_tests.made_chains import store_increment
 from kb_dr_tests.made_installation import MadeInstallation
 
@@ -140,6 +142,70 @@ def test_a_later_failed_proof_of_any_copy_turns_green_red(
     sync(instance, installation)
 
     assert light(instance, stored) is False
+
+
+@pytest.mark.parametrize("down", ["primary", "offsite"])
+def test_a_later_failed_proof_turns_green_red_also_while_another_copy_is_down(
+    instance: dg.DagsterInstance,
+    installation: MadeInstallation,
+    stored: StoredManifest,
+    down: str,
+) -> None:
+    installation.has_proof(stored, Verdict.PROVEN)
+    sync(instance, installation)
+    up = "offsite" if down == "primary" else "primary"
+    installation.has_proof(stored, Verdict.FAILED, copy=up, minutes=20)
+    installation.memory[down].failures[""] = RepositoryUnavailable(f"ask {down}: it is down")
+
+    said = sync(instance, installation)
+
+    assert light(instance, stored) is False
+    assert f"ask {down}: it is down" in said
+
+
+def test_while_a_copy_is_down_nothing_is_greened_added_or_removed(
+    instance: dg.DagsterInstance, installation: MadeInstallation, stored: StoredManifest
+) -> None:
+    installation.has_proof(stored, Verdict.PROVEN)
+    other = installation.has_backup(days=1)
+    installation.has_proof(other, Verdict.PROVEN)
+    installation.has_offsite_copy(other)
+    sync(instance, installation)
+    last = installation.has_backup(days=2)
+    installation.forget(other)
+    installation.primary.failures[""] = RepositoryUnavailable("ask primary: it is down")
+    installation.offsite.failures.pop("", None)
+
+    sync(instance, installation)
+
+    assert light(instance, stored) is True
+    assert set(instance.get_dynamic_partitions(POSTGRES_BACKUPS)) == {
+        stored.manifest.id, other.manifest.id,
+    }  # fmt: skip
+    assert light(instance, last) is None
+
+
+def test_a_run_that_failed_turns_the_light_red_also_while_another_copy_is_down(
+    instance: dg.DagsterInstance, installation: MadeInstallation, stored: StoredManifest
+) -> None:
+    installation.has_proof(stored, Verdict.PROVEN)
+    sync(instance, installation)
+    installation.has_proof(stored, Verdict.FAILED, minutes=20)
+    installation.primary.failures[""] = RepositoryUnavailable("ask primary: it is down")
+
+    assert report_standing(instance, installation, stored.manifest.id, made_run(instance, stored))
+
+    assert light(instance, stored) is False
+
+
+def made_run(instance: dg.DagsterInstance, stored: StoredManifest) -> str:
+    run = dg.DagsterRun(
+        job_name="verify_job",
+        run_id="11111111-1111-4111-8111-111111111111",
+        status=dg.DagsterRunStatus.STARTED,
+        tags={ledger.PARTITION_TAG: stored.manifest.id},
+    )
+    return instance.add_run(run).run_id
 
 
 def test_an_old_green_never_stands_on_top_of_a_new_red(

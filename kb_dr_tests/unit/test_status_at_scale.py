@@ -36,12 +36,12 @@ class Site:
         self.clock = FakeClock(STARTED)
         self.counting = CountingRepository(self.memory)
 
-    def status(self, *, everything: bool = False) -> Status:
+    def status(self, limits: Objectives = OBJECTIVES, *, everything: bool = False) -> Status:
         return take_status(
             [self.counting],
             CODEC,
             self.clock,
-            OBJECTIVES,
+            limits,
             service=SERVICE,
             org=ORG,
             everything=everything,
@@ -192,6 +192,19 @@ def test_where_nothing_was_proven_for_long_it_stops_and_says_so() -> None:
     assert seen["newest backup in primary"] is Outcome.COULD_NOT_RUN
     assert "512 backups since" in note(status)
     assert "RPO of primary" not in broken(site.status(everything=True))
+
+
+def test_it_looks_back_as_far_as_a_proof_may_be_old() -> None:
+    """Proofs once a month, and a backup each hour; or one a week, and four an hour."""
+    site = Site(700)
+    site.forget_proofs()
+    site.prove(-600)
+    monthly = replace(OBJECTIVES, proof_age_seconds=32 * 86400.0)
+
+    status, full = site.status(monthly), site.status(monthly, everything=True)
+
+    assert broken(status).keys() == broken(full).keys() <= {"RTO forecast from primary"}
+    assert status.copies[0].looked_since is None or status.rpo[0].base is not None
 
 
 def test_an_old_red_behind_backups_nobody_tried_is_not_passed_over() -> None:

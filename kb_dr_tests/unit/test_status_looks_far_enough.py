@@ -199,6 +199,7 @@ def only_what_was_looked_at(full: CopyStatus, short: CopyStatus) -> CopyStatus:
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status_module, "LOOKED_AT", (2, 4, 6))
+    monkeypatch.setattr(status_module, "MOST_LOOKED_AT", 7)
 
 
 @settings(

@@ -94,18 +94,27 @@ def wal_archive_has_no_gap(
 ) -> dg.AssetCheckResult:
     """In each copy each timeline is whole: no gap, no foreign, empty or doubled segment.
 
-    A primary archive with nothing in it is red: there is nothing to recover with.
+    A primary archive with nothing in it is red, and so is a copy that holds backups of a cluster
+    and none of its WAL: there is nothing to recover with.
     """
     with reported_failures(), signs_of_life(context.log.info):
         installation = door.open()
-        primary = installation.audit_wal("primary")
-        others = [copy for copy in installation.copies if copy != "primary"]
-        audits = [*primary, *(each for copy in others for each in installation.audit_wal(copy))]
+        # Before the WAL: a backup that comes in meanwhile has brought its own.
+        clusters = {copy: installation.clusters_backed_up(copy) for copy in installation.copies}
+        by_copy = {copy: installation.audit_wal(copy) for copy in installation.copies}
+    audits = [audit for each in by_copy.values() for audit in each]
+    bare = [
+        f"{copy} holds backups of cluster {system}, and none of its WAL"
+        for copy, found in by_copy.items()
+        for system in sorted(clusters[copy] - {audit.system_identifier for audit in found})
+    ]
     problems = [problem for audit in audits for problem in audit.archive.problems]
     more = sum(audit.archive.more_problems for audit in audits)
     return dg.AssetCheckResult(
-        passed=bool(primary) and all(audit.passed for audit in audits),
-        description=f"{len(problems) + more} problems in {len(audits)} archives",
+        passed=bool(by_copy["primary"]) and not bare and all(audit.passed for audit in audits),
+        description="; ".join(
+            (*bare, f"{len(problems) + more} problems in {len(audits)} archives")
+        ),
         metadata={
             "segments": dg.MetadataValue.int(sum(a.archive.segments for a in audits)),
             "problems": dg.MetadataValue.int(len(problems) + more),

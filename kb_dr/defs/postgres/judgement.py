@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import void_through, why_void
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Proof, Standing, Void, standing
-from kb_dr.errors import UnreadableRecord
+from kb_dr.domain.proof import Proof, Standing, Void, standing, why_parent_failed
+from kb_dr.errors import RepositoryError, UnreadableRecord
 from kb_dr.installation import Installation
-from kb_dr.operations.backup_chain import chains_in
+from kb_dr.operations.backup_chain import Chains, chains_in
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
 
 
@@ -40,17 +40,32 @@ class Holdings:
     why_void: str = ""
     untold: str = ""
     """Why nobody can tell whether proofs are void; empty when it can be told."""
-    broken: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Copy to the increments whose chain is broken there, and why."""
+    chains: dict[str, Chains] = field(default_factory=dict)
+    """Copy to what each of its backups is put together from."""
+    silent: dict[str, str] = field(default_factory=dict)
+    """Copies that could not be read, and why: then only what is known to be bad can be told."""
     children: dict[str, set[str]] = field(default_factory=dict)
     """Backup id to what was made against it."""
     holds: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Backup id to the ids of the holds on it that can be read."""
+    _proofs: dict[str, tuple[Proof, ...]] = field(default_factory=dict)
+    """Of parents, by backup id: each is asked for by all its children."""
 
     def readable(self, backup: str, copy: str) -> StoredManifest | None:
         """The backup's manifest in one copy."""
         entry = self.entries.get(backup, {}).get(copy)
         return entry if isinstance(entry, StoredManifest) else None
+
+    def parents(self, backup: str, copy: str) -> tuple[StoredManifest, ...]:
+        """What the backup was made against in one copy; nothing for a full."""
+        whole = self.chains[copy].whole if copy in self.chains else {}
+        return whole.get(backup, ())[:-1]
+
+    def proofs_of_parent(self, installation: Installation, backup: str) -> tuple[Proof, ...]:
+        """The proofs of one parent, read once."""
+        if backup not in self._proofs:
+            self._proofs[backup] = installation.proofs(BackupId.parse(backup))
+        return self._proofs[backup]
 
     def any_readable(self, backup: str) -> StoredManifest | None:
         """The backup's manifest in the first copy that has it."""
@@ -58,16 +73,23 @@ class Holdings:
         return next((entry for entry in entries if isinstance(entry, StoredManifest)), None)
 
 
-def load_holdings(installation: Installation) -> Holdings:
+def load_holdings(installation: Installation, *, partly: bool = False) -> Holdings:
     """Read every catalog, and the negative controls. One that cannot be read raises: half the
-    truth is none.
+    truth is none. With ``partly`` only when none can be: red is red, whatever the others say.
     """
     entries: dict[str, dict[str, CatalogEntry]] = {}
-    broken: dict[str, dict[str, str]] = {}
+    chains: dict[str, Chains] = {}
+    silent: dict[str, str] = {}
     children: dict[str, set[str]] = {}
     for copy in installation.copies:
-        catalog = installation.catalog(copy)
-        broken[copy] = dict(chains_in(catalog).broken)
+        try:
+            catalog = installation.catalog(copy)
+        except RepositoryError as error:
+            if not partly or len(silent) + 1 == len(installation.copies):
+                raise
+            silent[copy] = str(error)
+            continue
+        chains[copy] = chains_in(catalog)
         for entry in catalog:
             if isinstance(entry, Unreadable):
                 name = f"{installation.settings.service}-{entry.kind}-{entry.stamp}"
@@ -78,7 +100,7 @@ def load_holdings(installation: Installation) -> Holdings:
             entries.setdefault(name, {})[copy] = entry
     gathered = installation.gathered_holds()
     holds = {name: tuple(each.id for each in gathered.in_force(name)) for name in gathered.events}
-    found = Holdings(entries, broken=broken, children=children, holds=holds)
+    found = Holdings(entries, chains=chains, silent=silent, children=children, holds=holds)
     try:
         runs = installation.controls()
     except UnreadableRecord as error:
@@ -110,30 +132,37 @@ def judge(installation: Installation, holdings: Holdings, backup: str) -> Judgem
         return Judgement(None, None, "no copy holds this backup", {})
     digest = digests.pop()
     for copy in found:
-        why_broken = holdings.broken.get(copy, {}).get(backup)
+        why_broken = holdings.chains[copy].broken.get(backup) if copy in holdings.chains else None
         if why_broken is not None:
             return Judgement(digest, False, f"the {copy} copy: {why_broken}", {})
     proofs = installation.proofs(BackupId.parse(backup))
-    standings = {
-        copy: standing(
-            proofs,
-            digest=digest,
-            copy=copy,
-            url=installation.repository(copy).url,
-            void_through=holdings.void_through,
-        )
-        for copy in found
-    }
+
+    def stands(copy: str, digest: str, proofs: tuple[Proof, ...]) -> tuple[Standing, Proof | None]:
+        url = installation.repository(copy).url
+        void = holdings.void_through
+        return standing(proofs, digest=digest, copy=copy, url=url, void_through=void)
+
+    standings = {copy: stands(copy, digest, proofs) for copy in found}
     ids = frozenset(proof.id for proof in proofs)
     for copy, (state, proof) in standings.items():
         if state is Standing.FAILED:
             why = proof.reason if proof else "it failed"
             reason = f"the {copy} copy failed: {why}"
             return Judgement(digest, False, reason, standings, proof, ids)
+    for copy, own in standings.items():
+        parents = (
+            stands(copy, each.digest, holdings.proofs_of_parent(installation, each.manifest.id))
+            for each in holdings.parents(backup, copy)
+        )
+        why_broken = why_parent_failed(own, parents)
+        if why_broken:
+            reason = f"the {copy} copy: {why_broken}"
+            return Judgement(digest, False, reason, standings, None, ids)
     counts = copy_that_counts(installation)
     state, proof = standings.get(counts, (Standing.UNPROVEN, None))
-    if state is Standing.PROVEN and holdings.untold:
-        return Judgement(digest, None, f"could not tell: {holdings.untold}", standings, None, ids)
+    untold = "; ".join((*([holdings.untold] if holdings.untold else []), *holdings.silent.values()))
+    if untold and state in (Standing.PROVEN, Standing.VOID):
+        return Judgement(digest, None, f"could not tell: {untold}", standings, None, ids)
     if state is Standing.PROVEN:
         reason = f"proven to restore from the {counts} copy"
         return Judgement(digest, True, reason, standings, proof, ids)

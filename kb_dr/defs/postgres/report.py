@@ -28,10 +28,24 @@ def judgement_metadata(judgement: Judgement) -> Metadata:
 def report_standing(
     instance: dg.DagsterInstance, installation: Installation, backup: str, run_id: str
 ) -> bool:
-    """Let a run show where its backup stands; whether anything had to be changed."""
-    holdings = load_holdings(installation)
+    """Let a run show where its backup stands; whether anything had to be changed.
+
+    While a copy cannot be read only red is shown.
+    """
+    holdings = load_holdings(installation, partly=True)
     shown = ledger.shown(instance, keys.RESTORE_PROVEN)
     return _settle(instance, installation, holdings, backup, shown, run_id)
+
+
+def report_red(
+    instance: dg.DagsterInstance,
+    installation: Installation,
+    holdings: Holdings,
+    backup: str,
+    shown: dict[str, bool],
+) -> bool:
+    """While a copy cannot be read: show what the others know to be bad, and nothing else."""
+    return _settle(instance, installation, holdings, backup, shown, None)
 
 
 def report_backup(
@@ -136,6 +150,8 @@ def _settle(
     changed = False
     while True:
         judgement = judge(installation, holdings, backup)
+        if holdings.silent and judgement.passed is not False:
+            return changed
         if run_id is None and backup in ledger.partitions_under_way(instance):
             return changed  # that run will say
         if not _show_check(instance, backup, judgement, shown, run_id):

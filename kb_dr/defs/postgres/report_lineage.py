@@ -64,6 +64,6 @@ def _state(holdings: Holdings, backup: str, judgement: Judgement) -> str:
         sorted(judgement.proof_ids),
         sorted(holdings.children.get(backup, ())),
         sorted(holdings.holds.get(backup, ())),
-        sorted((copy, broken.get(backup, "")) for copy, broken in holdings.broken.items()),
+        sorted((copy, chains.broken.get(backup, "")) for copy, chains in holdings.chains.items()),
     )
     return hashlib.sha256(repr(told).encode()).hexdigest()[:_STATE_LENGTH]

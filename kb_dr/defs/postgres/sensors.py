@@ -8,10 +8,11 @@ from kb_dr.defs import ledger
 from kb_dr.defs.partitions import POSTGRES_BACKUPS, postgres_backups
 from kb_dr.defs.postgres import keys
 from kb_dr.defs.postgres.jobs import back_up_now, backup_job, local_copy_job, offsite_copy_job
-from kb_dr.defs.postgres.judgement import load_holdings
-from kb_dr.defs.postgres.report import report_backup
+from kb_dr.defs.postgres.judgement import Holdings, load_holdings
+from kb_dr.defs.postgres.report import report_backup, report_red
 from kb_dr.defs.resources import InstallationDoor
 from kb_dr.errors import KbDrError
+from kb_dr.installation import Installation
 
 ON = dg.DefaultSensorStatus.RUNNING
 
@@ -129,15 +130,18 @@ def pages_follow_the_repository(
 ) -> dg.SkipReason:
     """Nothing is shown as proven that the repositories do not prove.
 
-    When a repository cannot be read nothing is changed: what could not be told is not absent.
+    When a repository cannot be read what could not be told is not absent: nothing is changed but
+    the lights of backups that another copy knows to be bad.
     """
     instance = context.instance
     try:
         installation = door.open()
-        holdings = load_holdings(installation)
+        holdings = load_holdings(installation, partly=True)
     except KbDrError as error:
         return dg.SkipReason(f"could not tell: {error}")
     known = set(instance.get_dynamic_partitions(POSTGRES_BACKUPS))
+    if holdings.silent:
+        return _only_red(context, installation, holdings, known)
     busy = ledger.partitions_under_way(instance)
     present = sorted(holdings.entries)
     added = [backup for backup in present if backup not in known]
@@ -170,4 +174,32 @@ def pages_follow_the_repository(
     return dg.SkipReason(
         f"{len(present)} backups; added {len(added)}, removed {len(purged)}, "
         f"brought in line: {'; '.join(changed) or 'none'}"
+    )
+
+
+def _only_red(
+    context: dg.SensorEvaluationContext,
+    installation: Installation,
+    holdings: Holdings,
+    known: set[str],
+) -> dg.SkipReason:
+    instance = context.instance
+    busy = ledger.partitions_under_way(instance)
+    shown = ledger.shown(instance, keys.RESTORE_PROVEN)
+    red: list[str] = []
+    began = installation.clock.monotonic()
+    # Only a green light can be wrong now; the newest is looked at first.
+    for backup in sorted(known & set(holdings.entries) - busy, reverse=True):
+        if installation.clock.monotonic() - began > BUDGET_SECONDS:
+            break
+        if not shown.get(backup):
+            continue
+        try:
+            if report_red(instance, installation, holdings, backup, shown):
+                red.append(backup)
+        except KbDrError as error:
+            context.log.warning(f"{backup}: could not tell: {error}")
+    return dg.SkipReason(
+        f"could not tell: {'; '.join(holdings.silent.values())}; "
+        f"known to be bad all the same: {', '.join(red) or 'none'}"
     )
