@@ -6,7 +6,8 @@ from datetime import datetime
 
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.plan_retention import plan_retention, with_wal
+from kb_dr.domain.clusters_apart import plan_each_apart
+from kb_dr.domain.plan_retention import with_wal
 from kb_dr.domain.plan_wal_retention import ListedWal, WalBoundaries, plan_wal, wal_boundaries
 from kb_dr.domain.retention import RetentionPlan
 from kb_dr.domain.retention_policy import RetentionPolicy
@@ -82,7 +83,7 @@ def plan_copy_retention(
 
 
 def _plan_backups(gathered: GatheredCopy, policy: RetentionPolicy, now: datetime) -> RetentionPlan:
-    return plan_retention(
+    return plan_each_apart(
         gathered.candidates,
         policy,
         now,
