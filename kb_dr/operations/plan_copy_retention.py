@@ -1,7 +1,7 @@
 """Plan the retention of one copy: read it, decide, ask what is locked, and list its WAL whole."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kb_dr.domain import layout
@@ -83,7 +83,7 @@ def plan_copy_retention(
 
 
 def _plan_backups(gathered: GatheredCopy, policy: RetentionPolicy, now: datetime) -> RetentionPlan:
-    return plan_each_apart(
+    plan = plan_each_apart(
         gathered.candidates,
         policy,
         now,
@@ -94,6 +94,12 @@ def _plan_backups(gathered: GatheredCopy, policy: RetentionPolicy, now: datetime
         unreadable=gathered.unreadable,
         stops=(*gathered.problems, *gathered.stops),
     )
+    lost = tuple(
+        f"{each} was proven here and is gone, though retention never let go of it: find out who "
+        f"removed it; `kb-dr copy {each} --to {gathered.copy}` brings it from a copy that has it"
+        for each in gathered.vanished
+    )
+    return replace(plan, notes=(*plan.notes, *lost))
 
 
 def listed_wal(repository: Repository) -> Iterator[ListedWal]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from kb_dr.domain import layout
 from kb_dr.domain.proof import Verdict
 from kb_dr_tests.made_installation import MadeInstallation
 
@@ -73,3 +74,18 @@ def test_the_check_reads_the_repositories_and_the_clock(
     (check,) = result.get_asset_check_evaluations()
     assert not check.passed
     assert check.description == "no report of the last 2 days"
+
+
+def test_a_backup_that_was_proven_and_vanished_makes_the_report_red(
+    installation: MadeInstallation, instance: dg.DagsterInstance
+) -> None:
+    lost, left = installation.has_backup(), installation.has_backup(days=1)
+    for each in (lost, left):
+        installation.has_proof(each, Verdict.PROVEN, copy="primary")
+    installation.primary.delete(layout.manifest_key(lost.manifest.backup_id))
+
+    _, check = run(installation, instance)
+
+    wrong = str(check.metadata["wrong"].value)
+    assert f"primary: {lost.manifest.id}: it was proven here and stands here no more" in wrong
+    assert left.manifest.id not in wrong
