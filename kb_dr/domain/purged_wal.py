@@ -59,3 +59,23 @@ def joined(ranges: Iterable[tuple[Segment, Segment]]) -> Stretches:
 def covers(stretches: Stretches, timeline: int, first: int, last: int) -> bool:
     """Whether every segment from number ``first`` to ``last`` was let go of."""
     return any(begin <= first and last <= end for begin, end in stretches.get(timeline, ()))
+
+
+def without(stretches: Stretches, needed: Iterable[tuple[Segment, Segment]]) -> Stretches:
+    """The stretches, without the segments of these ranges."""
+    wanted = joined(needed)
+    found: dict[int, tuple[tuple[int, int], ...]] = {}
+    for timeline, ranges in stretches.items():
+        left: list[tuple[int, int]] = []
+        for begin, end in ranges:
+            at = begin
+            for first, last in wanted.get(timeline, ()):
+                if last < at or first > end:
+                    continue
+                if first > at:
+                    left.append((at, first - 1))
+                at = last + 1
+            if at <= end:
+                left.append((at, end))
+        found[timeline] = tuple(left)
+    return found

@@ -208,7 +208,9 @@ class Protection(Copying, Buckets):
         from kb_dr.operations.sweep import sweep
         from kb_dr.operations.sweep_partials import sweep_partials
 
-        swept = list(sweep(self.checked("primary"), self.clock, dry_run=dry_run))
+        others = [each for each in self._every_place() if each.name != "primary"]
+        primary = self.checked("primary")
+        swept = list(sweep(primary, self.clock, dry_run=dry_run, others=others))
         for copy in self.copies:
             repository = self.checked(copy)
             for cluster in clusters_present(repository):

@@ -15,7 +15,7 @@ from kb_dr.domain.wal_page import check_pages, check_segment, read_segment_heade
 from kb_dr.domain.wal_records import WalReader
 from kb_dr.errors import ChecksumMismatch, ObjectMissing, WalDamaged, WrongCluster
 from kb_dr.operations.listed_wal import StoredWal, list_wal, require_marker
-from kb_dr.operations.purged_wal import load_purged_wal
+from kb_dr.operations.purged_wal import excused_wal
 from kb_dr.ports import Codec, Progress, Repository
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ def audit_wal(
     nothing can be decoded, WrongRepository and other RepositoryErrors when it cannot be listed.
     """
     require_marker(repository)
-    listing = ArchiveListing(segment_bytes, purged=load_purged_wal(repository, system_identifier))
+    listing = ArchiveListing(segment_bytes, purged=excused_wal(repository, system_identifier))
     listed = _noting(list_wal(repository, system_identifier), listing)
     lineages: list[Lineage] = []
     read_files = 0

@@ -22,6 +22,7 @@ from kb_dr.operations.backup_run import (
     switch_wal,
 )
 from kb_dr.operations.name_backup import clock_notes, next_backup_id
+from kb_dr.operations.refuse_newcomer import refuse_newcomer
 from kb_dr.operations.store_stream import ChunkWriter
 from kb_dr.ports import (
     BaseBackupProgram,
@@ -62,7 +63,8 @@ def take_base_backup(
     ``backup`` is its id when that was promised already (a Dagster partition); else it is named
     by the clock. A call that fails, or is killed at any point, leaves no manifest: nothing that
     could be taken for a backup. Raises BackupInProgress, SourceLockLost, PostgresError and its
-    children, WalGap, ObjectConflict when a backup of this id stands already, RepositoryError.
+    children, WalGap, ObjectConflict when a backup of this id stands already, WrongRepository when
+    it is another living cluster's, RepositoryError.
     """
     with backup_run(
         repository, codec, source, program, clock, progress, tools,
@@ -84,6 +86,7 @@ def take_into(
     """
     refuse_no_archive(run)
     described = run.source.describe()
+    refuse_newcomer(run.repository, run.backup, described.system_identifier)
     _refuse_too_many_chunks(run, described)
     chunks, end = _store_base(run, described, parent)
     if parent is not None:

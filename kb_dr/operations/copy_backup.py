@@ -12,7 +12,14 @@ from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import Manifest, manifest_digest
 from kb_dr.domain.stored import StoredObject
-from kb_dr.errors import ChecksumMismatch, ObjectConflict, ObjectMissing, WalDamaged, WalGap
+from kb_dr.errors import (
+    ChecksumMismatch,
+    CopyIncomplete,
+    ObjectConflict,
+    ObjectMissing,
+    WalDamaged,
+    WalGap,
+)
 from kb_dr.operations.copied_chain import brought_wal, lacking_parents
 from kb_dr.operations.copy_object import copy_recorded, copy_wal_object
 from kb_dr.operations.copy_wal import follow_wal, recent_wal
@@ -72,7 +79,8 @@ def copy_backup(
 
     Raises NoUsableBackup, NotEnoughSpace (before a byte is written), WalGap (WAL it needs is in
     no repository), ChecksumMismatch (naming the end whose bytes are wrong), ObjectConflict
-    (another backup of this id stands somewhere) and what the repositories raise. Deletes nothing.
+    (another backup of this id stands somewhere), CopyIncomplete (something went from there
+    meanwhile) and what the repositories raise. Deletes nothing.
     """
     held = find_holders((source, *others), backup)
     manifest, nearest = held.manifest, held.holders[0]
@@ -127,6 +135,9 @@ def copy_backup(
         target.put(layout.manifest_key(backup), held.body)
         if not _is_committed(target, backup, held.stored.digest):
             raise ObjectMissing(f"copy {backup}: its manifest does not stand in {target.name}")
+        if _lost(target, manifest):
+            copy_backup(source, target, codec, backup, progress, others=others, parallel=parallel)
+            _require_whole(target, manifest)
     logger.info("copy %s: complete in %s, manifest %s", backup, target.name, held.stored.digest)
     return BackupCopy(
         backup_id=str(backup),
@@ -157,6 +168,26 @@ def _is_committed(target: Repository, backup: BackupId, digest: str) -> bool:
             "each copy before anything is removed.",
         )
     return True
+
+
+def _lost(target: Repository, manifest: Manifest) -> list[str]:
+    """What was brought or stood there, and went before the manifest spoke for it: retention and
+    sweeps go by manifests.
+    """
+    folders = {each.key.rpartition("/")[0] for each in manifest.objects}
+    sizes = {each.key: each.size_bytes for folder in folders for each in target.list(f"{folder}/")}
+    lost = [each.key for each in manifest.objects if sizes.get(each.key) != each.size_bytes]
+    return [*lost, *find_needed_wal(target, manifest).missing]
+
+
+def _require_whole(target: Repository, manifest: Manifest) -> None:
+    lost = _lost(target, manifest)
+    if lost:
+        raise CopyIncomplete(
+            f"copy {manifest.id}: {len(lost)} files went from {target.name} while it was copied, "
+            f"the first is {lost[0]}",
+            hint="Copy it again: what is missing is brought.",
+        )
 
 
 def _needed_wal(holders: Sequence[Repository], manifest: Manifest) -> Sequence[OfferedWal]:

@@ -3,23 +3,25 @@
 What cannot be read is never taken for absent: it becomes a reason why nothing may go.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from kb_dr import records
 from kb_dr.domain import layout
-from kb_dr.domain.backup_id import BackupKind
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.control import ALL, void_through
 from kb_dr.domain.manifest import Manifest, manifest_digest
-from kb_dr.domain.proof import Void, standing
+from kb_dr.domain.proof import Verdict, Void, standing
 from kb_dr.domain.proofs_that_stop import proofs_that_stop
 from kb_dr.domain.retention import Candidate, ExpiredBackup
 from kb_dr.domain.tombstone import PurgeStep, Tombstone
-from kb_dr.errors import UnreadableRecord
+from kb_dr.errors import ObjectMissing, UnreadableRecord
 from kb_dr.operations.catalog import Unreadable, each_entry
 from kb_dr.operations.controls import gather_control_runs
 from kb_dr.operations.holds import GatheredHolds, gather_holds
+from kb_dr.operations.initialise import Marker
+from kb_dr.operations.let_go import let_go_in
 from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.operations.proofs import GatheredProofs, gather_proofs
 from kb_dr.operations.tombstones import open_tombstones
@@ -52,6 +54,9 @@ class GatheredCopy:
     """Why the proofs of this copy forbid that anything goes."""
     newest_stored: datetime | None
     """The newest modification seen, by the store's clock."""
+    vanished: tuple[str, ...] = ()
+    """Backups that were proven in this very place, and stand here no more though no tombstone
+    says that they went: somebody else removed or hid their manifests."""
 
     @property
     def known(self) -> frozenset[str]:
@@ -135,6 +140,11 @@ def gather_retention(
             stored_bytes[each.backup_id] = manifest.stored_bytes
     except UnreadableRecord as error:
         problems.append(str(error))
+    vanished: tuple[str, ...] = ()
+    try:
+        vanished = _vanished(said, here)
+    except UnreadableRecord as error:
+        problems.append(str(error))
     return GatheredCopy(
         copy=repository.name,
         url=repository.url,
@@ -146,6 +156,7 @@ def gather_retention(
         problems=tuple(problems),
         stops=_stops(said),
         newest_stored=_newest_stored(repository, newest),
+        vanished=vanished,
     )
 
 
@@ -196,6 +207,40 @@ def _stops(said: _Said) -> tuple[str, ...]:
         url=said.repository.url,
         void_through=said.void,
     )
+
+
+def _vanished(said: _Said, here: Container[str]) -> tuple[str, ...]:
+    url, since = said.repository.url, _made(said.repository)
+    gone = [
+        name
+        for name, proofs in said.proofs.proofs.items()
+        if name not in here
+        and any(
+            each.verdict is Verdict.PROVEN and each.url == url and each.started >= since
+            for each in proofs
+        )
+    ]
+    if not gone:
+        return ()
+    let_go = let_go_in((said.repository,), said.repository.name)
+    return tuple(sorted(name for name in gone if name not in let_go and _still_gone(said, name)))
+
+
+def _made(repository: Repository) -> datetime:
+    """When this place was made, or made anew after a disaster: what stood there before is known
+    to be gone.
+    """
+    try:
+        body = repository.read(layout.MARKER)
+    except ObjectMissing:
+        return datetime.min.replace(tzinfo=UTC)
+    return records.from_json(Marker, body, what=layout.MARKER).created
+
+
+def _still_gone(said: _Said, name: str) -> bool:
+    """Asked again: it may have been brought here meanwhile."""
+    key = layout.manifest_key(BackupId.parse(name))
+    return said.repository.find(key) is None
 
 
 def _newest_stored(

@@ -36,6 +36,10 @@ from kb_dr.ports import Clock, Codec, Progress, Repository
 
 logger = logging.getLogger(__name__)
 
+_VANISHED = (
+    "it was proven here and stands here no more, and no tombstone says that it was let go of"
+)
+
 LOOK_BACK = timedelta(days=2 * SLICES)
 """Older reports say nothing of what was read again lately."""
 
@@ -219,6 +223,24 @@ def _lines(
     return tuple(
         _line(each, known.get(each.id), planned, bands, wrong, void_through)
         for each in planned.plan.decisions
+    ) + tuple(_nothing_of(each, _VANISHED) for each in planned.gathered.vanished)
+
+
+def _nothing_of(backup_id: str, problem: str) -> BackupLine:
+    """Of a backup that cannot be looked at."""
+    return BackupLine(
+        id=backup_id,
+        kind=BackupKind.FULL,
+        digest=None,
+        finished=None,
+        stored_bytes=0,
+        tiers=(),
+        keep=True,
+        standing=Standing.UNPROVEN,
+        proof_id=None,
+        proven_at=None,
+        holds=(),
+        problem=problem,
     )
 
 
@@ -231,20 +253,7 @@ def _line(
     void_through: Void | None,
 ) -> BackupLine:
     if found is None:
-        return BackupLine(
-            id=decision.id,
-            kind=BackupKind.FULL,
-            digest=None,
-            finished=None,
-            stored_bytes=0,
-            tiers=(),
-            keep=True,
-            standing=Standing.UNPROVEN,
-            proof_id=None,
-            proven_at=None,
-            holds=(),
-            problem="; ".join(decision.reasons),
-        )
+        return _nothing_of(decision.id, "; ".join(decision.reasons))
     state, proof = standing(
         bands.proofs.get(found.id, ()),
         digest=found.digest,

@@ -1,12 +1,13 @@
 """Plan the retention of one copy: read it, decide, ask what is locked, and list its WAL whole."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.plan_retention import plan_retention, with_wal
+from kb_dr.domain.clusters_apart import plan_each_apart
+from kb_dr.domain.plan_retention import with_wal
 from kb_dr.domain.plan_wal_retention import ListedWal, WalBoundaries, plan_wal, wal_boundaries
 from kb_dr.domain.retention import RetentionPlan
 from kb_dr.domain.retention_policy import RetentionPolicy
@@ -82,7 +83,7 @@ def plan_copy_retention(
 
 
 def _plan_backups(gathered: GatheredCopy, policy: RetentionPolicy, now: datetime) -> RetentionPlan:
-    return plan_retention(
+    plan = plan_each_apart(
         gathered.candidates,
         policy,
         now,
@@ -93,6 +94,12 @@ def _plan_backups(gathered: GatheredCopy, policy: RetentionPolicy, now: datetime
         unreadable=gathered.unreadable,
         stops=(*gathered.problems, *gathered.stops),
     )
+    lost = tuple(
+        f"{each} was proven here and is gone, though retention never let go of it: find out who "
+        f"removed it; `kb-dr copy {each} --to {gathered.copy}` brings it from a copy that has it"
+        for each in gathered.vanished
+    )
+    return replace(plan, notes=(*plan.notes, *lost))
 
 
 def listed_wal(repository: Repository) -> Iterator[ListedWal]:

@@ -10,10 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 from kb_dr import records
 from kb_dr.domain import layout
-from kb_dr.domain.purged_wal import PurgedStretch, PurgedWal, Stretches, covers, joined
+from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.purged_wal import PurgedStretch, PurgedWal, Stretches, covers, joined, without
 from kb_dr.domain.retention import WalRange
 from kb_dr.domain.wal_names import Segment, is_history, is_segment
+from kb_dr.operations.catalog import walk_catalog
 from kb_dr.operations.kept_records import keep_record, parse_kept, read_kept
+from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.ports import Clock, Repository
 
 _READ = 3
@@ -23,6 +26,26 @@ _READ = 3
 def load_purged_wal(repository: Repository, system_identifier: int) -> Stretches:
     """What this repository has let go of of one cluster; raises UnreadableRecord."""
     return joined(_ranges(_newest(repository, system_identifier)))
+
+
+def excused_wal(repository: Repository, system_identifier: int) -> Stretches:
+    """The same without what a backup that stands here needs: whatever was noted, that is a gap.
+
+    A range that went may have had a hole in it already, and a backup may have been brought since.
+    Raises what the repository raises.
+    """
+    purged = load_purged_wal(repository, system_identifier)
+    if not purged:
+        return purged
+    return without(
+        purged,
+        (
+            needed_segments(entry.manifest)
+            for entry in walk_catalog(repository)
+            if isinstance(entry, StoredManifest)
+            and entry.manifest.source.system_identifier == system_identifier
+        ),
+    )
 
 
 def purged_stretches(repository: Repository, system_identifier: int) -> tuple[PurgedStretch, ...]:

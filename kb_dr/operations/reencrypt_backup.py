@@ -147,8 +147,17 @@ def _configuration(
 
 
 def _free_id(repository: Repository, old: BackupId) -> BackupId:
-    """The first id after the old one's that nobody has: order by id stays order by time."""
+    """The first id after the old one's that nobody has or had: order by id stays order by time.
+
+    What a copy has let go of is never brought to it again, so neither would one of the same id.
+    """
     new = old
-    while repository.find(layout.manifest_key(new)) is not None:
+    while _is_taken(repository, new):
         new = BackupId.of(old.service, old.kind, new.started + timedelta(seconds=1))
     return new
+
+
+def _is_taken(repository: Repository, backup: BackupId) -> bool:
+    if repository.find(layout.manifest_key(backup)) is not None:
+        return True
+    return next(iter(repository.list(layout.tombstones_prefix(backup))), None) is not None

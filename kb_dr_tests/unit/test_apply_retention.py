@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
@@ -17,6 +18,7 @@ from kb_dr.errors import (
 )
 from kb_dr.operations.catalog import store_manifest
 from kb_dr.operations.holds import hold, release
+from kb_dr.operations.initialise import Marker
 from kb_dr.operations.purge_backup import Outcome
 from kb_dr.operations.purged_wal import load_purged_wal
 from kb_dr.operations.tombstones import read_steps, store_tombstone
@@ -503,3 +505,26 @@ def test_a_hole_that_retention_made_is_no_gap_and_any_other_is(history: History)
     lost = segment(numbers[-2]).name
     history.repository.delete(layout.wal_key(SYSTEM, lost, "0" * 64))
     assert gaps() == [lost]
+
+
+def test_a_proven_backup_that_vanished_is_said_and_one_that_was_let_go_of_is_not(
+    history: History,
+) -> None:
+    history.apply()
+    assert history.plan().gathered.vanished == ()
+    kept = _another_day(history).manifest
+    assert kept.id not in history.plan().gathered.vanished
+    history.repository.delete(layout.manifest_key(kept.backup_id))
+    _another_day(history)
+
+    planned = history.plan()
+
+    assert planned.gathered.vanished == (kept.id,)
+    assert [note for note in planned.plan.notes if kept.id in note]
+    offsite = history.others[0]
+    moved = history.plan(seen=(offsite, history.repository))
+    assert moved.gathered.vanished == (), "it was never proven there"
+    # Made anew after a disaster: what is gone is known to be gone.
+    marker = Marker(records.SCHEMA_VERSION, "kb", "default", history.clock.now())
+    history.repository.put(layout.MARKER, records.to_json(marker))
+    assert history.plan().gathered.vanished == ()

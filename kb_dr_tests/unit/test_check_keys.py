@@ -12,14 +12,17 @@ from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.key_check import KeyCheck
 from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.tombstone import PurgeStep
 from kb_dr.errors import ConfigurationError, KeyMissing, WalGap
 from kb_dr.operations.catalog import load_catalog, readable, store_manifest
 from kb_dr.operations.check_keys import WAL_AT_ONCE, check_keys
+from kb_dr.operations.let_go import let_go_in
 from kb_dr.operations.needed_wal import find_needed_wal
 from kb_dr.operations.reencrypt_backup import reencrypt_backup
 from kb_dr.operations.reencrypt_wal import keys_tag
+from kb_dr.operations.tombstones import store_tombstone
 from kb_dr.operations.validate_backup import validate_backup
-from kb_dr_tests.fakes import MemoryRepository, RecordingProgress
+from kb_dr_tests.fakes import FakeClock, MemoryRepository, RecordingProgress
 from kb_dr_tests.stored_backups import (
     STARTED,
     SYSTEM,
@@ -285,3 +288,22 @@ def test_a_new_id_is_never_one_that_somebody_has(site: Site) -> None:
     )
 
     assert done.stored.manifest.id == "kb-full-20261120-020002"
+
+
+def test_a_new_id_is_never_that_of_a_backup_a_copy_has_let_go_of(site: Site) -> None:
+    """One encrypted anew that failed its proof and expired: its id would reach no copy again."""
+    old = site.backed_up(site.old)
+    codec = site.codec(site.new, site.old, site.new)
+    failed = reencrypt_backup(site.copy, codec, old.manifest.backup_id, RecordingProgress())
+    name = failed.stored.manifest.backup_id
+    for step in (PurgeStep.EXPIRED, PurgeStep.PURGED):
+        store_tombstone(
+            MemoryRepository("offsite"), (site.copy,), FakeClock(), name, step,
+            reason="its proof failed", digest=failed.stored.digest,
+        )  # fmt: skip
+    site.copy.delete(layout.manifest_key(name))
+
+    again = reencrypt_backup(site.copy, codec, old.manifest.backup_id, RecordingProgress())
+
+    assert again.stored.manifest.backup_id.started == name.started + timedelta(seconds=1)
+    assert str(again.stored.manifest.id) not in let_go_in((site.copy,), "offsite")

@@ -1,12 +1,13 @@
 """A copy exists only when all of it is there, checked at both ends; and copying never harms."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
 from kb_dr.domain import layout
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.stored import StoredObject
+from kb_dr.domain.stored import Listed, StoredObject
 from kb_dr.errors import (
     ChecksumMismatch,
     CopyIncomplete,
@@ -414,3 +415,46 @@ def test_wal_that_no_identity_opens_is_not_called_sound() -> None:
     )
 
     assert not seen.sound
+
+
+class Purging(MemoryRepository):
+    """Retention beside a copy: what no manifest speaks for goes right before one does."""
+
+    def __init__(self, going: str, times: int) -> None:
+        super().__init__("offsite")
+        self._going = going
+        self._times = times
+
+    def put(self, key: str, body: bytes) -> StoredObject:
+        if key.endswith("manifest.json"):
+            self._purge()
+        return super().put(key, body)
+
+    def list(self, prefix: str, *, start_after: str = "") -> Iterator[Listed]:
+        if any(each.endswith("manifest.json") for each in self.bodies) and self._times > 1:
+            self._purge()
+        return super().list(prefix, start_after=start_after)
+
+    def _purge(self) -> None:
+        for key in [each for each in self.bodies if self._going in each]:
+            self.delete(key)
+
+
+@pytest.mark.parametrize("going", [segment(2).name, "base.tar.zst.age.00001"])
+def test_what_goes_beside_a_copy_is_brought_again(going: str) -> None:
+    primary, offsite = MemoryRepository("primary"), Purging(going, times=1)
+    stored = store_backup(primary, CODEC)
+
+    copied = copy_backup(primary, offsite, CODEC, stored.manifest.backup_id, RecordingProgress())
+
+    assert not copied.already_complete
+    assert validate_backup(offsite, CODEC, stored.manifest.backup_id, RecordingProgress()).sound
+    assert set(primary.bodies) == set(offsite.bodies)
+
+
+def test_a_copy_of_which_something_goes_again_and_again_is_no_success() -> None:
+    primary, offsite = MemoryRepository("primary"), Purging(segment(2).name, times=2)
+    stored = store_backup(primary, CODEC)
+
+    with pytest.raises(CopyIncomplete, match="went from offsite while it was copied"):
+        copy_backup(primary, offsite, CODEC, stored.manifest.backup_id, RecordingProgress())

@@ -3,11 +3,15 @@
 from datetime import timedelta
 
 from kb_dr.domain import layout
+from kb_dr.domain.layout import MARKER
+from kb_dr.domain.purged_wal import without
 from kb_dr.domain.retention import WalRange
+from kb_dr.domain.wal_archive import WalProblemKind
+from kb_dr.operations.audit_wal import audit_wal
 from kb_dr.operations.copy_wal import copy_wal
 from kb_dr.operations.purged_wal import inherit_purged_wal, load_purged_wal, note_purged_wal
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec, RecordingProgress
-from kb_dr_tests.stored_backups import SEGMENT_BYTES, SYSTEM, segment, store_segments
+from kb_dr_tests.stored_backups import SEGMENT_BYTES, SYSTEM, segment, store_backup, store_segments
 
 
 def _range(first: int, last: int) -> WalRange:
@@ -65,3 +69,35 @@ def test_what_was_brought_and_is_lost_is_a_gap() -> None:
     inherit_purged_wal(primary, offsite, SYSTEM)
 
     assert load_purged_wal(offsite, SYSTEM) == {}
+
+
+def _gaps(repository: MemoryRepository) -> list[str]:
+    found = audit_wal(repository, system_identifier=SYSTEM, segment_bytes=SEGMENT_BYTES)
+    return [each.name for each in found.archive.problems if each.kind is WalProblemKind.GAP]
+
+
+def test_wal_that_a_standing_backup_needs_is_a_gap_whatever_was_noted() -> None:
+    """It was lost before the WAL around it went, or the backup was brought here after that."""
+    repository, codec = MemoryRepository(), PlainCodec()
+    repository.put(MARKER, b"{}")
+    store_backup(repository, codec, start=6, stop=7)
+    (before,) = store_segments(repository, codec, 2, 2)
+    store_segments(repository, codec, 12, 14)
+    _note(repository, FakeClock(), _range(3, 11))
+    assert _gaps(repository) == []
+    for key in [key for key in repository.bodies if segment(6).name in key]:
+        repository.delete(key)
+    assert _gaps(repository) == [segment(3).name]
+    for key in [key for key in repository.bodies if segment(7).name in key]:
+        repository.delete(key)
+
+    assert before in repository.bodies
+    assert _gaps(repository) == [segment(3).name]
+
+
+def test_what_is_needed_is_cut_out_of_what_went() -> None:
+    went = {1: ((2, 9), (20, 29)), 2: ((5, 6),)}
+    needed = [(segment(1), segment(2)), (segment(4), segment(5)), (segment(9), segment(22))]
+
+    assert without(went, needed) == {1: ((3, 3), (6, 8), (23, 29)), 2: ((5, 6),)}
+    assert without(went, []) == went

@@ -207,3 +207,18 @@ def test_the_last_report_is_not_good_when_it_is_old_or_saw_fewer_copies(
     said = capsys.readouterr().err
     assert "30 days old" in said
     assert "`kb-dr report` makes one" in said
+
+
+def test_a_backup_that_was_proven_and_vanished_makes_the_report_red(
+    installation: MadeInstallation, instance: dg.DagsterInstance
+) -> None:
+    lost, left = installation.has_backup(), installation.has_backup(days=1)
+    for each in (lost, left):
+        installation.has_proof(each, Verdict.PROVEN, copy="primary")
+    installation.primary.delete(layout.manifest_key(lost.manifest.backup_id))
+
+    _, check = run(installation, instance)
+
+    wrong = str(check.metadata["wrong"].value)
+    assert f"primary: {lost.manifest.id}: it was proven here and stands here no more" in wrong
+    assert left.manifest.id not in wrong

@@ -9,11 +9,13 @@ from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.tombstone import PurgeStep
+from kb_dr.errors import RepositoryUnavailable
 from kb_dr.operations.name_backup import clock_notes, next_backup_id
 from kb_dr.operations.sweep import sweep
 from kb_dr.operations.tombstones import store_tombstone
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
 from kb_dr_tests.made_chains import store_increment
+from kb_dr_tests.made_history import History
 from kb_dr_tests.stored_backups import store_backup
 
 OLD = timedelta(hours=25)
@@ -204,3 +206,38 @@ def test_what_retention_let_go_of_is_swept_only_when_it_is_purged(
     step(PurgeStep.PURGED)  # though something of it is left
     debris(repository, "20281121-020000", "running")
     assert layout.attempt_prefix(backup, "a1") in sweep(repository, clock, dry_run=False)
+
+
+def test_a_proven_backup_whose_manifest_somebody_removed_is_left_to_be_mended() -> None:
+    history = History.begin()
+    taken = history.days(3, all_proven=True)
+    lost = taken[0].manifest
+    beside = debris(history.repository, taken[1].manifest.backup_id.stamp)
+    history.clock.pass_time(2 * OLD)
+    history.back_up()
+    history.repository.delete(layout.manifest_key(lost.backup_id))
+
+    assert sweep(history.repository, history.clock, dry_run=False) == (beside,)
+    assert all(history.repository.find(each.key) for each in lost.objects)
+
+
+def test_what_another_copy_calls_a_backup_is_never_debris(
+    repository: MemoryRepository, clock: FakeClock
+) -> None:
+    """Its manifest is gone here, or it is being brought here since more than a day."""
+    offsite = MemoryRepository("offsite", clock)
+    stored = store_backup(repository, PlainCodec())
+    key = layout.manifest_key(stored.manifest.backup_id)
+    offsite.put(key, repository.read(key))
+    repository.delete(key)
+    other = debris(repository, stored.manifest.backup_id.stamp)
+    a_day_later(repository, clock)
+
+    assert sweep(repository, clock, dry_run=False, others=(offsite,)) == (other,)
+    assert all(repository.find(each.key) for each in stored.manifest.objects)
+    offsite.delete(key)
+    offsite.failures[""] = offsite.failures[key] = RepositoryUnavailable("no answer")
+    assert sweep(repository, clock, dry_run=False, others=(offsite,)) == ()
+    offsite.failures.clear()
+    prefix = layout.attempt_prefix(stored.manifest.backup_id, "a1")
+    assert sweep(repository, clock, dry_run=False, others=(offsite,)) == (prefix,)
