@@ -16,11 +16,12 @@ from kb_dr.domain.proof import Verdict, Void, standing
 from kb_dr.domain.proofs_that_stop import proofs_that_stop
 from kb_dr.domain.retention import Candidate, ExpiredBackup
 from kb_dr.domain.tombstone import PurgeStep, Tombstone
-from kb_dr.errors import ObjectMissing, UnreadableRecord
+from kb_dr.errors import ObjectMissing, RepositoryError, UnreadableRecord
 from kb_dr.operations.catalog import Unreadable, each_entry
 from kb_dr.operations.controls import gather_control_runs
 from kb_dr.operations.holds import GatheredHolds, gather_holds
 from kb_dr.operations.initialise import Marker
+from kb_dr.operations.known_damage import known_damage
 from kb_dr.operations.let_go import let_go_in
 from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.operations.proofs import GatheredProofs, gather_proofs
@@ -154,7 +155,7 @@ def gather_retention(
         interrupted=tuple(interrupted),
         unreadable=unreadable,
         problems=tuple(problems),
-        stops=_stops(said),
+        stops=_stops(said, places),
         newest_stored=_newest_stored(repository, newest),
         vanished=vanished,
     )
@@ -199,14 +200,19 @@ def _ask(repository: Repository, places: Sequence[Repository]) -> _Said:
     )
 
 
-def _stops(said: _Said) -> tuple[str, ...]:
+def _stops(said: _Said, places: Sequence[Repository]) -> tuple[str, ...]:
     every = (proof for proofs in said.proofs.proofs.values() for proof in proofs)
-    return proofs_that_stop(
+    stops = proofs_that_stop(
         every,
         copy=said.repository.name,
         url=said.repository.url,
         void_through=said.void,
     )
+    try:
+        damage = known_damage(said.repository, places)
+    except RepositoryError as error:
+        damage = str(error)
+    return (*stops, damage) if damage else tuple(stops)
 
 
 def _vanished(said: _Said, here: Container[str]) -> tuple[str, ...]:
