@@ -1,6 +1,7 @@
 """What many tests share: PostgreSQL's programs, and a cluster to back up."""
 
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -81,3 +82,13 @@ def shared_primary(
     """A running cluster shared by the tests of one module: leave it as it was found."""
     with RunningCluster(postgres_programs, tmp_path_factory.mktemp("primary")) as cluster:
         yield cluster
+
+
+@pytest.fixture(autouse=True)
+def no_state_of_an_instance_that_is_gone() -> None:
+    """Dagster keeps the state storage of the last instance for the whole process, and resolves a
+    job through it though that instance was closed by another test.
+    """
+    loaded = sys.modules.get("dagster._core.storage.defs_state.base")
+    if loaded is not None:
+        loaded._current_storage.set(None)

@@ -241,7 +241,7 @@ def test_a_year_is_shown_with_reasons_and_goes_as_shown(service: Service, comman
     assert service.keys() == before, "nothing goes but by the plan's name, or without one and --yes"
 
     _apply_as_shown(service, command)
-    for _ in range(3):
+    for _ in range(2):
         # Nothing for long, then a backup on each day of three weeks.
         service.clock.pass_time(344 * DAY)
         service.days(21)

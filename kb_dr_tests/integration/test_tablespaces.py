@@ -63,7 +63,7 @@ def test_a_cluster_with_tablespaces_is_proven_and_restored_beside_the_live_one(
     _come_back(service, tmp_path / "restored" / "data")
 
 
-@pytest.mark.parametrize("major", [14, 18])
+@pytest.mark.parametrize("major", [18])
 def test_other_versions_come_back_as_well(major: int, tmp_path: Path) -> None:
     with spaced(programs_of(major), tmp_path) as service:
         _come_back(service, tmp_path / "restored" / "data")

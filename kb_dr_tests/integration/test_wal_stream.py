@@ -69,7 +69,7 @@ def restored_rows(service: StreamedService, copy: str, target: Path) -> list[int
         return [row[0] for row in cluster.query("select n from ledger order by n")]
 
 
-@pytest.mark.parametrize("major", [14, 16, 18])
+@pytest.mark.parametrize("major", [14, 18])
 def test_a_killed_production_loses_only_what_was_not_shipped(
     major: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -347,7 +347,7 @@ def test_a_promoted_source_is_followed_onto_its_new_timeline(
     assert restored_rows(service, "primary", tmp_path / "again") == [1, 2, 3]
 
 
-@pytest.mark.parametrize("major", [14, 16, 18])
+@pytest.mark.parametrize("major", [14, 18])
 def test_a_recovery_by_fetch_alone_comes_to_what_was_streamed(major: int, tmp_path: Path) -> None:
     """The operator's way, without a plan: PostgreSQL asks for the segment, and is given it."""
     with streamed_cluster(programs_of(major), tmp_path / "source") as cluster:

@@ -30,7 +30,7 @@ from kb_dr.operations.undelete_backup import MARGIN, undelete_backup
 from kb_dr_tests.faults.failing_repository import FailingRepository, Fault, Killed, When
 from kb_dr_tests.made_history import POLICY, History, why_not_restorable
 
-HISTORIES = 60
+HISTORIES = 30
 STEPS = 25
 
 PICK = st.integers(0, 40)

@@ -32,7 +32,7 @@ from kb_dr.domain.wal_names import Segment, history_name
 from kb_dr_tests.retention_oracle import Oracle, tiers_of
 from kb_dr_tests.retention_world import STRANGER, Made, WalFile, World
 
-HISTORIES = 1000
+HISTORIES = 400
 STEPS = 30
 
 SEEN: Counter[str] = Counter()
