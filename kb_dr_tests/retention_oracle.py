@@ -190,8 +190,15 @@ class Oracle:
         known = {each.system for each in world.made if each.stands}
         young = since - timedelta(days=self.policy.wal_days)
         needed = {wal for each in standing_after for wal in world.needs(each)}
+        begins = {each for each in retained if each.started >= since}
+        for system in {each.system for each in retained}:
+            of_it = [each for each in retained if each.system == system]
+            hopeful = [each for each in of_it if world.standing(each) is not Standing.FAILED]
+            # Where a recovery of this cluster to its newest begins.
+            for some in (of_it, hopeful):
+                begins |= set(sorted(some, key=lambda e: (e.started, e.finished, e.id))[-1:])
         for each in retained:
-            if each.started >= since:
+            if each in begins:
                 needed |= {
                     (system, timeline, number)
                     for system, timeline, number in world.wal

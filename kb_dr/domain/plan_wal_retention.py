@@ -1,9 +1,9 @@
 """Decide which WAL goes from one copy (K2), once it is decided which backups stay.
 
 WAL stays from the start of every retained backup on that is as young as the oldest retained daily
-one; what the store took in less than ``wal_days`` before that one; and what any backup whose
-objects stand needs to become consistent. History files always stay. Of a cluster without a backup
-nothing goes, and it is named.
+one, and of the newest of each cluster; what the store took in less than ``wal_days`` before that
+daily one; and what any backup whose objects stand needs to become consistent. History files
+always stay. Of a cluster without a backup nothing goes, and it is named.
 """
 
 from bisect import bisect_right
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from kb_dr.domain.proof import Standing
 from kb_dr.domain.retention import Candidate, ExpiredBackup, RetentionPlan, WalRange
 from kb_dr.domain.retention_policy import RetentionPolicy, Tier
 from kb_dr.domain.wal_names import Segment, is_backup_label, is_partial, is_segment
@@ -101,6 +102,9 @@ def wal_boundaries(
     # What expires now can be brought back for a while.
     needed = [*all_here, *(each for each in all_expired if each.id not in going)]
     anchors = [each for each in kept if each.started >= since]
+    # Whatever is daily elsewhere, or bears a date ahead of its time: a recovery of any cluster to
+    # its newest begins with these, and the next increment may be built upon them.
+    anchors += _newest_of_each_cluster(kept)
     segment_bytes: dict[int, set[int]] = {}
     for each in (*needed, *all_expired):
         segment_bytes.setdefault(each.system_identifier, set()).add(each.wal[0].segment_bytes)
@@ -119,6 +123,16 @@ def wal_boundaries(
             if len(sizes) == 1
         },
     )
+
+
+def _newest_of_each_cluster(kept: Iterable[Candidate]) -> list[Candidate]:
+    """The newest kept backup of each cluster, and the newest whose proof has not failed."""
+    newest: dict[tuple[int, bool], Candidate] = {}
+    for each in sorted(kept, key=lambda backup: (backup.started, backup.finished, backup.id)):
+        newest[each.system_identifier, True] = each
+        if each.standing is not Standing.FAILED:
+            newest[each.system_identifier, False] = each
+    return list(newest.values())
 
 
 def plan_wal(

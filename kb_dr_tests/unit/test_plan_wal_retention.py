@@ -224,6 +224,17 @@ def test_an_upgraded_cluster_keeps_the_wal_of_the_old_one_while_it_is_in_the_win
     assert not found.keeps(wal(first(after) - 1, system=8))
 
 
+def test_the_newest_of_each_cluster_keeps_all_wal_behind_it() -> None:
+    """Though the window of daily backups is another cluster's, or of a clock that was ahead."""
+    live = full("2026-10-01 02:00", system=7)
+    other = full("2026-11-26 02:00", PROVEN, system=8)
+
+    found = boundaries(live, other, policy=RetentionPolicy(0, 5, 0, 12, 0, wal_days=2))
+
+    assert found.keeps(wal(last(live) + 500, system=7))
+    assert not found.keeps(wal(first(live) - 1, system=7))
+
+
 def test_the_wal_of_a_cluster_goes_with_the_last_backup_of_it() -> None:
     last_one = ExpiredBackup(full("2026-01-10 02:00"), at("2026-11-01"))
     newest = full("2026-11-26 02:00", PROVEN, system=8)

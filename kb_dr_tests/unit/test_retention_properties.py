@@ -149,9 +149,15 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def recovery_point(self) -> None:
-        parent = self.world.newest_native()
-        if parent is not None:
-            self.world.recovery_point(parent)
+        world, parent = self.world, self.world.newest_native()
+        if parent is None:
+            return
+        since = range(parent.first, world.segment)
+        if {(parent.system, parent.timeline, number) for number in since} <= world.wal.keys():
+            world.recovery_point(parent)
+        else:
+            # The newest has failed, and WAL is gone since the one before: a full, as it is taken.
+            world.back_up(BackupKind.FULL, None)
 
     @precondition(lambda self: self.begun is None)
     @rule()
