@@ -78,9 +78,10 @@ class S3Calls:
 def _config(location: S3Location) -> "Config":
     from botocore.config import Config
 
+    # The stubs do not know it yet. Those of the environment lead elsewhere.
+    newer: dict[str, Any] = {"ignore_configured_endpoint_urls": True}
     return Config(
-        # Those of the environment lead elsewhere.
-        ignore_configured_endpoint_urls=True,  # type: ignore[call-arg] # not in the stubs yet
+        **newer,
         # Off AWS the newer checksums are not known everywhere.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

@@ -37,12 +37,13 @@ class S3Lifecycle:
                 f"{what}: the store has none", hint="`kb-dr retention apply` does without."
             )
         others = [each for each in found if not self._is_ours(each)]
-        configuration = {"Rules": others + [self._spelled(rule) for rule in rules]}
+        # Others' rules go back as they came, in whatever form that is.
+        configuration: Any = {"Rules": others + [self._spelled(rule) for rule in rules]}
         try:
             self._calls.call(
                 lambda client: client.put_bucket_lifecycle_configuration(
                     Bucket=self._calls.bucket,
-                    LifecycleConfiguration=configuration,  # type: ignore[arg-type] # others' rules go back as they came
+                    LifecycleConfiguration=configuration,
                 )
             )
         except CallFailed as failed:

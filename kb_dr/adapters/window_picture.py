@@ -67,9 +67,9 @@ def draw_windows(
     axes.set_ylim(len(names) - 0.4, -0.7)
     if begins < now:
         axes.set_xlim(_days(begins), _days(now))
-    locator = mdates.AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call] # it has no types
+    locator = mdates.AutoDateLocator(tz=UTC)
     axes.xaxis.set_major_locator(locator)
-    formatter = mdates.ConciseDateFormatter(locator, tz=UTC)  # type: ignore[no-untyped-call] # nor has this
+    formatter = mdates.ConciseDateFormatter(locator, tz=UTC)
     axes.xaxis.set_major_formatter(formatter)
     axes.set_title(f"{title}, at {now:%Y-%m-%d %H:%M} UTC", loc="left", fontsize=10)
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -14,6 +14,7 @@ from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Void, is_void
 from kb_dr.errors import BrokenChain, KbDrError
 from kb_dr.installation import Installation
+from kb_dr.records import as_builtins
 
 _PROOF_ID = re.compile(r"\d{8}-\d{6}-\w[\w-]*")
 
@@ -29,7 +30,7 @@ def command(shown_id: str, as_json: bool) -> None:
     if _PROOF_ID.fullmatch(shown_id):
         traced = opened.trace_proof(shown_id)
         if as_json:
-            print_json({**_fields(traced), "still_speaks": traced.still_speaks})
+            print_json({**as_builtins(traced), "still_speaks": traced.still_speaks})
         else:
             print_proof_lineage(traced)
         return
@@ -70,10 +71,6 @@ def _show_backup(opened: Installation, backup: BackupId, as_json: bool) -> None:
             _print_chain(chain, broken)
     _print_proofs(proofs, void)
     print_lineage(lineage)
-
-
-def _fields(value: object) -> dict[str, object]:
-    return {name: getattr(value, name) for name in value.__slots__}  # type: ignore[attr-defined]  # a slotted dataclass
 
 
 def _chain(

@@ -1,6 +1,7 @@
 """Test every setting and dependency, without changing anything."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -76,10 +77,10 @@ def _findings(here: Surroundings) -> Iterator[Finding]:
         hint = "Set KB_DR_LOCAL_COPY_PATH to another disk: three copies, on two media."
         yield Finding("local copy", Outcome.NOT_APPLICABLE, "none is configured", hint)
     for copy in here.copies:
-        yield _tried(f"room in {copy}", lambda copy=copy: _room(here, copy))  # type: ignore[misc] # a lambda's default
+        yield _tried(f"room in {copy}", partial(_room, here, copy))
     yield _tried("encryption", lambda: _keys(here))
     for copy in here.copies:
-        yield _tried(f"WAL of {copy} opens", lambda copy=copy: _opens(here, copy))  # type: ignore[misc] # a lambda's default
+        yield _tried(f"WAL of {copy} opens", partial(_opens, here, copy))
     facts: SourceFacts | None = None
     try:
         facts = here.source.facts()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pyrage
 import pytest
@@ -72,14 +73,14 @@ class Protected:
 
     def back_up(
         self,
-        repository: Repository | None = None,
+        repository: "Repository | Interrupting | AtTheWal | None" = None,
         *,
         wal_deadline_seconds: float = 120.0,
         archive_seconds: float = 120.0,
     ) -> StoredManifest:
         settings = source_settings(self.cluster)
         return take_base_backup(
-            repository or self.repository,
+            cast("Repository", repository or self.repository),  # they pass on what they lack
             CODEC,
             PostgresSource(settings),
             PgBaseBackup(self.cluster.programs, settings, archive_seconds=archive_seconds),
@@ -233,7 +234,7 @@ def test_a_server_stopped_in_the_middle_leaves_no_backup(
         stopping = Interrupting(protected.repository, lambda: cluster.stop(signal.SIGQUIT))
 
         with pytest.raises((PostgresCommandFailed, PostgresUnavailable, SourceLockLost)) as raised:
-            protected.back_up(stopping)  # type: ignore[arg-type]  # delegates what it lacks
+            protected.back_up(stopping)
 
         assert raised.value.hint
         assert protected.backups() == []
@@ -250,7 +251,7 @@ def test_a_repository_that_fails_in_the_middle_stops_the_backup(protected: Prote
     failing = Interrupting(protected.repository, fail)
 
     with pytest.raises(RepositoryUnavailable, match="region is down"):
-        protected.back_up(failing)  # type: ignore[arg-type]  # delegates what it lacks
+        protected.back_up(failing)
 
     assert protected.backups() == []
     protected.cluster.wait_for("select not exists (select from pg_stat_replication)")
@@ -266,7 +267,7 @@ def test_a_lost_lock_ends_the_backup(protected: Protected) -> None:
     losing = Interrupting(protected.repository, end_session)
 
     with pytest.raises(SourceLockLost):
-        protected.back_up(losing)  # type: ignore[arg-type]  # delegates what it lacks
+        protected.back_up(losing)
 
     assert protected.backups() == []
 
@@ -282,7 +283,7 @@ def test_a_lock_lost_after_the_last_chunk_leaves_no_backup(protected: Protected)
     losing = AtTheWal(protected.repository, end_session)
 
     with pytest.raises(SourceLockLost):
-        protected.back_up(losing)  # type: ignore[arg-type]  # delegates what it lacks
+        protected.back_up(losing)
 
     assert losing.done
     assert protected.backups() == []
@@ -316,7 +317,7 @@ def test_a_second_backup_at_once_is_refused_and_the_first_completes(protected: P
             refused.append(error)
 
     interrupting = Interrupting(protected.repository, second)
-    stored = protected.back_up(interrupting)  # type: ignore[arg-type]  # delegates what it lacks
+    stored = protected.back_up(interrupting)
 
     assert [type(error) for error in refused] == [BackupInProgress]
     assert protected.backups() == [stored.manifest.id]

@@ -5,9 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -30,6 +31,7 @@ from kb_dr.operations.incremental_backup import ChainRules, take_incremental_bac
 from kb_dr.operations.needed_wal import find_needed_wal
 from kb_dr.operations.sweep import sweep
 from kb_dr.operations.validate_backup import validate_backup
+from kb_dr.ports import Repository
 from kb_dr.sandbox.postgres_binaries import MAJORS_WITH_VECTOR, vector_tree
 from kb_dr_tests.incremental_service import (
     SETTINGS,
@@ -284,7 +286,7 @@ def test_a_store_that_fails_at_any_write_leaves_nothing_like_a_backup(
         number += 1
         failing = FailsAt(service.repository, number)
         try:
-            stored = service.increment(repository=failing)  # type: ignore[arg-type]  # it passes on the rest
+            stored = service.increment(repository=cast("Repository", failing))
         except RepositoryUnavailable:
             assert failing.failed
             assert service.backups() == before
@@ -373,9 +375,9 @@ def test_a_link_that_goes_while_it_is_taken_leaves_no_child(
     parent = service.increment()
     fingerprint = PostgresSource.fingerprint
 
-    def purged(self: PostgresSource, *words: object) -> object:
+    def purged(self: PostgresSource, restore_point: str, tables: Sequence[str]) -> object:
         (Path(service.repository.url.removeprefix("file://")) / key).unlink()
-        return fingerprint(self, *words)  # type: ignore[arg-type]  # passed on as they came
+        return fingerprint(self, restore_point, tables)
 
     key = f"full/{BackupId.parse(parent.manifest.parent or '').stamp}/manifest.json"
     monkeypatch.setattr(PostgresSource, "fingerprint", purged)

@@ -34,11 +34,15 @@ def service(postgres_programs: PostgresPrograms, tmp_path: Path) -> Iterator[Str
 
 def wait_for_copies(service: StreamedService, lsn: Lsn, *copies: str) -> None:
     """Wait until what was streamed reaches so far in each copy."""
-    for copy in copies or ("primary", "offsite"):
+
+    def wait(copy: str) -> None:
         wait_until(
-            lambda copy=copy: service.upto(copy) >= lsn,  # type: ignore[misc]  # a lambda's default
-            lambda copy=copy: f"{copy} is at {service.upto(copy)}, expected {lsn}",  # type: ignore[misc]  # a lambda's default
+            lambda: service.upto(copy) >= lsn,
+            lambda: f"{copy} is at {service.upto(copy)}, expected {lsn}",
         )
+
+    for copy in copies or ("primary", "offsite"):
+        wait(copy)
 
 
 def position(cluster: RunningCluster) -> Lsn:

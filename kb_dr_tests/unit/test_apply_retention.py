@@ -227,15 +227,17 @@ def test_what_the_store_retains_is_said_and_stands(history: History) -> None:
     assert any("2030-01-01" in reason for reason in decision.reasons)
 
 
-def test_a_manifest_the_store_refuses_to_delete_is_a_backup_still(history: History) -> None:
+def test_a_manifest_the_store_refuses_to_delete_is_a_backup_still(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
     planned = history.plan()
     backup = BackupId.parse(planned.plan.expire[0].id)
     until = datetime(2030, 1, 1, tzinfo=UTC)
-    asked = history.repository.retained_until
     history.repository.retained[layout.manifest_key(backup)] = until
-    history.repository.retained_until = lambda prefix: None  # type: ignore[method-assign]  # it says no, and then yes
-    done = history.apply(planned)
-    history.repository.retained_until = asked  # type: ignore[method-assign]  # as it was
+    with monkeypatch.context() as patched:
+        # Nothing is locked when it is asked, and all of it when it is to go.
+        patched.setattr(history.repository, "retained_until", lambda prefix: None)
+        done = history.apply(planned)
 
     assert str(backup) in history.ids
     assert done.dealt[-1].outcome is Outcome.RETAINED
@@ -311,7 +313,7 @@ def _with_chain(history: History) -> tuple[StoredManifest, StoredManifest, Store
     return full, one, history.back_up(BackupKind.INCR, one)
 
 
-def test_children_go_before_what_they_are_built_upon() -> None:
+def test_children_go_before_what_they_are_built_upon(monkeypatch: pytest.MonkeyPatch) -> None:
     history = History.begin()
     chain = _with_chain(history)
     history.clock.pass_time(200 * DAY)
@@ -323,7 +325,7 @@ def test_children_go_before_what_they_are_built_upon() -> None:
         deleted.append(key)
         delete(key)
 
-    history.repository.delete = note  # type: ignore[method-assign]  # noted, and done
+    monkeypatch.setattr(history.repository, "delete", note)
     history.apply()
 
     manifests = [layout.manifest_key(each.manifest.backup_id) for each in reversed(chain)]
