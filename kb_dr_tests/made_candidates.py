@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.hold import HoldAction, HoldEvent
+from kb_dr.domain.plan_retention import plan_retention
 from kb_dr.domain.proof import Standing
 from kb_dr.domain.retention import Candidate, RetentionPlan
+from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.wal_names import Segment
 
 _EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
@@ -70,3 +72,15 @@ def kept(plan: RetentionPlan) -> set[str]:
 def why(plan: RetentionPlan, of: Candidate) -> str:
     """All reasons of one decision."""
     return "; ".join(next(each for each in plan.decisions if each.id == of.id).reasons)
+
+
+NOW = at("2026-11-27 12:30")
+DAYS = RetentionPolicy(0, 5, 0, 0, 0)
+"""Five days of daily backups and nothing else: 11-22 lives, 11-21 is over."""
+
+
+def plan(
+    *candidates: Candidate, policy: RetentionPolicy = DAYS, now: datetime = NOW, **more: object
+) -> RetentionPlan:
+    """What goes of these, of a copy nobody has to name."""
+    return plan_retention(candidates, policy, now, copy="primary", url="file:///b", **more)  # type: ignore[arg-type]  # tests name what they vary

@@ -16,6 +16,7 @@ from kb_dr.operations.catalog import load_catalog, readable, store_manifest
 from kb_dr.operations.needed_wal import find_needed_wal
 from kb_dr.operations.plan_copy_retention import CopyRetention, plan_copy_retention
 from kb_dr.operations.proofs import store_proof_in
+from kb_dr.operations.undelete_backup import undelete_backup
 from kb_dr.ports import Repository
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, RecordingProgress
 from kb_dr_tests.stored_backups import SYSTEM, segment, store_objects
@@ -141,6 +142,31 @@ class History:
             self.clock.set(began + timedelta(days=1))
         self.prove(taken[-1])
         return taken
+
+    def chain(self) -> tuple[StoredManifest, StoredManifest, StoredManifest]:
+        """A full backup and two increments, each upon the one before, an hour apart."""
+        full = self.back_up()
+        self.clock.pass_time(timedelta(hours=1))
+        one = self.back_up(BackupKind.INCR, full)
+        self.clock.pass_time(timedelta(hours=1))
+        return full, one, self.back_up(BackupKind.INCR, one)
+
+    def another_day(self) -> StoredManifest:
+        """One more full backup, proven."""
+        stored = self.back_up()
+        self.prove(stored)
+        return stored
+
+    def undelete(self, name: str, *, until: timedelta | None = timedelta(days=3)) -> None:
+        """Bring an expired backup back."""
+        undelete_backup(
+            self.repository,
+            self.others,
+            self.clock,
+            BackupId.parse(name),
+            reason="wanted again",
+            until=until,
+        )
 
     def plan(
         self,

@@ -18,9 +18,9 @@ from kb_dr.operations.lock_bucket import lock_bucket
 from kb_dr_tests.ceph import CephStore
 from kb_dr_tests.contracts.places import S3Place
 from kb_dr_tests.faults.s3_proxy import Fault, Kind, S3Proxy
-from kb_dr_tests.integration.test_immutability import OtherPlace, name
 from kb_dr_tests.made_bucket import A_DAY, make_lockable, make_versioned
 from kb_dr_tests.object_stores import MotoStore, RcloneStore
+from kb_dr_tests.own_buckets import OtherPlace, name
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import LifecycleRuleOutputTypeDef, LifecycleRuleTypeDef
