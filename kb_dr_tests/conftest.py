@@ -85,10 +85,11 @@ def shared_primary(
 
 
 @pytest.fixture(autouse=True)
-def no_state_of_an_instance_that_is_gone() -> None:
-    """Dagster keeps the state storage of the last instance for the whole process, and resolves a
-    job through it though that instance was closed by another test.
+def no_state_of_an_instance_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster remembers one state storage for the whole process. An instance that nobody closed
+    puts an older one back whenever it is collected, in the middle of any test, and definitions
+    are then resolved through an instance that is gone. None of ours keeps its state there.
     """
     loaded = sys.modules.get("dagster._core.storage.defs_state.base")
     if loaded is not None:
-        loaded._current_storage.set(None)
+        monkeypatch.setattr(loaded.DefsStateStorage, "get", lambda: None)
