@@ -87,7 +87,7 @@ def configure_logging(level: int) -> None:
 
 
 def run(words: list[str]) -> int:
-    """Run one command; errors become one line, a hint and the exit code of errors.py."""
+    """Run one command; errors become one line, a hint and the exit code of its kind."""
     try:
         result = app.main(args=words, prog_name="kb-dr", standalone_mode=False)
     except KbDrError as error:

@@ -4,6 +4,7 @@ Each protocol is implemented in kb_dr/adapters (and by a fake in kb_dr_tests/fak
 contracts in kb_dr_tests/contracts hold every implementation to the words written here.
 """
 
+from kb_dr.ports.alerting import Channel
 from kb_dr.ports.basics import Clock, Progress, Readable, Writable
 from kb_dr.ports.bucket import Bucket
 from kb_dr.ports.catalog import Catalog, CatalogReader, CatalogWriter
@@ -36,6 +37,7 @@ __all__ = [
     "Catalog",
     "CatalogReader",
     "CatalogWriter",
+    "Channel",
     "Clock",
     "Codec",
     "Heart",

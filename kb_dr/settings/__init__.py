@@ -13,10 +13,23 @@ from urllib.parse import urlsplit
 from kb_dr.domain.object_lock import LockMode, ObjectLock
 from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.service_commands import ServiceCommands, is_health_address
+from kb_dr.settings.alerting import (
+    CHANNEL_NAMES,
+    AlertSettings,
+    ChannelSettings,
+    Email,
+    PagerDuty,
+    SlackBot,
+    SlackWebhook,
+    Sns,
+    Webhook,
+    read_alerting,
+)
 from kb_dr.settings.catalog_url import read_catalog
 from kb_dr.settings.files import with_files
 from kb_dr.settings.hosts import is_local
 from kb_dr.settings.reader import Reader, is_slot_name
+from kb_dr.settings.secret import Secret
 from kb_dr.settings.values import (
     COPY_NAMES,
     DEFAULT_SLOT,
@@ -24,21 +37,29 @@ from kb_dr.settings.values import (
     DirectoryLocation,
     Objectives,
     S3Settings,
-    Secret,
     Settings,
     SourceSettings,
 )
 
 __all__ = [
+    "CHANNEL_NAMES",
     "COPY_NAMES",
     "DEFAULT_SLOT",
+    "AlertSettings",
     "CatalogSettings",
+    "ChannelSettings",
     "DirectoryLocation",
+    "Email",
     "Objectives",
+    "PagerDuty",
     "S3Settings",
     "Secret",
     "Settings",
+    "SlackBot",
+    "SlackWebhook",
+    "Sns",
     "SourceSettings",
+    "Webhook",
     "is_slot_name",
     "load_settings",
 ]
@@ -99,6 +120,7 @@ def load_settings(
         retention=_retention(reader),
         space_warning_percent=reader.whole("KB_DR_SPACE_WARNING_PERCENT", 80, 1, 100),
         service_commands=_service_commands(reader),
+        alerting=read_alerting(reader),
         catalog=read_catalog(reader),
         env_file=chosen.absolute() if chosen else None,
     )

@@ -6,30 +6,14 @@ from pathlib import Path
 from kb_dr.domain.object_lock import ObjectLock
 from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.service_commands import ServiceCommands
+from kb_dr.settings.alerting import AlertSettings
+from kb_dr.settings.secret import Secret
 
 DEFAULT_SLOT = "kb_dr"
 
 COPY_NAMES = ("primary", "offsite", "local")
 """What the copies of a backup are called, nearest to production first; the local one is a
 directory on another medium, and no restore is read from it before the others unless asked."""
-
-
-class Secret:
-    """A value that never prints itself."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The value, for the one library call that needs it."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-    __str__ = __repr__
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +142,8 @@ class Settings:
     """Used share of a copy's file system from which on its filling up is said."""
     service_commands: ServiceCommands
     """How the service is stopped, started and checked when its cluster is replaced."""
+    alerting: AlertSettings
+    """Who is told of what breaks, and when again."""
     catalog: CatalogSettings | None = field(default=None)
     """None: the buckets alone."""
     env_file: Path | None = field(default=None)

@@ -45,4 +45,6 @@ def test_only_what_may_pass_by_itself_is_retried() -> None:
         "PostgresUnavailable",
         "SourceLockLost",
         "CatalogUnavailable",
+        "ChannelUnavailable",
+        "OutboxUnavailable",
     }

@@ -142,6 +142,8 @@ def test_the_example_names_exactly_the_settings_there_are() -> None:
         for ending in re.findall(rf'f"\{{{stem}\}}(_[A-Z0-9_]+)"', source):
             read |= {each + ending for each in stems}
         read -= set(stems)
+    secrets = re.findall(r'_secret\(reader, "(\w+)"', source)
+    read |= {f"{each}_FILE" for each in secrets}
 
     example = (ROOT / ".env.example").read_text()
     assert set(re.findall(r"^([A-Z0-9_]+)=", example, re.MULTILINE)) == read

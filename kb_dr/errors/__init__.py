@@ -1,0 +1,130 @@
+"""The errors an operator must tell apart, each with a hint and an exit code of its own.
+
+One decade per subject. The command line exits with ``exit_code``; Dagster retries only what
+is ``retryable``. docs/troubleshooting.md lists the same codes, and a test holds the two equal.
+"""
+
+from kb_dr.errors.alerting import (
+    AlertError,
+    ChannelRefused,
+    ChannelUnavailable,
+    MessageRefused,
+    OutboxUnavailable,
+)
+from kb_dr.errors.base import ConfigurationError, KbDrError
+from kb_dr.errors.postgres import (
+    BackupInProgress,
+    PostgresCommandFailed,
+    PostgresError,
+    PostgresProgramMissing,
+    PostgresUnavailable,
+    SourceLockLost,
+    WalDamaged,
+    WalGap,
+    WalSummariesMissing,
+    WrongCluster,
+)
+from kb_dr.errors.recovery import (
+    BrokenChain,
+    DataDirectoryInUse,
+    DataDirectoryNotEmpty,
+    NotEnoughSpace,
+    NoUsableBackup,
+    RecoveryAborted,
+    RecoveryError,
+    TargetIsProduction,
+    TargetNotReached,
+    TargetUnreachable,
+    TimelineForked,
+)
+from kb_dr.errors.repository import (
+    BucketMissing,
+    ChecksumMismatch,
+    KeyMissing,
+    ObjectConflict,
+    ObjectMissing,
+    RepositoryError,
+    RepositoryRefused,
+    RepositoryUnavailable,
+    UnreadableRecord,
+    WrongRepository,
+)
+from kb_dr.errors.retention import (
+    LifecycleTooShort,
+    ObjectRetained,
+    PlanChanged,
+    RetentionBlocked,
+    RetentionError,
+)
+from kb_dr.errors.service import (
+    CopyIncomplete,
+    RollbackFailed,
+    ServiceCommandFailed,
+    ServiceUnhealthy,
+)
+from kb_dr.errors.surroundings import CatalogError, CatalogUnavailable, SandboxError
+from kb_dr.errors.verification import (
+    NotProven,
+    ObjectiveBroken,
+    ProofFailed,
+    ProofsVoid,
+    VerificationError,
+)
+
+__all__ = [
+    "AlertError",
+    "BackupInProgress",
+    "BrokenChain",
+    "BucketMissing",
+    "CatalogError",
+    "CatalogUnavailable",
+    "ChannelRefused",
+    "ChannelUnavailable",
+    "ChecksumMismatch",
+    "ConfigurationError",
+    "CopyIncomplete",
+    "DataDirectoryInUse",
+    "DataDirectoryNotEmpty",
+    "KbDrError",
+    "KeyMissing",
+    "LifecycleTooShort",
+    "MessageRefused",
+    "NoUsableBackup",
+    "NotEnoughSpace",
+    "NotProven",
+    "ObjectConflict",
+    "ObjectMissing",
+    "ObjectRetained",
+    "ObjectiveBroken",
+    "OutboxUnavailable",
+    "PlanChanged",
+    "PostgresCommandFailed",
+    "PostgresError",
+    "PostgresProgramMissing",
+    "PostgresUnavailable",
+    "ProofFailed",
+    "ProofsVoid",
+    "RecoveryAborted",
+    "RecoveryError",
+    "RepositoryError",
+    "RepositoryRefused",
+    "RepositoryUnavailable",
+    "RetentionBlocked",
+    "RetentionError",
+    "RollbackFailed",
+    "SandboxError",
+    "ServiceCommandFailed",
+    "ServiceUnhealthy",
+    "SourceLockLost",
+    "TargetIsProduction",
+    "TargetNotReached",
+    "TargetUnreachable",
+    "TimelineForked",
+    "UnreadableRecord",
+    "VerificationError",
+    "WalDamaged",
+    "WalGap",
+    "WalSummariesMissing",
+    "WrongCluster",
+    "WrongRepository",
+]
