@@ -130,7 +130,7 @@ def _verdict(
     limits: Limits,
 ) -> str:
     if answer is Answer.YES:
-        return f"Ready: {_can(copies)} (allowed {age(limits.rto_seconds)})."
+        return f"Ready: {_can(copies, f' (allowed {age(limits.rto_seconds)})')}."
     bad = worst_first(findings)
     first = f"{bad[0].subject}: {bad[0].seen}" if bad else "not everything could be measured"
     more = f"; and {len(bad) - 1} more" if len(bad) > 1 else ""
@@ -141,12 +141,15 @@ def _verdict(
     return f"Could not tell whether we are ready: {first}{more}.{still}"
 
 
-def _can(copies: Sequence[CopyReadiness]) -> str:
+def _can(copies: Sequence[CopyReadiness], allowed: str = "") -> str:
     """What all of these copies allow: the oldest of their ends, the slowest of their restores."""
     ends = [each.recoverable_to for each in copies if each.recoverable_to is not None]
     times = [each.restore_seconds for each in copies if each.restore_seconds is not None]
     within = f"within about {age(max(times))}" if len(times) == len(copies) else "in unknown time"
-    return f"this service can be restored to {_utc(min(ends))}, {within}, from {_counted(copies)}"
+    return (
+        f"this service can be restored to {_utc(min(ends))}, {within}{allowed}, from "
+        f"{_counted(copies)}"
+    )
 
 
 def _counted(copies: Sequence[CopyReadiness]) -> str:
