@@ -25,7 +25,7 @@ from kb_dr.sandbox.story import archive
 from kb_dr.sandbox.take_down import down, lose_production
 
 ENTRIES = 300
-PARTS = ("production", "storage", "region-primary", "region-offsite")
+PARTS = ("production", "storage", "region-primary", "region-offsite", "alerts")
 
 
 def quiet(_line: str) -> None:
