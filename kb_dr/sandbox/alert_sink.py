@@ -64,8 +64,9 @@ def web_server(port: int, arrivals: Arrivals) -> http.server.ThreadingHTTPServer
         def _slack(self, body: bytes) -> None:
             message = _message(body, form="payload")
             refused = "invalid_payload" if message is None else why_refused(message)
-            arrivals.add("slack", message or {"text": body.decode(errors="replace")},
-                         refused=refused)  # fmt: skip
+            shown = {"text": body.decode(errors="replace")} if message is None else message
+            if refused != "no_text" and body:  # else it is a probe: there is nothing to show
+                arrivals.add("slack", shown, refused=refused)
             status = HTTPStatus.BAD_REQUEST if refused else HTTPStatus.OK
             self._answer(refused or "ok", "text/plain", status)
 
@@ -74,7 +75,8 @@ def web_server(port: int, arrivals: Arrivals) -> http.server.ThreadingHTTPServer
             problems = [name for name in ("routing_key", "event_action") if not event.get(name)]
             problems += _of_the_payload(event)
             shown = {name: value for name, value in event.items() if name != "routing_key"}
-            arrivals.add("pagerduty", shown, refused="; ".join(problems))
+            if shown.get("payload") or shown.get("dedup_key"):
+                arrivals.add("pagerduty", shown, refused="; ".join(problems))
             if problems:
                 refusal = {"status": "invalid event", "errors": problems}
                 self._answer(json.dumps(refusal), status=HTTPStatus.BAD_REQUEST)
