@@ -47,6 +47,7 @@ font-size:12px;padding:1px 3px}
 pre{background:#f7f7f9;border:1px solid #dcdce0;border-radius:4px;padding:8px;font-size:12px;
 white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0}
 blockquote{border-left:4px solid #dcdce0;margin:2px 0;padding-left:10px}
+.emoji{width:1.15em;height:1.15em;vertical-align:-0.2em}
 a{color:#1264a3}.mention{background:#e8f5fa;color:#1264a3;border-radius:3px;padding:0 2px}
 table{border-collapse:collapse;font-size:13px}td,th{padding:2px 12px 2px 0;text-align:left;
 vertical-align:top;overflow-wrap:anywhere}th{color:#616061;font-weight:400;white-space:nowrap}

@@ -8,14 +8,7 @@ import html
 import re
 from datetime import UTC, datetime
 
-_EMOJI = {
-    "rotating_light": "🚨", "red_circle": "🔴", "large_red_square": "🟥", "fire": "🔥",
-    "warning": "⚠️", "large_yellow_circle": "🟡", "large_orange_circle": "🟠",
-    "white_check_mark": "✅", "heavy_check_mark": "✔️", "large_green_circle": "🟢",
-    "x": "❌", "no_entry": "⛔", "information_source": "\u2139\ufe0f", "bell": "🔔", "repeat": "🔁",
-    "arrow_up": "⬆️", "hourglass_flowing_sand": "⏳", "eyes": "👀", "calendar": "📆", "mega": "📣",
-    "bar_chart": "📊", "large_blue_circle": "🔵", "wrench": "🔧", "books": "📚", "memo": "📝",
-}  # fmt: skip
+from kb_dr.sandbox.emoji import with_emoji
 
 _PIECES = re.compile(r"```(.+?)```|`([^`\n]+)`|<([^<>\n]+)>", re.DOTALL)
 _MARKS = (("*", "b"), ("_", "i"), ("~", "s"))
@@ -50,11 +43,11 @@ def render_mrkdwn(text: str) -> str:
 
 def render_plain(text: str) -> str:
     """Text of type plain_text: no marks, emoji all the same."""
-    return _with_emoji(_escape(text)).replace("\n", "<br>")
+    return with_emoji(_escape(text)).replace("\n", "<br>")
 
 
 def _plain(text: str) -> str:
-    return _with_emoji(_escape(text))
+    return with_emoji(_escape(text))
 
 
 def _angled(inside: str) -> str:
@@ -81,10 +74,6 @@ def _date(target: str, fallback: str) -> str:
 def _escape(text: str) -> str:
     """Senders write &, < and > as entities, so those are read first."""
     return html.escape(html.unescape(text), quote=False)
-
-
-def _with_emoji(text: str) -> str:
-    return re.sub(r":([a-z0-9_+-]+):", lambda each: _EMOJI.get(each[1], each[0]), text)
 
 
 def _quotes(text: str) -> str:

@@ -97,7 +97,7 @@ def test_a_slack_message_shows_on_the_page_as_blocks(sinks: Sinks) -> None:
     page = sinks.page()
 
     assert '<div class="attachment" style="border-color:#d00000">' in page
-    assert '<h2 class="header">🚨 More is lost</h2>' in page
+    assert re.search(r'<h2 class="header"><svg [^>]*":rotating_light:">.+</svg> More is', page)
     assert "<b>What it means</b><br>run <code>kb-dr status</code>" in page
     assert '<div class="field"><b>Severity</b><br>critical</div>' in page
     assert "<hr>" in page
@@ -194,7 +194,7 @@ def test_what_arrived_outlives_the_process_also_behind_half_a_line(tmp_path: Pat
         ("&gt; quoted", "<blockquote>quoted</blockquote>"),
         ("<!here> at <!date^1764205200^{date}|then>",
          '<span class="mention">@here</span> at 2025-11-27 01:00:00 UTC'),
-        (":warning: :no_such_thing:", "⚠️ :no_such_thing:"),
+        (":bell: :no_such_thing: 12:30:05", "🔔 :no_such_thing: 12:30:05"),
         ("\ue0000\ue001", "0"),
     ],
 )  # fmt: skip
@@ -203,7 +203,12 @@ def test_mrkdwn_is_shown_as_slack_shows_it(text: str, shown: str) -> None:
 
 
 def test_plain_text_has_no_marks() -> None:
-    assert render_plain("*a* <b>\n:x:") == "*a* &lt;b&gt;<br>❌"
+    assert render_plain("*a* <b>\n:bell:") == "*a* &lt;b&gt;<br>🔔"
+
+
+def test_an_emoji_is_drawn_by_its_name_and_by_its_letter_alike() -> None:
+    assert render_plain("\N{WARNING SIGN}\ufe0f x") == render_plain(":warning: x")
+    assert "<svg" in render_plain(":warning:")
 
 
 @pytest.mark.parametrize(
