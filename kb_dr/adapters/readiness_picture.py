@@ -72,7 +72,7 @@ def draw_readiness(found: Trends, *, rto_seconds: float, rpo_seconds: float, tit
     allowed = {trends.RTO: rto_seconds, trends.RPO: rpo_seconds}
     for axes, panel in zip(rows, _PANELS, strict=True):
         _draw(axes, panel, found, allowed.get(panel.lines[0].name))
-    rows[-1].set_xlim(_days(found.since), _days(found.until))
+    rows[-1].set_xlim(*_limits(found))
     locator = mdates.AutoDateLocator(tz=UTC)
     rows[-1].xaxis.set_major_locator(locator)
     formatter = mdates.ConciseDateFormatter(locator, tz=UTC)
@@ -81,6 +81,14 @@ def draw_readiness(found: Trends, *, rto_seconds: float, rpo_seconds: float, tit
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=90)
     return _in_few_colours(picture)
+
+
+def _limits(found: Trends) -> tuple[float, float]:
+    """From the first point there is: a service of yesterday fills its picture, too."""
+    every = [point.at for points in found.series.values() for point in points]
+    begins, ends = _days(min(every, default=found.since)), _days(found.until)
+    margin = max(0.02 * (ends - begins), 1 / 1440)
+    return begins - margin, ends + margin
 
 
 def _in_few_colours(picture: io.BytesIO) -> bytes:

@@ -59,7 +59,7 @@ def _print(seen: Readiness) -> None:
         (_plain(row) for row in shown_rows(seen)),
     )
     if seen.alerts is None:
-        say(f"open alerts: they cannot be read: {seen.alerts_problem}")
+        say(f"open alerts: not known: {seen.alerts_problem}")
     else:
         print_table(
             "Open alerts",

@@ -112,8 +112,12 @@ def _backups(status: Status) -> Iterator[Finding]:
 
 def _alerts(alerts: Sequence[OpenAlert] | None, problem: str) -> Finding:
     if alerts is None:
-        seen = f"they cannot be read: {problem or 'nobody keeps any'}"
-        return Finding(ALERTS, Outcome.COULD_NOT_RUN, seen, "`kb-dr alerts list`, `kb-dr doctor`.")
+        return Finding(
+            ALERTS,
+            Outcome.COULD_NOT_RUN,
+            problem or "nobody keeps any",
+            "`kb-dr alerts list`, `kb-dr doctor`.",
+        )
     loud = [each for each in alerts if each.severity is Severity.CRITICAL]
     if loud:
         oldest = min(loud, key=lambda each: each.opened_at)

@@ -120,7 +120,7 @@ def _lacking(readiness: Readiness) -> list[str]:
 
 def _alerts(readiness: Readiness) -> str:
     if readiness.alerts is None:
-        return f"**They cannot be read: {readiness.alerts_problem or 'nobody keeps any'}.**\n"
+        return f"**Not known: {readiness.alerts_problem or 'nobody keeps any'}.**\n"
     lines = [
         f"{each.severity}: {each.title}, since {moment(each.opened_at)}"
         + (", acknowledged" if each.acknowledged else "")

@@ -377,6 +377,7 @@ def test_readiness_is_one_page_with_its_plots(
     assert "RTO: last proven restore" in shown.inner_text()
     drawn = shown.get_by_role("img", name="trends")
     eventually(lambda: drawn.evaluate("each => each.naturalWidth") > 0, what="it is drawn")
+    shown.get_by_role("heading").first.scroll_into_view_if_needed()
     picture(page, "readiness")
 
 

@@ -115,7 +115,7 @@ def test_what_is_known_to_be_bad_is_not_ready(
     [
         pytest.param((PRIMARY, DOWN), (), (), "did not answer", id="a copy is down"),
         pytest.param((EMPTY, DOWN), (), (), "did not answer", id="nothing here, nothing to see"),
-        pytest.param((PRIMARY, OFFSITE), None, (), "alerts: they cannot be read", id="no alerts"),
+        pytest.param((PRIMARY, OFFSITE), None, (), "alerts: read the alerts: the database", id="no alerts"),
         pytest.param((PRIMARY, OFFSITE), (), (NO_REPORT,), "integrity report: none",
                      id="no report"),
     ],
@@ -167,7 +167,7 @@ def test_the_page_says_what_could_not_be_read() -> None:
     page = readiness_markdown(readiness(PRIMARY, DOWN, alerts=None))
 
     assert page.startswith("# NOBODY CAN TELL")
-    assert "**They cannot be read: read the alerts: the database does not answer.**" in page
+    assert "**Not known: read the alerts: the database does not answer.**" in page
     assert "| RPO: lost if disaster struck now | 60.0 min | not known | **not known** |" in page
     assert "| offsite | did not answer |" in page
 

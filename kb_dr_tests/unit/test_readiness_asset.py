@@ -177,7 +177,7 @@ def test_the_verb_says_it_draws_it_and_exits_by_it(
 
     said = capsys.readouterr()
     assert code == ObjectiveBroken.exit_code
-    assert "open alerts: they cannot be read: read the alerts" in said.out
+    assert "open alerts: not known: read the alerts" in said.out
     assert (tmp_path / "trends.png").read_bytes().startswith(b"\x89PNG")
     assert run_cli(["report", "readiness", "--json"]) == ObjectiveBroken.exit_code
     told = json.loads(capsys.readouterr().out)
