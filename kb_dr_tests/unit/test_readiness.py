@@ -115,7 +115,8 @@ def test_what_is_known_to_be_bad_is_not_ready(
     [
         pytest.param((PRIMARY, DOWN), (), (), "did not answer", id="a copy is down"),
         pytest.param((EMPTY, DOWN), (), (), "did not answer", id="nothing here, nothing to see"),
-        pytest.param((PRIMARY, OFFSITE), None, (), "alerts: read the alerts: the database", id="no alerts"),
+        pytest.param((PRIMARY, OFFSITE), None, (), "alerts: read the alerts: the database",
+                     id="no alerts"),
         pytest.param((PRIMARY, OFFSITE), (), (NO_REPORT,), "integrity report: none",
                      id="no report"),
     ],
