@@ -41,9 +41,8 @@ def weekly_digest(
 
 def _facts(readiness: Readiness, alerts: Sequence[OpenAlert] | None) -> Iterator[tuple[str, str]]:
     since = readiness.at - WEEK
-    yield "Ready", str(readiness.answer)
     for each in readiness.measures:
-        yield each.name, _measured(each)
+        yield each.name[0].upper() + each.name[1:].replace(":", ","), _measured(each)
     yield "Full backups of the week", _backups(readiness, since)
     yield "Proven restores of the week", str(len(readiness.trends.of_late(trends.RTO, since)))
     coverage = readiness.coverage
@@ -59,7 +58,7 @@ def _facts(readiness: Readiness, alerts: Sequence[OpenAlert] | None) -> Iterator
         yield f"Stored in {copy.copy}", f"{stored}{grows}"
     yield "Alerts of the week", _alerts(alerts, since)
     for number, step in enumerate(readiness.next_steps, 1):
-        yield f"Next, {number}", step
+        yield f"To do, {number}", step
 
 
 def _measured(measure: Measure) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kb_dr.sandbox.arrivals import Arrival
+from kb_dr.sandbox.emoji import with_emoji
 from kb_dr.sandbox.slack_blocks import render_message
 
 _NAMES = {"slack": "Slack", "mail": "Mail", "pagerduty": "PagerDuty", "webhook": "Webhook"}
@@ -51,7 +52,7 @@ blockquote{border-left:4px solid #dcdce0;margin:2px 0;padding-left:10px}
 a{color:#1264a3}.mention{background:#e8f5fa;color:#1264a3;border-radius:3px;padding:0 2px}
 table{border-collapse:collapse;font-size:13px}td,th{padding:2px 12px 2px 0;text-align:left;
 vertical-align:top;overflow-wrap:anywhere}th{color:#616061;font-weight:400;white-space:nowrap}
-iframe{width:100%;height:420px;border:1px solid #dcdce0;border-radius:4px}
+iframe{width:100%;height:300px;border:1px solid #dcdce0;border-radius:4px}
 """
 
 
@@ -136,7 +137,7 @@ def _json(content: Mapping[str, Any]) -> str:
 def _table(rows: Sequence[tuple[str, object]]) -> str:
     def shown(value: object) -> str:
         if isinstance(value, str):
-            return html.escape(value)
+            return with_emoji(html.escape(value))
         return f"<pre>{html.escape(json.dumps(value, indent=1, ensure_ascii=False))}</pre>"
 
     lines = "".join(f"<tr><th>{html.escape(name)}</th><td>{shown(v)}</td></tr>" for name, v in rows)

@@ -23,7 +23,6 @@ SLACK, PAGERDUTY, WEBHOOK = "/slack", "/v2/enqueue", "/webhook"
 """Where each of them listens; beside it ``/`` is the page, ``/arrivals.json`` the same as data."""
 
 _LARGEST_BYTES = 1024 * 1024
-_NEVER_KEPT = ("authorization", "cookie")
 
 
 def web_server(port: int, arrivals: Arrivals) -> http.server.ThreadingHTTPServer:
@@ -87,9 +86,7 @@ def web_server(port: int, arrivals: Arrivals) -> http.server.ThreadingHTTPServer
 
         def _webhook(self, body: bytes) -> None:
             given = {
-                name: value
-                for name, value in self.headers.items()
-                if name.lower() not in _NEVER_KEPT
+                name: value for name, value in self.headers.items() if name.lower().startswith("x-")
             }
             read = _message(body)
             content = read if read is not None else body.decode(errors="replace")

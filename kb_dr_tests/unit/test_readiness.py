@@ -222,12 +222,11 @@ def test_the_digest_tells_the_week_and_what_could_not_be_read() -> None:
     told = dict(weekly_digest(readiness(found=found), (long_ago, mended, QUIET)).facts)
     unread = dict(weekly_digest(readiness(alerts=None), None).facts)
 
-    assert told["Ready"] == "yes"
     assert told["Full backups of the week"] == "2, the newest 2.0 KiB"
-    assert told["RPO: lost if disaster struck now"] == "4.0 min, allowed 60.0 min"
+    assert told["RPO, lost if disaster struck now"] == "4.0 min, allowed 60.0 min"
+    assert told["Age of the newest backup"] == "10.0 h, allowed 26.0 h"
     assert told["Last recovery drill"] == "passed, 2026-11-18 12:00:00Z"
     assert told["Alerts of the week"] == (
         "2, 1 of them open: A disk fills up (open); More would be lost (mended)"
     )
-    assert unread["Ready"] == "could not tell"
     assert unread["Alerts of the week"] == "they could not be read"
