@@ -6,11 +6,11 @@ Whether one can be relied on is said by the check `restore_proven`, read from th
 
 import dagster as dg
 
-from kb_dr.defs import catalog, integrity, reaper, retention
+from kb_dr.defs import catalog, integrity, reaper, retention, weekly_digest
 from kb_dr.defs.postgres import assets, checks, copying, jobs, repair, schedules, sensors
 from kb_dr.defs.recovery import assets as recovery_assets
 from kb_dr.defs.recovery import checks as recovery_checks
-from kb_dr.defs.recovery import drill, recovery_schedules, restore
+from kb_dr.defs.recovery import drill, readiness, recovery_schedules, restore
 from kb_dr.defs.recovery import jobs as recovery_jobs
 from kb_dr.defs.recovery import schedules as controls_schedules
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes, schedule_times
@@ -30,7 +30,7 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             recovery_assets.controls,
             restore.restore_asset,
             drill.drill,
-            drill.readiness,
+            readiness.readiness,
             integrity.integrity_report,
             retention.retention,
         ],
@@ -59,10 +59,11 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             restore.restore_database,
             drill.disaster_recovery_drill,
             drill.monthly_restore_test,
-            drill.readiness_job,
+            readiness.readiness_job,
             integrity.integrity_report_job,
             integrity.integrity_watch_job,
             retention.retention_job,
+            weekly_digest.weekly_digest_job,
         ],
         schedules=[
             *schedules.make_schedules(times),
@@ -70,6 +71,7 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             *recovery_schedules.make_recovery_schedules(times),
             *integrity.make_report_schedules(times),
             *retention.make_retention_schedules(times),
+            *weekly_digest.make_digest_schedules(times),
         ],
         sensors=[
             sensors.backups_asked_for,

@@ -16,7 +16,21 @@ from kb_dr.installation import Installation
 _TREND_DAYS = 90
 
 
-@click.command("report")
+class _Report(click.Group):
+    """A verb of its own; what is asked of it besides is loaded by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ["readiness"]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name != "readiness":
+            return None
+        from kb_dr.cli.report_readiness import command as readiness
+
+        return readiness
+
+
+@click.group("report", cls=_Report, invoke_without_command=True)
 @click.option("--last", is_flag=True, help="Show the newest report there is; make none.")
 @click.option("--every-byte", is_flag=True, help="Read all of it again, not a thirtieth.")
 @click.option(
@@ -28,8 +42,14 @@ _TREND_DAYS = 90
     help="Draw the recoverable window of each copy into FILE.",
 )  # fmt: skip
 @json_option
+@click.pass_context
 def command(
-    last: bool, every_byte: bool, frames: Path | None, plot: Path | None, as_json: bool
+    context: click.Context,
+    last: bool,
+    every_byte: bool,
+    frames: Path | None,
+    plot: Path | None,
+    as_json: bool,
 ) -> None:
     """Look at every copy, read a thirtieth of all bytes again, and keep a report.
 
@@ -37,6 +57,8 @@ def command(
     also when there is none of every copy and of the last two days. The report is kept in every
     copy, as JSON and as markdown.
     """
+    if context.invoked_subcommand is not None:
+        return
     opened = installation()
     known = opened.reports(days=_TREND_DAYS)
     if last:

@@ -10,7 +10,8 @@ import click
 
 from kb_dr.cli.output import say
 from kb_dr.errors import SandboxError
-from kb_dr.sandbox.bring_up import DEFAULT_ENTRIES, up
+from kb_dr.sandbox.alert_part import alerts_url
+from kb_dr.sandbox.bring_up import DEFAULT_ENTRIES, note_pages, state_of, up
 from kb_dr.sandbox.dagster_services import DagsterServices, dagster_services
 from kb_dr.sandbox.places import STATE
 from kb_dr.sandbox.take_down import down
@@ -34,7 +35,9 @@ def command(directory: Path, entries: int, port: int | None) -> None:
     try:
         up(directory, entries=entries, say=say)
         with dagster_services(directory, port=port) as services:
+            note_pages(directory, services.url)
             say(f"Dagster is at {services.url}")
+            say(f"Alerts arrive at {alerts_url(state_of(directory))}")
             say("To begin, launch the job back_up_now. Ctrl-C ends all of it.")
             _wait(services)
     except KeyboardInterrupt:

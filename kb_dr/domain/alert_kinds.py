@@ -267,7 +267,13 @@ EVENTS = _kinds(
             "`kb-dr alerts list`, then `kb-dr status`.",
         ),
         AlertKind("run_succeeded", Severity.INFO, "A run succeeded", "", ""),
-        AlertKind("weekly_digest", Severity.INFO, "The week in one message", "", ""),
+        AlertKind(
+            "weekly_digest",
+            Severity.INFO,
+            "The week in one message",
+            "It sums up the readiness page and the alerts of the week.",
+            "None when it says ready; else what it says to do.",
+        ),
         AlertKind("channel_test", Severity.INFO, "A test of this channel", "", ""),
     )
 )

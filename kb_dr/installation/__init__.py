@@ -13,14 +13,14 @@ from kb_dr.errors import RepositoryError
 from kb_dr.installation.evidence import BackupOverview
 from kb_dr.installation.keys import Keys
 from kb_dr.installation.proof import Proving
-from kb_dr.installation.reports import Reports
+from kb_dr.installation.readiness import Readying
 from kb_dr.installation.retention import Retention
 from kb_dr.settings import Settings
 
 __all__ = ["BackupOverview", "Installation", "open_installation"]
 
 
-class Installation(Keys, Proving, Retention, Reports):
+class Installation(Keys, Proving, Retention, Readying):
     """One service under protection, with its repositories and this machine."""
 
     def status(self, *, everything: bool = False) -> Status:

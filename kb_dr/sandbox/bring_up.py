@@ -1,12 +1,14 @@
 """Build a sandbox, or start again what of it does not run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dotenv import dotenv_values
 
 from kb_dr.installation import Installation, open_installation
+from kb_dr.sandbox.alert_part import alert_settings, start_alerts
 from kb_dr.sandbox.clusters import CATALOG, MAJOR, programs, query, start_cluster
+from kb_dr.sandbox.dagster_services import PAGES_URL
 from kb_dr.sandbox.fill import fill, is_filled
 from kb_dr.sandbox.places import (
     BUCKETS,
@@ -54,6 +56,7 @@ def _up(directory: Path, entries: int, say: Callable[[str], None]) -> Places:
     say(f"PostgreSQL {MAJOR}: {programs().version} (installed on first use)")
     for copy in BUCKETS:
         state = start_region(places, state, copy)
+    state = start_alerts(places, state)
     state = start_cluster(places, state, "storage")
     write_environment(places, state)
     if is_lost(places, state):
@@ -105,12 +108,25 @@ def write_environment(places: Places, state: State) -> None:
             f"{stem}_ACCESS_KEY_ID": state.secrets.s3_key,
             f"{stem}_SECRET_ACCESS_KEY": state.secrets.s3_secret,
         }
-    text = "# Written by `kb-dr sandbox up`; it holds secrets. Other settings may be added.\n"
     # What is not said here must not come from a kb_dr.yaml that lies where a person types.
     lines = dict.fromkeys(_SAID_BY_NOBODY, "") | lines
-    lines = _written(places) | lines
+    written = _written(places)
+    lines = {PAGES_URL: ""} | written | lines | alert_settings(state, written)
+    write_lines(places, lines)
+
+
+def write_lines(places: Places, lines: Mapping[str, str]) -> None:
+    """The file of settings; it appears whole."""
+    text = "# Written by `kb-dr sandbox up`; it holds secrets. Other settings may be added.\n"
     text += "".join(f"{name}={_quoted(value)}\n" for name, value in lines.items())
     write_private(places.env_file, text.encode())
+
+
+def note_pages(directory: Path, url: str) -> None:
+    """Let alerts lead to Dagster's pages, which have a new address at each start."""
+    places = open_places(directory)
+    with locked(directory):
+        write_lines(places, _written(places) | {PAGES_URL: url})
 
 
 def _written(places: Places) -> dict[str, str]:

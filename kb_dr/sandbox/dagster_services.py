@@ -25,6 +25,8 @@ from kb_dr.errors import SandboxError
 from kb_dr.sandbox.dagster_questions import daemons_healthy, location_loaded, webserver_answers
 
 ENV_FILE = "kb_dr.env"
+PAGES_URL = "KB_DR_DAGSTER_URL"
+"""Read from the file alone: it is known only once the webserver answers."""
 READY_SECONDS = 300.0
 """Generous: the machine may be busy with the sandbox itself."""
 
@@ -79,7 +81,9 @@ def service_environment(directory: Path, home: Path) -> dict[str, str]:
             hint="`kb-dr sandbox up` builds the sandbox first.",
         )
     values = {
-        name: value for name, value in dotenv_values(file, interpolate=False).items() if value
+        name: value
+        for name, value in dotenv_values(file, interpolate=False).items()
+        if value and name != PAGES_URL
     }
     ours = {name: value for name, value in os.environ.items() if not name.startswith("KB_")}
     return {

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from kb_dr.sandbox.alert_part import ALERTS
 from kb_dr.sandbox.places import Places, open_places, read_state
 from kb_dr.sandbox.processes import running
 
@@ -25,10 +26,10 @@ def describe(directory: Path) -> tuple[Part, ...]:
     places = open_places(directory)
     state = read_state(places)
     found = []
-    for name in ("production", "storage", "region-primary", "region-offsite"):
+    for name in ("production", "storage", "region-primary", "region-offsite", ALERTS):
         process = running(places.pid_file(name))
         port = state.ports.get(name)
-        scheme = "http" if name.startswith("region") else "postgresql"
+        scheme = "postgresql" if name in ("production", "storage") else "http"
         found.append(
             Part(
                 name=name,

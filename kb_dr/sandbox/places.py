@@ -86,6 +86,11 @@ class Places:
         return self.root / "run" / f"{part}.json"
 
     @property
+    def arrivals(self) -> Path:
+        """What arrived at the alert sinks."""
+        return self.root / "alerts.jsonl"
+
+    @property
     def restored(self) -> Path:
         """Where the demo restores production to, before it takes its place."""
         return self.root / "restored" / "data"

@@ -103,6 +103,15 @@ def end_noted(pid_file: Path, how: signal.Signals = signal.SIGTERM) -> bool:
     return process is not None
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether this very process listens there: an answer alone might be another program's."""
+    try:
+        found = psutil.Process(pid).net_connections("tcp4")
+    except psutil.NoSuchProcess:
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in found)
+
+
 def wait_gone(processes: Sequence[psutil.Process]) -> None:
     """Wait until all of them have ended; SandboxError when one does not.
 

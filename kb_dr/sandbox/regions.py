@@ -5,8 +5,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import psutil
-
 from kb_dr.adapters.unprivileged import Unprivileged
 from kb_dr.errors import SandboxError
 from kb_dr.sandbox.places import (
@@ -18,7 +16,7 @@ from kb_dr.sandbox.places import (
     with_port,
     write_state,
 )
-from kb_dr.sandbox.processes import EndedEarly, running, start_detached
+from kb_dr.sandbox.processes import EndedEarly, listens, running, start_detached
 
 ATTEMPTS = 5
 
@@ -40,7 +38,7 @@ def start_region(places: Places, state: State, copy: str) -> State:
                 log=places.log(part),
                 pid_file=places.pid_file(part),
                 environment=_environment(state),
-                ready=lambda pid, port=port: _listens(pid, port),  # type: ignore[misc]  # this port
+                ready=lambda pid, port=port: listens(pid, port),  # type: ignore[misc]  # this port
             )
         except EndedEarly:
             if attempt == ATTEMPTS or is_free(port):
@@ -70,12 +68,3 @@ def _environment(state: State) -> dict[str, str]:
     # Not an argument: every user of the machine reads those. A list in CSV: hence the quotes.
     pair = f'"{state.secrets.s3_key},{state.secrets.s3_secret}"'
     return {**os.environ, "RCLONE_AUTH_KEY": pair}
-
-
-def _listens(pid: int, port: int) -> bool:
-    """Whether this very process listens there: an answer alone might be another program's."""
-    try:
-        found = psutil.Process(pid).net_connections("tcp4")
-    except psutil.NoSuchProcess:
-        return False
-    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in found)

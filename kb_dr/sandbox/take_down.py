@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kb_dr.adapters.scratch_space import LocalScratchSpace
 from kb_dr.errors import SandboxError
+from kb_dr.sandbox.alert_part import ALERTS
 from kb_dr.sandbox.clusters import stop_cluster
 from kb_dr.sandbox.places import BUCKETS, locked, open_places
 from kb_dr.sandbox.processes import descendants, end_noted, running, wait_gone
@@ -23,6 +24,8 @@ def down(directory: Path, *, purge: bool = False) -> tuple[str, ...]:
         for copy in BUCKETS:
             if end_noted(places.pid_file(f"region-{copy}")):
                 ended.append(f"region-{copy}")
+        if end_noted(places.pid_file(ALERTS)):
+            ended.append(ALERTS)
         # Of restores that were killed: their servers, and their sockets elsewhere.
         for left in (places.scratch, places.restored.parent):
             LocalScratchSpace(left).reap()

@@ -365,6 +365,22 @@ def test_the_integrity_report_and_its_picture_are_on_the_page(
     picture(page, "integrity-report")
 
 
+def test_readiness_is_one_page_with_its_plots(
+    pages: Pages, page: Page, backup: ProvenBackup
+) -> None:
+    assert launch_and_wait(pages.url, "readiness_job")["status"] == "SUCCESS"
+
+    read(page, f"{pages.url}/assets/recovery/readiness", "verdict", "rto_seconds", "rpo_seconds")
+    page.get_by_text("[Show Markdown]").first.click()
+    shown = page.get_by_role("dialog").last
+    eventually(lambda: "Promised and measured" in shown.inner_text(), what="the page is shown")
+    assert "RTO: last proven restore" in shown.inner_text()
+    drawn = shown.get_by_role("img", name="trends")
+    eventually(lambda: drawn.evaluate("each => each.naturalWidth") > 0, what="it is drawn")
+    shown.get_by_role("heading").first.scroll_into_view_if_needed()
+    picture(page, "readiness")
+
+
 def test_ctrl_c_ends_everything_and_a_lost_database_is_filled_from_the_repositories(
     pages: Pages, page: Page, backup: ProvenBackup, point: ProvenBackup
 ) -> None:

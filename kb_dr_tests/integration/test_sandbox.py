@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import smtplib
 import socket
 import stat
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,16 +18,18 @@ import pytest
 
 from kb_dr.errors import SandboxError
 from kb_dr.sandbox import processes
-from kb_dr.sandbox.bring_up import installation_of, state_of, up
+from kb_dr.sandbox.alert_part import alerts_url
+from kb_dr.sandbox.bring_up import installation_of, note_pages, state_of, up
 from kb_dr.sandbox.clusters import query
 from kb_dr.sandbox.describe import describe
 from kb_dr.sandbox.load import running_load, surviving
 from kb_dr.sandbox.places import BUCKETS, Places, open_places
 from kb_dr.sandbox.story import archive
 from kb_dr.sandbox.take_down import down, lose_production
+from kb_dr.settings import Email, SlackWebhook
 
 ENTRIES = 300
-PARTS = ("production", "storage", "region-primary", "region-offsite")
+PARTS = ("production", "storage", "region-primary", "region-offsite", "alerts")
 
 
 def quiet(_line: str) -> None:
@@ -206,6 +210,38 @@ def test_a_port_that_is_taken_meanwhile_is_given_up(directory: Path) -> None:
     assert after.ports["storage"] == before.ports["storage"]
     archive(after)  # its archive_command finds the new address
     assert installation_of(directory).settings.source.port == after.ports["production"]
+
+
+def test_what_is_sent_to_the_channels_of_its_settings_shows_on_its_page(directory: Path) -> None:
+    channels = installation_of(directory).settings.alerting.channels
+    slack, mail = channels["slack"], channels["email"]
+    assert isinstance(slack, SlackWebhook)
+    assert isinstance(mail, Email)
+    block = {"type": "header", "text": {"type": "plain_text", "text": "WAL piles up"}}
+    body = json.dumps({"text": "t", "blocks": [block]}).encode()
+    with urllib.request.urlopen(slack.url.reveal(), data=body, timeout=30) as answer:
+        assert answer.read() == b"ok"
+    with smtplib.SMTP(mail.host, mail.port, timeout=30) as client:
+        client.sendmail(mail.sender, mail.to, "Subject: by mail\r\n\r\nWAL")
+
+    # Another process, the same page.
+    processes.end_noted(open_places(directory).pid_file("alerts"), signal.SIGKILL)
+    up(directory, entries=ENTRIES, say=quiet)
+
+    with urllib.request.urlopen(alerts_url(state_of(directory)), timeout=30) as answer:
+        page = answer.read().decode()
+    assert '<h2 class="header">WAL piles up</h2>' in page
+    assert "<td>by mail</td>" in page
+
+
+def test_the_address_of_the_pages_is_known_to_alerts_and_stays(directory: Path) -> None:
+    note_pages(directory, "http://127.0.0.1:4711")
+    before = files_of(open_places(directory))
+
+    up(directory, entries=ENTRIES, say=quiet)
+
+    assert files_of(open_places(directory)) == before
+    assert installation_of(directory).settings.alerting.pages_url == "http://127.0.0.1:4711"
 
 
 def test_a_stranger_with_a_number_used_again_gets_no_signal(tmp_path: Path) -> None:

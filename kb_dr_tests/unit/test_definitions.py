@@ -24,7 +24,7 @@ JOBS = (
     *("negative_controls_job", "controls_watch_job"),
     *("restore_database", "disaster_recovery_drill", "monthly_restore_test", "readiness_job"),
     *("integrity_report_job", "integrity_watch_job"),
-    "retention_job",
+    *("retention_job", "weekly_digest_job"),
 )
 LONGEST_RESTORE = 30 * 3600
 """A restore waits a day for replay; to end it before would be the disaster."""

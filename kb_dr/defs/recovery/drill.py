@@ -84,15 +84,6 @@ def _report_light(
         context.log.warning(f"restore_proven is left to the next sync: {error}")
 
 
-readiness = dg.AssetSpec(
-    keys.READINESS,
-    group_name=keys.GROUP,
-    deps=[keys.DRILL],
-    description="Whether what was shown to work was shown of late. No run makes it: its checks "
-    "read the repositories, by the clock.",
-)
-
-
 @dg.asset_check(asset=keys.READINESS, name="a_passed_drill_is_recent")
 def a_passed_drill_is_recent(door: dg.ResourceParam[InstallationDoor]) -> dg.AssetCheckResult:
     """The newest drill of every copy was passed, and one within `KB_DR_DRILL_AGE_DAYS`.
@@ -128,12 +119,4 @@ monthly_restore_test = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     tags=ends_after(12 * HOUR),
     description="The same to the end of the archive.",
-)
-
-readiness_job = dg.define_asset_job(
-    "readiness_job",
-    selection=dg.AssetSelection.checks(a_passed_drill_is_recent),
-    executor_def=dg.in_process_executor,
-    tags=ends_after(HOUR),
-    description="Read how long ago a drill was passed.",
 )

@@ -9,8 +9,8 @@ from kb_dr.defs.recovery.drill import (
     disaster_recovery_drill,
     form_of,
     monthly_restore_test,
-    readiness_job,
 )
+from kb_dr.defs.recovery.readiness import readiness_job
 from kb_dr.defs.resources import ScheduleTimes
 
 
@@ -38,8 +38,8 @@ def make_recovery_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinit
         ),
         unless_under_way(
             readiness_job.name,
-            "40 6 * * *",
+            "40 * * * *",
             "readiness_watch",
-            "A drill that is too long ago, or was not passed, is shown within a day.",
+            "Could we recover now: the page anew, and how long ago a drill was passed.",
         ),
     ]
