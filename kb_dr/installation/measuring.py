@@ -3,11 +3,12 @@
 import logging
 import platform
 import shutil
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from kb_dr import __version__
 from kb_dr.domain.control import ALL
@@ -18,6 +19,8 @@ from kb_dr.domain.metrics import metrics_of
 from kb_dr.domain.proof import Proof
 from kb_dr.domain.severity import Severity
 from kb_dr.domain.space import Space
+from kb_dr.domain.watch_checks import MINUTE_CHECKS
+from kb_dr.domain.watched import Watched
 from kb_dr.errors import KbDrError
 from kb_dr.installation.reports import Reports
 from kb_dr.operations.known_entries import KnownEntries
@@ -25,11 +28,13 @@ from kb_dr.operations.known_entries import KnownEntries
 if TYPE_CHECKING:
     from kb_dr.domain.source_facts import SourceFacts
     from kb_dr.domain.status import Status
-    from kb_dr.domain.watched import Watched
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_WRITES = "repositories_answer"
+"""The check that stores something to see whether that can be done: a scrape writes nothing."""
 
 
 class Measuring(Reports):
@@ -141,14 +146,27 @@ class Measuring(Reports):
     def _space_of_copy(self, copy: str) -> Space | None:
         return self._opened(copy).space()
 
-    def _watched(self) -> "tuple[Watched, ...]":
-        return ()
+    # What is mixed in beside this is asked by name: an installation without it tells less.
+
+    def _watched(self) -> tuple[Watched, ...]:
+        watch: Callable[[Collection[str]], tuple[Watched, ...]] | None
+        watch = getattr(self, "watch", None)
+        return () if watch is None else watch([name for name in MINUTE_CHECKS if name != _WRITES])
 
     def _last_watch(self) -> datetime | None:
-        return None
+        last: Callable[[], datetime | None] | None = getattr(self, "last_watch", None)
+        return None if last is None else last()
 
-    def _open_alerts(self) -> "dict[Severity, int] | None":
-        return None
+    def _open_alerts(self) -> dict[Severity, int] | None:
+        alerts: Callable[[], Sequence[_Alert]] | None = getattr(self, "alerts", None)
+        return None if alerts is None else dict(Counter(each.severity for each in alerts()))
+
+
+class _Alert(Protocol):
+    """What is counted of an alert that is not closed."""
+
+    @property
+    def severity(self) -> Severity: ...
 
 
 def _told(look: Callable[[], T]) -> T | None:
