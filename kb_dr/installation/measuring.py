@@ -71,7 +71,6 @@ class Measuring(Reports):
             python=platform.python_version(),
             looked_at=began,
             status=status,
-            watched=_told(self._watched) or (),
             limits={
                 "rpo": objectives.rpo_seconds,
                 "rto": objectives.rto_seconds,
@@ -107,6 +106,7 @@ class Measuring(Reports):
             spaces=self._spaces(),
             last_watch=_told(self._last_watch),
             open_alerts=_told(self._open_alerts),
+            watched=_told(self._watched) or (),
             seconds=self.clock.monotonic() - clock_began,
         )
 

@@ -47,6 +47,7 @@ def made(tmp_path: Path) -> MadeInstallation:
     made.has_backup(days=1)
     made.has_offsite_copy(first)
     made.has_proof(first, Verdict.PROVEN)
+    assert isinstance(made.clock, FakeClock)
     made.clock.set(STARTED + timedelta(days=1, hours=2))
     return made
 

@@ -64,7 +64,8 @@ def test_the_tests_of_the_rules_pass() -> None:
 
 
 def test_each_alert_is_tested_quiet_and_firing() -> None:
-    quiet, firing = set(), set()
+    quiet: set[str] = set()
+    firing: set[str] = set()
     for path in TESTS:
         for group in yaml.safe_load(path.read_text())["tests"]:
             for each in group.get("alert_rule_test", ()):
