@@ -4,7 +4,7 @@ import logging
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,6 @@ from kb_dr.domain.metrics import metrics_of
 from kb_dr.domain.proof import Proof
 from kb_dr.domain.severity import Severity
 from kb_dr.domain.space import Space
-from kb_dr.domain.watch_checks import MINUTE_CHECKS
 from kb_dr.domain.watched import Watched
 from kb_dr.errors import KbDrError
 from kb_dr.installation.reports import Reports
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-_WRITES = "repositories_answer"
-"""The check that stores something to see whether that can be done: a scrape writes nothing."""
 
 
 class Measuring(Reports):
@@ -149,9 +145,8 @@ class Measuring(Reports):
     # What is mixed in beside this is asked by name: an installation without it tells less.
 
     def _watched(self) -> tuple[Watched, ...]:
-        watch: Callable[[Collection[str]], tuple[Watched, ...]] | None
-        watch = getattr(self, "watch", None)
-        return () if watch is None else watch([name for name in MINUTE_CHECKS if name != _WRITES])
+        watch: Callable[[], tuple[Watched, ...]] | None = getattr(self, "watch", None)
+        return () if watch is None else watch()
 
     def _last_watch(self) -> datetime | None:
         last: Callable[[], datetime | None] | None = getattr(self, "last_watch", None)
