@@ -148,6 +148,10 @@ def proofs_since(oldest: BackupId) -> tuple[str, str]:
     return f"{PROOFS}{oldest.service}-{oldest.kind}-", f"{PROOFS}{oldest}"
 
 
+FAILURES = "failures/"
+"""The records of all backups that did not come to their end."""
+
+
 def records_since(prefix: str, oldest: BackupId) -> tuple[str, str]:
     """The same of whatever is kept by backup id: FAILURES, TOMBSTONES."""
     return f"{prefix}{oldest.service}-{oldest.kind}-", f"{prefix}{oldest}"
@@ -184,13 +188,9 @@ def control_key(control_id: str) -> str:
     return f"{CONTROLS}{control_id}.json"
 
 
-FAILURES = "failures/"
-"""The records of all backups that did not come to their end."""
-
-
 def failure_key(backup: BackupId, attempt: str) -> str:
     """The record of a backup that did not come to its end."""
-    return f"{FAILURES}{backup}/{attempt}.json"
+    return f"failures/{backup}/{attempt}.json"
 
 
 HOLDS = "holds/"

@@ -52,8 +52,8 @@ class Measuring(Reports):
 
     def _measured(self) -> Measured:
         from kb_dr.operations.listed_backups import KINDS
-        from kb_dr.operations.recent_backups import recent_backups, recent_tries
         from kb_dr.operations.recent_proofs import recent_proofs
+        from kb_dr.operations.taken_backups import recent_backups, recent_tries
 
         began, clock_began = self.clock.now(), self.clock.monotonic()
         service, objectives = self.settings.service, self.settings.objectives

@@ -135,7 +135,9 @@ def read_entries(
     listed: Sequence[ListedBackup],
     known: "KnownEntries[CatalogEntry] | None" = None,
 ) -> list[CatalogEntry]:
-    """What these are, in their order; those without a manifest are left out."""
+    """What these are, in their order; those without a manifest are left out. ``known`` as in
+    load_catalog().
+    """
     return [entry for _, entry in _read_ahead(repository, iter(listed), known)]
 
 

@@ -25,9 +25,9 @@ from kb_dr.errors import RepositoryUnavailable
 from kb_dr.operations.controls import store_control_run
 from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.operations.listed_backups import KINDS
-from kb_dr.operations.recent_backups import recent_backups, recent_tries
 from kb_dr.operations.record_failure import record_failure
 from kb_dr.operations.status import take_status
+from kb_dr.operations.taken_backups import recent_backups, recent_tries
 from kb_dr.settings import Objectives
 from kb_dr_tests.fakes import FakeClock, PlainCodec
 from kb_dr_tests.made_controls import made_run
