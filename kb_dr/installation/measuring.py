@@ -58,7 +58,7 @@ class Measuring(Reports):
         began, clock_began = self.clock.now(), self.clock.monotonic()
         service, objectives = self.settings.service, self.settings.objectives
         since = began - max(WINDOWS.values())
-        source, asked_at = self._asked_source()
+        source, asked_at = self._measured_source()
         status = _told(self.status)
         report = _told(lambda: self.reports_judged(days=RECENT_DAYS))
         return Measured(
@@ -95,37 +95,37 @@ class Measuring(Reports):
             drills=_told(self.drills),
             controls=_told(self.controls),
             proofs_void=self.void_through() == ALL,
-            held=self._held(),
+            held=self._measured_holds(),
             source=source,
             source_asked_at=asked_at,
             archiver=_told(self.source.archiver) if source else None,
-            spaces=self._spaces(),
-            last_watch=_told(self._last_watch),
-            open_alerts=_told(self._open_alerts),
-            watched=_told(self._watched) or (),
+            spaces=self._measured_spaces(),
+            last_watch=_told(self._measured_last_watch),
+            open_alerts=_told(self._measured_alerts),
+            watched=_told(self._measured_watch) or (),
             seconds=self.clock.monotonic() - clock_began,
         )
 
-    def _asked_source(self) -> "tuple[SourceFacts | None, datetime | None]":
+    def _measured_source(self) -> "tuple[SourceFacts | None, datetime | None]":
         asked = self.clock.now()
-        facts = _told(self._facts)
+        facts = _told(self._measured_facts)
         return facts, asked + (self.clock.now() - asked) / 2
 
-    def _facts(self) -> "SourceFacts":
+    def _measured_facts(self) -> "SourceFacts":
         return self.source.facts()
 
-    def _held(self) -> int | None:
+    def _measured_holds(self) -> int | None:
         """None also when one hold may not have been read."""
         gathered = self.gathered_holds()
         if gathered.problems:
             return None
         return sum(1 for name in gathered.events if gathered.in_force(name))
 
-    def _spaces(self) -> dict[str, Space]:
+    def _measured_spaces(self) -> dict[str, Space]:
         """Of each copy that has an end, and of what this machine works in."""
         found: dict[str, Space] = {}
         for copy in self.copies:
-            space = _told(partial(self._space_of_copy, copy))
+            space = _told(partial(self._measured_space, copy))
             if space is not None:
                 found[copy] = space
         own = {
@@ -139,20 +139,20 @@ class Measuring(Reports):
                 found[name] = space
         return found
 
-    def _space_of_copy(self, copy: str) -> Space | None:
+    def _measured_space(self, copy: str) -> Space | None:
         return self._opened(copy).space()
 
     # What is mixed in beside this is asked by name: an installation without it tells less.
 
-    def _watched(self) -> tuple[Watched, ...]:
+    def _measured_watch(self) -> tuple[Watched, ...]:
         watch: Callable[[], tuple[Watched, ...]] | None = getattr(self, "watch", None)
         return () if watch is None else watch()
 
-    def _last_watch(self) -> datetime | None:
+    def _measured_last_watch(self) -> datetime | None:
         last: Callable[[], datetime | None] | None = getattr(self, "last_watch", None)
         return None if last is None else last()
 
-    def _open_alerts(self) -> dict[Severity, int] | None:
+    def _measured_alerts(self) -> dict[Severity, int] | None:
         alerts: Callable[[], Sequence[_Alert]] | None = getattr(self, "alerts", None)
         return None if alerts is None else dict(Counter(each.severity for each in alerts()))
 
