@@ -59,7 +59,7 @@ class Measuring(Reports):
         service, objectives = self.settings.service, self.settings.objectives
         since = began - max(WINDOWS.values())
         source, asked_at = self._measured_source()
-        status = _told(self.status)
+        status = _told(self.status, said_at=logging.WARNING)
         report = _told(lambda: self.reports_judged(days=RECENT_DAYS))
         return Measured(
             service=service,
@@ -164,12 +164,12 @@ class _Alert(Protocol):
     def severity(self) -> Severity: ...
 
 
-def _told(look: Callable[[], T]) -> T | None:
+def _told(look: Callable[[], T], *, said_at: int = logging.DEBUG) -> T | None:
     """What it says; None when it cannot be told."""
     try:
         return look()
     except KbDrError as error:
-        logger.debug("not measured: %s", error)
+        logger.log(said_at, "not measured: %s", error)
         return None
 
 
