@@ -142,6 +142,20 @@ def test_all_repositories_down_is_still_an_answer(made: MadeInstallation) -> Non
     assert not [each for each in found if each.name.startswith("backup_")]
 
 
+def test_a_backup_whose_wal_nobody_could_look_at_is_no_success_yet() -> None:
+    history = History.begin()
+    history.back_up()
+    look = measured(history, taken=taken_of(history))
+    assert value(metrics_of(look), "backup_postgres_last_success_timestamp") is not None
+    assert look.status is not None
+    copies = tuple(replace(copy, problem="no identity") for copy in look.status.copies)
+
+    found = metrics_of(replace(look, status=replace(look.status, copies=copies)))
+
+    assert not [each for each in found if each.name.startswith("backup_postgres")]
+    assert value(found, "kb_dr_backup_size_bytes", kind="full") is not None
+
+
 def test_a_proof_that_cannot_be_read_hides_every_verdict(made: MadeInstallation) -> None:
     newest = made.catalog("primary")[-1].manifest  # type: ignore[union-attr]  # all are readable
     key = layout.proof_key(newest.backup_id, "primary", "20261121-030000-bad")
