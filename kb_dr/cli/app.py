@@ -32,6 +32,7 @@ _VERBS = {
     "catalog": ("kb_dr.cli.catalog", "The database of backups: sync, rebuild, check."),
     "wal": ("kb_dr.cli.wal", "Archive, stream, fetch and audit WAL."),
     "report": ("kb_dr.cli.report", "What is kept, why, and what was shown of it."),
+    "metrics": ("kb_dr.cli.metrics", "What Prometheus is told: once, served, a file, pushed."),
     "keys": ("kb_dr.cli.keys", "Do the keys held here open everything that is stored?"),
     "heartbeat": ("kb_dr.cli.heartbeat", "Beat in the source, so that RPO is a measurement."),
     "doctor": ("kb_dr.cli.doctor", "Test every setting and dependency."),

@@ -148,6 +148,15 @@ def proofs_since(oldest: BackupId) -> tuple[str, str]:
     return f"{PROOFS}{oldest.service}-{oldest.kind}-", f"{PROOFS}{oldest}"
 
 
+FAILURES = "failures/"
+"""The records of all backups that did not come to their end."""
+
+
+def records_since(prefix: str, oldest: BackupId) -> tuple[str, str]:
+    """The same of whatever is kept by backup id: FAILURES, TOMBSTONES."""
+    return f"{prefix}{oldest.service}-{oldest.kind}-", f"{prefix}{oldest}"
+
+
 def backup_of_proof(key: str) -> BackupId | None:
     """The backup a key below ``proofs/`` is about; None for one that names none."""
     try:

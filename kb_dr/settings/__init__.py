@@ -122,6 +122,7 @@ def load_settings(
         service_commands=_service_commands(reader),
         alerting=read_alerting(reader),
         catalog=read_catalog(reader),
+        pushgateway_url=reader.text("KB_DR_PUSHGATEWAY_URL", ""),
         env_file=chosen.absolute() if chosen else None,
     )
     _refuse_shared_places(reader, settings)

@@ -146,6 +146,8 @@ class Settings:
     """Who is told of what breaks, and when again."""
     catalog: CatalogSettings | None = field(default=None)
     """None: the buckets alone."""
+    pushgateway_url: str = ""
+    """Where `kb-dr metrics push` pushes to; empty: it has to be told."""
     env_file: Path | None = field(default=None)
     """The file some of this came from, so that a restore_command can name it."""
 
