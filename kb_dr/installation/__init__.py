@@ -15,12 +15,13 @@ from kb_dr.installation.keys import Keys
 from kb_dr.installation.proof import Proving
 from kb_dr.installation.readiness import Readying
 from kb_dr.installation.retention import Retention
+from kb_dr.installation.watching import Watching
 from kb_dr.settings import Settings
 
 __all__ = ["BackupOverview", "Installation", "open_installation"]
 
 
-class Installation(Keys, Proving, Retention, Readying):
+class Installation(Watching, Keys, Proving, Retention, Readying):
     """One service under protection, with its repositories and this machine."""
 
     def status(self, *, everything: bool = False) -> Status:

@@ -30,6 +30,7 @@ from kb_dr.settings.files import with_files
 from kb_dr.settings.hosts import is_local
 from kb_dr.settings.reader import Reader, is_slot_name
 from kb_dr.settings.secret import Secret
+from kb_dr.settings.thresholds import Thresholds, read_thresholds
 from kb_dr.settings.values import (
     COPY_NAMES,
     DEFAULT_SLOT,
@@ -59,6 +60,7 @@ __all__ = [
     "SlackWebhook",
     "Sns",
     "SourceSettings",
+    "Thresholds",
     "Webhook",
     "is_slot_name",
     "load_settings",
@@ -121,6 +123,7 @@ def load_settings(
         space_warning_percent=reader.whole("KB_DR_SPACE_WARNING_PERCENT", 80, 1, 100),
         service_commands=_service_commands(reader),
         alerting=read_alerting(reader),
+        thresholds=read_thresholds(reader),
         catalog=read_catalog(reader),
         env_file=chosen.absolute() if chosen else None,
     )
