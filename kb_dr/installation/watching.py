@@ -17,7 +17,6 @@ from kb_dr.domain.watch_checks import HOURLY_CHECKS, MINUTE_CHECKS
 from kb_dr.domain.watched import Watched
 from kb_dr.errors import ConfigurationError, KbDrError, PostgresError, RepositoryError
 from kb_dr.installation.keys import Keys
-from kb_dr.installation.places import CLOSED
 from kb_dr.installation.reports import Reports
 from kb_dr.operations.initialise import check_marker
 from kb_dr.operations.probe_repository import probe_repository
@@ -55,25 +54,32 @@ class Watching(Keys, Reports):
         look = Watch(self)
         return tuple(look.judge(name) for name in every if name in wanted)
 
-    def opened(self, copy: str) -> "Repository":
-        """A copy of ours; what it met when it was first opened, if that failed."""
-        return self._opened(copy)
-
     def answer(self, copy: str) -> tuple[Probed | Unknown, datetime | None]:
         """Whether one copy can be read and written, asked with little patience, and when it was
         made. One that cannot be read is not asked again at this look.
         """
+        settings = self.settings
         try:
             at = self._impatient(copy)
-            made_at = check_marker(at, service=self.settings.service, org=self.settings.org).created
+            made_at = check_marker(at, service=settings.service, org=settings.org).created
         except KbDrError as error:
-            if isinstance(error, CLOSED):
-                self._closed[copy] = error
-            return Unknown(str(error), error.hint), None
+            met = (
+                error
+                if isinstance(error, RepositoryError)
+                else RepositoryError(str(error), hint=error.hint)
+            )
+            self._closed[copy] = met
+            return Unknown(str(met), met.hint), None
         try:
             return probe_repository(at, self.clock, socket.gethostname()), made_at
         except RepositoryError as error:
             return Unknown(str(error), error.hint), made_at
+
+    def answered(self, copy: str) -> "Repository":
+        """A copy whose answer() was heard, its marker with it; what it met then, if it failed."""
+        if copy in self._closed:
+            raise self._closed[copy]
+        return self.repository(copy)
 
     def _impatient(self, copy: str) -> "Repository":
         if not isinstance(self.settings.location(copy), S3Settings):

@@ -62,8 +62,8 @@ class Surroundings(Protocol):
     def codec(self) -> Codec: ...
     @property
     def source(self) -> SourceServer: ...
-    def opened(self, copy: str) -> Repository: ...
     def answer(self, copy: str) -> tuple[Probed | Unknown, datetime | None]: ...
+    def answered(self, copy: str) -> Repository: ...
     def status_with(self, facts: SourceFacts | Unknown) -> Status: ...
     def standings(self, stored: StoredManifest, copies: Sequence[str]) -> dict[str, Standing]: ...
     def let_go(self, copy: str) -> dict[str, str]: ...
@@ -145,6 +145,10 @@ class Watch:
         answers = run_parallel(copies, self._here.answer, at_once=len(copies))
         return dict(zip(copies, answers, strict=True))
 
+    def _at(self, copy: str) -> Repository:
+        _ = self._answers
+        return self._here.answered(copy)
+
     @cached_property
     def _status(self) -> Status | Unknown:
         # Only those that answered are asked again.
@@ -158,11 +162,10 @@ class Watch:
 
     @cached_property
     def _names(self) -> Mapping[str, Names | Unknown]:
-        _ = self._answers
         return {copy: self._list(copy) for copy in self._here.copies}
 
     def _list(self, copy: str) -> Names | Unknown:
-        return _seen(lambda: list_names(self._here.opened(copy)))
+        return _seen(lambda: list_names(self._at(copy)))
 
     @cached_property
     def _backups(self) -> Mapping[str, SeenBackups | Unknown]:
@@ -187,7 +190,7 @@ class Watch:
 
         return _seen(
             lambda: look_at_backups(
-                self._here.opened(copy),
+                self._at(copy),
                 names,
                 known,
                 speaks_against,
@@ -209,9 +212,7 @@ class Watch:
         newest = backups.newest_full_of(facts.system_identifier)
         since = None if newest is None else newest.starts_in
         return _seen(
-            lambda: find_arrived(
-                self._here.opened("primary"), self._here.codec, facts, archiver, since
-            )
+            lambda: find_arrived(self._at("primary"), self._here.codec, facts, archiver, since)
         )
 
     @cached_property
@@ -230,8 +231,8 @@ class Watch:
             return Unknown(f"when {copy} was made cannot be told")
         return _seen(
             lambda: measure_lag(
-                self._here.opened("primary"),
-                self._here.opened(copy),
+                self._at("primary"),
+                self._at(copy),
                 names,
                 self._copy_status,
                 self._here.let_go,
@@ -244,7 +245,6 @@ class Watch:
 
     @property
     def _disks(self) -> Mapping[str, tuple[str, Space | Unknown]]:
-        _ = self._answers
         found: dict[str, tuple[str, Space | Unknown]] = {
             what: (str(path), self._room(path))
             for what, path in self._here.places_on_disk().items()
@@ -260,7 +260,7 @@ class Watch:
         return _seen(lambda: self._here.disk_space(path))
 
     def _room_of(self, copy: str) -> Space | Unknown | None:
-        return _seen(lambda: self._here.opened(copy).space())
+        return _seen(lambda: self._at(copy).space())
 
     def _keys(self) -> Watched:
         codec = _seen(lambda: self._here.codec)
