@@ -182,7 +182,7 @@ ROWS = {
         Row("wrong identity", "keys_open", C, identity_is_another),
         Row(
             "backup is old", "newest_backup_is_young", C, nothing,
-            while_broken={"KB_DR_BACKUP_AGE_HOURS": "0.01"},
+            while_broken={"KB_DR_BACKUP_AGE_HOURS": "0.0001"},
         ),
         Row(
             "backup is slow", "backups_are_quick", W, nothing,

@@ -43,7 +43,7 @@ class Watching(Keys, Reports):
         from kb_dr.operations.take_watch import Watch
 
         every = (*MINUTE_CHECKS, *HOURLY_CHECKS)
-        wanted = tuple(MINUTE_CHECKS) if names is None else names
+        wanted = tuple(MINUTE_CHECKS if names is None else names)
         unknown = [name for name in wanted if name not in every]
         if unknown:
             raise ConfigurationError(

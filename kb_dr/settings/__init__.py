@@ -105,7 +105,7 @@ def load_settings(
         objectives=Objectives(
             rpo_seconds=reader.number("KB_DR_RPO_SECONDS", 3600, 1),
             rto_seconds=reader.number("KB_DR_RTO_SECONDS", 4 * 3600, 1),
-            backup_age_seconds=reader.number("KB_DR_BACKUP_AGE_HOURS", 26, 0.01) * 3600,
+            backup_age_seconds=reader.number("KB_DR_BACKUP_AGE_HOURS", 26, 0.0001) * 3600,
             proof_age_seconds=reader.number("KB_DR_PROOF_AGE_HOURS", 8 * 24, 0.01) * 3600,
             control_age_seconds=reader.number("KB_DR_CONTROL_AGE_HOURS", 35 * 24, 0.01) * 3600,
             drill_age_seconds=reader.number("KB_DR_DRILL_AGE_DAYS", 100, 0.01) * 86400,
