@@ -146,5 +146,6 @@ def _under_way(
         if repository.find(layout.manifest_key(backup)) is not None:
             return None  # it was finished since the listing
         failed = next(iter(repository.list(layout.failures_prefix(backup))), None)
-        return backup.started if failed is None else None
+        # Objects encrypted anew bear the stamp of an old backup, and were stored just now.
+        return max(backup.started, listed.modified) if failed is None else None
     return None
