@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from kb_dr.adapters.s3_location import S3Location
     from kb_dr.adapters.unprivileged import Unprivileged
+    from kb_dr.domain.space import Space
     from kb_dr.ports import (
         BaseBackupProgram,
         Bucket,
@@ -168,6 +169,13 @@ def stranger() -> "Codec":
 
     identity = pyrage.x25519.Identity.generate()
     return AgeCodec([str(identity.to_public())], [str(identity)])
+
+
+def disk_space(directory: Path) -> "Space":
+    """The room of the file system a directory of this machine lies on."""
+    from kb_dr.adapters.disk_space import disk_space
+
+    return disk_space(directory)
 
 
 def overlay(real: "Repository", label: str, changes: "Mapping[str, bytes | None]") -> "Repository":

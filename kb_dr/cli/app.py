@@ -16,6 +16,7 @@ INTERRUPTED = 130
 
 _VERBS = {
     "status": ("kb_dr.cli.status", "Can we recover now? Exit 0 only if all objectives hold."),
+    "watch": ("kb_dr.cli.watch", "Every check that watches, each as it is now."),
     "list": ("kb_dr.cli.list_backups", "The backups of a repository."),
     "show": ("kb_dr.cli.show", "One backup forward to its proofs; or a proof, back."),
     "init": ("kb_dr.cli.init", "Make the repositories ready; once."),

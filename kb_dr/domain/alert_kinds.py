@@ -145,7 +145,7 @@ CHECKS = _kinds(
             W,
             "Too little of what is kept was shown to restore",
             "What was never tried may be worth nothing.",
-            "`kb-dr report show` names what lacks a proof; `kb-dr verify ID --from COPY`.",
+            "`kb-dr report --last` names what lacks a proof; `kb-dr verify ID --from COPY`.",
         ),
         # --- with their assets --------------------------------------------------------------
         AlertKind(
@@ -195,7 +195,7 @@ CHECKS = _kinds(
             C,
             "The integrity report found something wrong, or is missing",
             "Something that is kept may not be restorable.",
-            "`kb-dr report show` names it.",
+            "`kb-dr report --last` names it.",
         ),
     )
 )

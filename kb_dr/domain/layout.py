@@ -188,9 +188,14 @@ def control_key(control_id: str) -> str:
     return f"{CONTROLS}{control_id}.json"
 
 
+def failures_prefix(backup: BackupId) -> str:
+    """Every try of one backup that did not come to its end."""
+    return f"failures/{backup}/"
+
+
 def failure_key(backup: BackupId, attempt: str) -> str:
     """The record of a backup that did not come to its end."""
-    return f"failures/{backup}/{attempt}.json"
+    return f"{failures_prefix(backup)}{attempt}.json"
 
 
 HOLDS = "holds/"
@@ -238,3 +243,21 @@ REPORTS = "reports/"
 def report_key(report_id: str, suffix: str = "json") -> str:
     """One integrity report, as a record (``json``) or for people (``md``)."""
     return f"{REPORTS}{report_id}.{suffix}"
+
+
+PROBES = "probes/"
+"""What only shows that this place could be written to, at most one for each quarter of an hour
+and host; gone after a day."""
+
+_PROBE = re.compile(r"probes/(\d{8}-\d{6})-[A-Za-z0-9._-]+")
+
+
+def probe_key(stamp: str, host: str) -> str:
+    """The probe of one host; ``stamp`` is its quarter of an hour, ``YYYYMMDD-HHMMSS``."""
+    return f"{PROBES}{stamp}-{re.sub(r'[^A-Za-z0-9._-]', '-', host) or 'host'}"
+
+
+def stamp_of_probe(key: str) -> str | None:
+    """The quarter of an hour a probe is of; None for any other key."""
+    match = _PROBE.fullmatch(key)
+    return match[1] if match else None

@@ -63,15 +63,15 @@ def judge_status(
     forecasts = _forecasts(copies)
     objectives = (
         *(_reachable(copy) for copy in copies),
-        *(_held_rpo(each, limits.rpo_seconds) for each in rpo),
+        *(hold_rpo(each, limits.rpo_seconds) for each in rpo),
         *(_backup_age(copy, limits.backup_age_seconds, now) for copy in copies),
-        *_proof_ages(copies, limits.proof_age_seconds, now),
+        *hold_proof_ages(copies, limits.proof_age_seconds, now),
         *(_newest_is_not_bad(copy) for copy in copies),
         _proofs_read(unread_proofs, cut=any(copy.looked_since for copy in copies)),
         _held_rto(rto, limits.rto_seconds),
         *(_held_forecast(each, limits.rto_seconds) for each in forecasts),
         *((judge_beat(source.beat, source.now),) if heartbeat and source is not None else ()),
-        _clocks(copies, now, source),
+        hold_clocks(copies, now, source),
         *also,
     )
     return Status(
@@ -113,7 +113,8 @@ def _looked_at(copy: CopyStatus) -> str:
     return f"{len(copy.backups)} backups{since}"
 
 
-def _held_rpo(rpo: CopyRpo, limit: float) -> Finding:
+def hold_rpo(rpo: CopyRpo, limit: float) -> Finding:
+    """The RPO of one copy against the limit; could not run where it is not known."""
     return _within(
         f"RPO of {rpo.copy}",
         rpo.seconds,
@@ -134,7 +135,7 @@ def _backup_age(copy: CopyStatus, limit: float, now: datetime) -> Finding:
     )
 
 
-def _proof_ages(copies: Sequence[CopyStatus], limit: float, now: datetime) -> Iterator[Finding]:
+def hold_proof_ages(copies: Sequence[CopyStatus], limit: float, now: datetime) -> Iterator[Finding]:
     """The age of the newest proof of the copy that counts, and of each further one.
 
     A proof of the primary says nothing of the copy that is left after a disaster. The further
@@ -251,7 +252,7 @@ def _windows(copies: Sequence[CopyStatus]) -> tuple[WindowStatus, ...]:
     )
 
 
-def _clocks(copies: Sequence[CopyStatus], now: datetime, source: SourceFacts | None) -> Finding:
+def hold_clocks(copies: Sequence[CopyStatus], now: datetime, source: SourceFacts | None) -> Finding:
     """Nothing recorded may lie ahead of the clock: every age here would be too small."""
     seen = [("a backup", each.finished) for copy in copies for each in copy.backups]
     seen += [("a proof", each.proven_at) for copy in copies for each in copy.proven]

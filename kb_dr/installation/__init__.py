@@ -16,12 +16,13 @@ from kb_dr.installation.measuring import Measuring
 from kb_dr.installation.proof import Proving
 from kb_dr.installation.readiness import Readying
 from kb_dr.installation.retention import Retention
+from kb_dr.installation.watching import Watching
 from kb_dr.settings import Settings
 
 __all__ = ["BackupOverview", "Installation", "open_installation"]
 
 
-class Installation(Keys, Proving, Retention, Measuring, Readying):
+class Installation(Watching, Keys, Proving, Retention, Measuring, Readying):
     """One service under protection, with its repositories and this machine."""
 
     def status(self, *, everything: bool = False) -> Status:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kb_dr.domain.drill import Drill
     from kb_dr.domain.status import Status
     from kb_dr.operations.backup_chain import Chains
+    from kb_dr.operations.status import Asked
 
 logger = logging.getLogger(__name__)
 
@@ -293,6 +294,7 @@ class Evidence(CatalogNotes):
         also: Sequence[Finding] = (),
         *,
         everything: bool = False,
+        source: "Asked | None" = None,
     ) -> "Status":
         from kb_dr.operations.status import take_status
 
@@ -303,7 +305,7 @@ class Evidence(CatalogNotes):
             self.settings.objectives,
             service=self.settings.service,
             org=self.settings.org,
-            source=self.source,
+            source=source or self.source,
             heartbeat=self.settings.heartbeat,
             also=also,
             everything=everything,

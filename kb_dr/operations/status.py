@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Protocol
 
 from kb_dr.domain.control import ALL, blind_hosts, void_through, why_void
 from kb_dr.domain.control_objective import ControlLimits, judge_controls
@@ -23,7 +24,13 @@ from kb_dr.operations.catalog_part import CatalogPart
 from kb_dr.operations.controls import GatheredControls, gather_control_runs
 from kb_dr.operations.initialise import check_marker
 from kb_dr.operations.survey import survey_part
-from kb_dr.ports import Clock, Codec, Repository, SourceServer
+from kb_dr.ports import Clock, Codec, Repository
+
+
+class Asked(Protocol):
+    """As much of kb_dr.ports.SourceServer as is asked here."""
+
+    def facts(self) -> SourceFacts: ...
 
 
 def take_status(
@@ -34,7 +41,7 @@ def take_status(
     *,
     service: str,
     org: str,
-    source: SourceServer | None = None,
+    source: Asked | None = None,
     heartbeat: bool = False,
     also: Sequence[Finding] = (),
     everything: bool = False,

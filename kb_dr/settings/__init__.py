@@ -30,6 +30,7 @@ from kb_dr.settings.files import with_files
 from kb_dr.settings.hosts import is_local
 from kb_dr.settings.reader import Reader, is_slot_name
 from kb_dr.settings.secret import Secret
+from kb_dr.settings.thresholds import Thresholds, read_thresholds
 from kb_dr.settings.values import (
     COPY_NAMES,
     DEFAULT_SLOT,
@@ -59,6 +60,7 @@ __all__ = [
     "SlackWebhook",
     "Sns",
     "SourceSettings",
+    "Thresholds",
     "Webhook",
     "is_slot_name",
     "load_settings",
@@ -103,7 +105,7 @@ def load_settings(
         objectives=Objectives(
             rpo_seconds=reader.number("KB_DR_RPO_SECONDS", 3600, 1),
             rto_seconds=reader.number("KB_DR_RTO_SECONDS", 4 * 3600, 1),
-            backup_age_seconds=reader.number("KB_DR_BACKUP_AGE_HOURS", 26, 0.01) * 3600,
+            backup_age_seconds=reader.number("KB_DR_BACKUP_AGE_HOURS", 26, 0.0001) * 3600,
             proof_age_seconds=reader.number("KB_DR_PROOF_AGE_HOURS", 8 * 24, 0.01) * 3600,
             control_age_seconds=reader.number("KB_DR_CONTROL_AGE_HOURS", 35 * 24, 0.01) * 3600,
             drill_age_seconds=reader.number("KB_DR_DRILL_AGE_DAYS", 100, 0.01) * 86400,
@@ -121,6 +123,7 @@ def load_settings(
         space_warning_percent=reader.whole("KB_DR_SPACE_WARNING_PERCENT", 80, 1, 100),
         service_commands=_service_commands(reader),
         alerting=read_alerting(reader),
+        thresholds=read_thresholds(reader),
         catalog=read_catalog(reader),
         pushgateway_url=reader.text("KB_DR_PUSHGATEWAY_URL", ""),
         env_file=chosen.absolute() if chosen else None,

@@ -95,6 +95,9 @@ def test_the_keys_are_the_documented_ones() -> None:
             backup, "{copy}", "{proof id}"
         ),
         "controls/{control id}.json": layout.control_key("{control id}"),
+        "probes/{YYYYMMDD-HHMMSS}-{host}": layout.probe_key("{YYYYMMDD-HHMMSS}", "host").replace(
+            "host", "{host}"
+        ),
         "failures/{backup id}/{attempt}.json": layout.failure_key(backup, "{attempt}"),
     }
     for documented, made in spelled.items():

@@ -1,0 +1,367 @@
+"""What the watch gathers: timelines, copies that lag, backups under way, probes; and no more calls
+than one look needs.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from kb_dr.domain import layout
+from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.base_backup import ArchiverStatus
+from kb_dr.domain.finding import Finding
+from kb_dr.domain.lsn import Lsn
+from kb_dr.domain.proof import Outcome, Verdict
+from kb_dr.domain.severity import Severity
+from kb_dr.domain.source_facts import SourceFacts
+from kb_dr.domain.tombstone import PurgeStep
+from kb_dr.domain.wal_names import history_name
+from kb_dr.domain.watch_checks import HOURLY_CHECKS, MINUTE_CHECKS
+from kb_dr.domain.watched import Watched
+from kb_dr.errors import (
+    ConfigurationError,
+    ObjectRetained,
+    PostgresUnavailable,
+    RepositoryRefused,
+    RepositoryUnavailable,
+)
+from kb_dr.operations.arrived_wal import find_arrived
+from kb_dr.operations.probe_repository import probe_repository
+from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
+from kb_dr_tests.made_copies import bring, let_go
+from kb_dr_tests.made_installation import MadeInstallation
+from kb_dr_tests.made_watch import ARCHIVER, FACTS
+from kb_dr_tests.stored_backups import (
+    STARTED,
+    segment,
+    store_backup,
+    store_objects,
+    store_segments,
+    store_wal,
+)
+
+P, F, C, N = Outcome.PASSED, Outcome.FAILED, Outcome.COULD_NOT_RUN, Outcome.NOT_APPLICABLE
+CODEC = PlainCodec()
+
+
+class SaidSource:
+    """A source that says what the test says, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.seen: SourceFacts | PostgresUnavailable = FACTS
+        self.archiving: ArchiverStatus = replace(ARCHIVER, last_archived_wal=segment(3).name)
+        self.asked: list[str] = []
+
+    def facts(self) -> SourceFacts:
+        self.asked.append("facts")
+        if isinstance(self.seen, PostgresUnavailable):
+            raise self.seen
+        return self.seen
+
+    def archiver(self) -> ArchiverStatus:
+        self.asked.append("archiver")
+        return self.archiving
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> MadeInstallation:
+    """Two copies in memory, made at STARTED, and an hour on a backup in the primary."""
+    installation = MadeInstallation(tmp_path)
+    installation.source = SaidSource()  # type: ignore[assignment]  # as much of one as is asked
+    installation.clock.sleep(3600)
+    store_backup(installation.primary, CODEC, started=STARTED + timedelta(minutes=50))
+    return installation
+
+
+def look(installation: MadeInstallation, name: str) -> Watched:
+    (seen,) = installation.watch([name])
+    return seen
+
+
+def parts(seen: Watched) -> dict[str, Finding]:
+    return {each.subject: each for each in seen.parts}
+
+
+def test_every_check_is_judged_in_the_order_they_are_listed(made: MadeInstallation) -> None:
+    every = [*MINUTE_CHECKS, *HOURLY_CHECKS]
+
+    assert [each.name for each in made.watch()] == list(MINUTE_CHECKS)
+    assert [each.name for each in made.watch(every[::-1])] == every
+    with pytest.raises(ConfigurationError, match="no_such_check"):
+        made.watch(["no_such_check"])
+
+
+def test_one_look_asks_the_source_once_and_not_again_once_it_was_silent(
+    made: MadeInstallation,
+) -> None:
+    source = made.source
+    assert isinstance(source, SaidSource)
+
+    made.watch()
+    asked = list(source.asked)
+    source.asked.clear()
+    source.seen = PostgresUnavailable("ask the source: nobody there")
+    made.watch()
+
+    assert asked == ["facts", "archiver"]
+    assert source.asked == ["facts"]
+
+
+def test_a_copy_that_fails_is_red_and_leaves_what_needs_it_unknown(made: MadeInstallation) -> None:
+    made.offsite.failures[""] = RepositoryUnavailable("list memory://offsite: no answer")
+    made.offsite.failures[layout.MARKER] = made.offsite.failures[""]
+
+    seen = {each.name: each for each in made.watch()}
+
+    assert seen["repositories_answer"].broken == ("offsite answers",)
+    assert seen["copies_follow"].outcome is C
+    assert parts(seen["newest_backup_is_young"])["newest full backup in offsite"].outcome is C
+    assert parts(seen["newest_backup_is_young"])["newest full backup in primary"].outcome is P
+    made.offsite.failures.clear()
+    bring(made, "offsite")
+    assert look(made, "newest_backup_is_young").outcome is P, "the next look asks anew"
+
+
+def test_a_copy_that_takes_nothing_is_red_and_can_still_be_read(made: MadeInstallation) -> None:
+    def refuse(key: str, body: bytes) -> None:
+        raise RepositoryRefused(f"put {key}: read only")
+
+    made.primary.put = refuse  # type: ignore[method-assign, assignment]  # a store that is read-only
+
+    assert look(made, "repositories_answer").broken == ("primary answers",)
+    assert look(made, "newest_backup_is_young").values["age_seconds_primary"] == 540
+
+
+def test_what_a_proof_failed_is_no_young_backup(made: MadeInstallation) -> None:
+    stored = store_backup(
+        made.primary, CODEC, started=STARTED + timedelta(minutes=55), start=4, stop=5
+    )
+    before = look(made, "newest_backup_is_young")
+
+    made.has_proof(stored, Verdict.FAILED, copy="primary", minutes=1)
+    after = look(made, "newest_backup_is_young")
+
+    assert before.values["age_seconds_primary"] == 240
+    assert after.values["age_seconds_primary"] == 540, "the one before it counts"
+
+
+# --- copies -------------------------------------------------------------------------------
+
+
+def test_a_backup_that_does_not_come_over_is_red_in_time(made: MadeInstallation) -> None:
+    fresh = look(made, "copies_follow")
+    made.clock.sleep(3600)
+    late = look(made, "copies_follow")
+    made.clock.sleep(3600)
+    later = look(made, "copies_follow")
+    bring(made, "offsite")
+    brought = look(made, "copies_follow")
+
+    subject = "backups in offsite"
+    assert parts(fresh)[subject].outcome is P
+    assert fresh.outcome is C, "nobody knows how far WAL comes that leads nowhere"
+    assert (late.outcome, late.severity) == (F, Severity.WARNING)
+    assert late.values["missing_backups_offsite"] == 1
+    assert (later.outcome, later.severity) == (F, Severity.CRITICAL)
+    assert parts(brought)[subject].outcome is P
+
+
+def test_wal_that_does_not_come_over_is_counted_from_when_it_arrived(
+    made: MadeInstallation,
+) -> None:
+    bring(made, "offsite")
+    followed = look(made, "copies_follow")
+    store_segments(made.primary, CODEC, 4, 4)
+    made.clock.sleep(3600)
+    store_segments(made.primary, CODEC, 5, 6)
+    made.clock.sleep(1)
+    lagging = look(made, "copies_follow")
+    store_segments(made.offsite, CODEC, 5, 6)
+    with_a_hole = look(made, "copies_follow")
+    store_segments(made.offsite, CODEC, 4, 4)
+
+    assert followed.outcome is P
+    assert followed.values["wal_lag_seconds_offsite"] == 0
+    assert (lagging.outcome, lagging.severity) == (F, Severity.WARNING)
+    assert lagging.values["wal_lag_segments_offsite"] == 3
+    assert lagging.values["wal_lag_seconds_offsite"] == 3601
+    assert with_a_hole.outcome is F, "what stands behind a hole leads nowhere"
+    assert look(made, "copies_follow").outcome is P
+
+
+def test_a_copy_of_yesterday_is_not_late_with_what_is_older_than_itself(
+    tmp_path: Path,
+) -> None:
+    made = MadeInstallation(tmp_path)
+    store_backup(made.primary, CODEC, started=STARTED - timedelta(days=20))
+
+    assert parts(look(made, "copies_follow"))["backups in offsite"].outcome is P
+
+
+def test_what_retention_let_go_of_is_not_missed(tmp_path: Path) -> None:
+    made = MadeInstallation(tmp_path, local=True)
+    stored = store_backup(made.primary, CODEC, started=STARTED + timedelta(minutes=1))
+    made.clock.sleep(3 * 3600)
+    before = parts(look(made, "copies_follow"))["backups in local"]
+
+    let_go(made, stored, PurgeStep.EXPIRED)
+
+    assert before.outcome is F
+    assert parts(look(made, "copies_follow"))["backups in local"].outcome is P
+
+
+def test_another_manifest_under_the_same_id_is_critical(made: MadeInstallation) -> None:
+    bring(made, "offsite")
+    key = next(key for key in made.offsite.bodies if key.endswith("manifest.json"))
+    made.offsite.bodies[key] += b" "
+
+    seen = look(made, "copies_follow")
+
+    assert (seen.outcome, seen.severity) == (F, Severity.CRITICAL)
+    assert "--repair" in parts(seen)["backups in offsite"].hint
+
+
+# --- a backup under way -------------------------------------------------------------------
+
+
+def test_a_backup_under_way_is_seen_until_it_is_done_or_has_failed(made: MadeInstallation) -> None:
+    store_objects(made.primary, started=STARTED + timedelta(minutes=59), attempt="a2")
+    backup = BackupId.of("kb", BackupKind.FULL, STARTED + timedelta(minutes=59))
+    made.clock.sleep(60)
+    young = look(made, "backups_are_quick")
+    made.clock.sleep(1741)
+    old = look(made, "backups_are_quick")
+    made.primary.put(layout.failure_key(backup, "a2"), b"{}")
+    failed = look(made, "backups_are_quick")
+
+    assert young.outcome is P
+    assert young.values["under_way_seconds"] == 60
+    assert old.broken == ("a full backup under way",)
+    assert failed.outcome is P
+    assert "under_way_seconds" not in failed.values
+
+
+# --- WAL that was called archived ---------------------------------------------------------
+
+
+def archive(*numbers: int, timeline: int = 1) -> MemoryRepository:
+    repository = MemoryRepository()
+    for number in numbers:
+        store_wal(repository, CODEC, segment(number, timeline).name, b"wal")
+    return repository
+
+
+def test_the_first_hole_behind_the_newest_full_backup_is_found() -> None:
+    repository = archive(2, 3, 4, 6, 7)
+
+    found = find_arrived(repository, CODEC, FACTS, ARCHIVER, segment(2))
+    behind = find_arrived(repository, CODEC, FACTS, ARCHIVER, segment(6))
+
+    assert (found.last_stands, found.missing) == (False, segment(5))
+    assert behind.missing == segment(8)
+    assert find_arrived(repository, CODEC, FACTS, ARCHIVER, segment(9)).missing == segment(9)
+    assert find_arrived(repository, CODEC, FACTS, ARCHIVER, None).missing is None
+
+
+def test_an_empty_object_is_no_segment() -> None:
+    repository = archive(8, 9)
+    for key in repository.bodies:
+        repository.bodies[key] = b""
+
+    found = find_arrived(repository, CODEC, FACTS, ARCHIVER, segment(8))
+
+    assert (found.last_stands, found.missing) == (False, segment(8))
+
+
+def test_labels_and_histories_are_looked_for_by_their_own_names() -> None:
+    label = f"{segment(3).name}.00000028.backup"
+    repository = archive(2, 3)
+    asked = replace(ARCHIVER, last_archived_wal=label)
+
+    assert find_arrived(repository, CODEC, FACTS, asked, segment(2)).last_stands is False
+    store_wal(repository, CODEC, label, b"label")
+    found = find_arrived(repository, CODEC, FACTS, asked, segment(2))
+
+    assert (found.last_stands, found.missing) == (True, segment(4))
+    strange = replace(ARCHIVER, last_archived_wal="strange")
+    assert find_arrived(repository, CODEC, FACTS, strange, segment(2)).last_stands is False
+
+
+def test_the_line_is_followed_through_a_promotion() -> None:
+    """Timeline 2 left 1 in segment 4: what 1 wrote from there on fills no hole of 2."""
+    repository = archive(2, 3, 4, 5)
+    promoted = replace(FACTS, timeline=2)
+    without = find_arrived(repository, CODEC, promoted, ARCHIVER, segment(2))
+    history = f"1\t{Lsn(segment(4).start + 0x100)}\tno recovery target specified\n"
+    store_wal(repository, CODEC, history_name(2), history.encode())
+    for number in (4, 6):
+        store_wal(repository, CODEC, segment(number, 2).name, b"wal")
+
+    found = find_arrived(repository, CODEC, promoted, ARCHIVER, segment(2))
+
+    assert without.missing is None
+    assert "no history" in without.problem
+    assert found.missing == segment(5, 2)
+    elsewhere = find_arrived(repository, CODEC, replace(FACTS, timeline=1), ARCHIVER, segment(2, 2))
+    assert elsewhere.missing is None
+    assert elsewhere.problem
+
+
+# --- probes -------------------------------------------------------------------------------
+
+
+def probes(repository: MemoryRepository) -> list[str]:
+    return [key for key in sorted(repository.bodies) if key.startswith(layout.PROBES)]
+
+
+def test_probes_are_few_and_old_ones_go() -> None:
+    clock = FakeClock(STARTED + timedelta(minutes=14, seconds=59))
+    repository = MemoryRepository("primary", clock)
+
+    written = [probe_repository(repository, clock, "db 1").written_at]
+    clock.sleep(1)
+    for _ in range(15):
+        written.append(probe_repository(repository, clock, "db 1").written_at)
+        clock.sleep(59)
+    probe_repository(repository, clock, "other")
+    assert probes(repository) == [
+        "probes/20261120-020000-db-1",
+        "probes/20261120-021500-db-1",
+        "probes/20261120-021500-other",
+    ]
+    assert set(written[1:]) == {STARTED + timedelta(minutes=15)}
+
+    clock.sleep(24 * 3600)
+    probe_repository(repository, clock, "other")
+    assert probes(repository) == [
+        "probes/20261120-021500-db-1",
+        "probes/20261120-021500-other",
+        "probes/20261121-021500-other",
+    ]
+
+
+def test_a_probe_that_is_retained_stays_and_harms_nothing() -> None:
+    clock = FakeClock()
+    repository = MemoryRepository("primary", clock)
+    probe_repository(repository, clock, "h")
+    repository.retained[""] = STARTED + timedelta(days=90)
+    clock.sleep(3 * 86400.0)
+
+    probe_repository(repository, clock, "h")
+
+    assert len(probes(repository)) == 2
+    with pytest.raises(ObjectRetained):
+        repository.delete(probes(repository)[0])
+
+
+def test_a_probe_that_reads_back_as_something_else_is_red(made: MadeInstallation) -> None:
+    assert look(made, "repositories_answer").outcome is P
+    (key,) = probes(made.offsite)
+    made.offsite.bodies[key] = b"something else"
+
+    seen = look(made, "repositories_answer")
+
+    assert seen.broken == ("offsite answers",)
+    assert "expected the" in parts(seen)["offsite answers"].seen
