@@ -8,7 +8,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from kb_dr.adapters.channels.http_call import HttpAnswer
+from kb_dr.adapters.channels.http_call import SECONDS, HttpAnswer
 from kb_dr.adapters.channels.http_place import HttpPlace
 from kb_dr.adapters.channels.texts import clean, headline, links
 from kb_dr.domain.message import Message, What
@@ -30,10 +30,10 @@ class PagerDutyChannel:
     name = "pagerduty"
     groups = False
 
-    def __init__(self, settings: PagerDuty, clock: Clock) -> None:
+    def __init__(self, settings: PagerDuty, clock: Clock, *, seconds: float = SECONDS) -> None:
         self._key = settings.routing_key
         self._place = HttpPlace(
-            self.name, Secret(f"{settings.url}/v2/enqueue"), "KB_DR_PAGERDUTY_URL", clock
+            self.name, Secret(f"{settings.url}/v2/enqueue"), "KB_DR_PAGERDUTY_URL", clock, seconds
         )
 
     def check(self) -> str:

@@ -4,6 +4,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
+from kb_dr.adapters.channels.http_call import SECONDS
 from kb_dr.adapters.channels.http_place import HttpPlace, retry_after_seconds
 from kb_dr.adapters.channels.slack_blocks import blocks, notification
 from kb_dr.adapters.channels.slack_words import error_of, word_of
@@ -28,11 +29,11 @@ class SlackBotChannel:
     name = "slack-bot"
     groups = True
 
-    def __init__(self, settings: SlackBot, clock: Clock) -> None:
+    def __init__(self, settings: SlackBot, clock: Clock, *, seconds: float = SECONDS) -> None:
         self._settings = settings
         self._clock = clock
         api = Secret(settings.api_url.rstrip("/") + "/")
-        self._place = HttpPlace(self.name, api, "KB_DR_SLACK_API_URL", clock)
+        self._place = HttpPlace(self.name, api, "KB_DR_SLACK_API_URL", clock, seconds)
 
     def check(self) -> str:
         """Token, scopes and channel, as far as they can be seen without posting."""

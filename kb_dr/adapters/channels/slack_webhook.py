@@ -3,7 +3,7 @@
 import json
 from datetime import datetime
 
-from kb_dr.adapters.channels.http_call import HttpAnswer
+from kb_dr.adapters.channels.http_call import SECONDS, HttpAnswer
 from kb_dr.adapters.channels.http_place import HttpPlace
 from kb_dr.adapters.channels.slack_blocks import blocks, notification
 from kb_dr.adapters.channels.slack_words import error_of, word_of
@@ -23,8 +23,8 @@ class SlackWebhookChannel:
     name = "slack"
     groups = True
 
-    def __init__(self, settings: SlackWebhook, clock: Clock) -> None:
-        self._place = HttpPlace(self.name, settings.url, _SETTING, clock)
+    def __init__(self, settings: SlackWebhook, clock: Clock, *, seconds: float = SECONDS) -> None:
+        self._place = HttpPlace(self.name, settings.url, _SETTING, clock, seconds)
 
     def check(self) -> str:
         """Slack looks at the address before it looks at what was posted, and shows nothing of a

@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+from kb_dr.adapters.channels.http_call import SECONDS
 from kb_dr.adapters.channels.http_place import HttpPlace
 from kb_dr.domain.message import Message
 from kb_dr.ports import Clock
@@ -20,10 +21,10 @@ class WebhookChannel:
     name = "webhook"
     groups = True
 
-    def __init__(self, settings: Webhook, clock: Clock) -> None:
+    def __init__(self, settings: Webhook, clock: Clock, *, seconds: float = SECONDS) -> None:
         self._secret = settings.secret
         self._clock = clock
-        self._place = HttpPlace(self.name, settings.url, "KB_DR_WEBHOOK_URL", clock)
+        self._place = HttpPlace(self.name, settings.url, "KB_DR_WEBHOOK_URL", clock, seconds)
 
     def check(self) -> str:
         return f"{self._place.reach()}; whether it takes alerts shows only when one is sent"
