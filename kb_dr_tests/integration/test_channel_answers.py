@@ -153,7 +153,8 @@ def test_a_digest_pages_nobody_and_a_test_closes_itself(pagerduty_sink: PagerDut
     assert pagerduty_sink.messages == ()
     channel.send(made_message(what=What.TOLD, kind="channel_test"), tried_since=None)
 
-    assert [each["event_action"] for each in pagerduty_sink.messages] == ["trigger", "resolve"]
+    actions = [event["event_action"] for event in pagerduty_sink.wait_for(2)]
+    assert actions == ["trigger", "resolve"]
 
 
 def test_keys_of_incidents_fit_and_stay_apart() -> None:
@@ -168,7 +169,7 @@ def test_mails_of_one_alert_form_one_thread(mail_sink: MailSink) -> None:
         mail(mail_sink).send(made_message(what=what, id=f"a1b2-{what}"), tried_since=None)
     mail(mail_sink).send(made_message(alert_id="c3d4", id="c3d4-1"), tried_since=None)
 
-    opened, recovered, other = [one.message for one in mail_sink.messages]
+    opened, recovered, other = (one.message for one in mail_sink.messages)
     assert opened["References"] == recovered["References"] != other["References"]
     assert len({opened["Message-ID"], recovered["Message-ID"], other["Message-ID"]}) == 3
     assert "🟢" in recovered["Subject"]

@@ -9,7 +9,7 @@ from kb_dr.adapters.channels.http_place import HttpPlace, retry_after_seconds
 from kb_dr.adapters.channels.slack_blocks import blocks, notification
 from kb_dr.adapters.channels.slack_words import error_of, word_of
 from kb_dr.domain.message import Message
-from kb_dr.errors import ChannelRefused
+from kb_dr.errors import ChannelRefused, ChannelUnavailable
 from kb_dr.ports import Clock
 from kb_dr.settings.alerting import SlackBot
 from kb_dr.settings.secret import Secret
@@ -68,7 +68,12 @@ class SlackBotChannel:
             "include_all_metadata": True,
             "limit": _PAGE,
         }
+        until = self._clock.monotonic() + 2 * self._place.seconds
         for _ in range(_PAGES):
+            if self._clock.monotonic() > until:
+                raise ChannelUnavailable(
+                    f"{self._action('conversations.history')}: the message was not found in time"
+                )
             try:
                 answer, _scopes = self._call("conversations.history", asked)
             except ChannelRefused:
@@ -91,16 +96,10 @@ class SlackBotChannel:
         }
         answer = self._place.post(json.dumps(given).encode(), headers, path=method)
         said = _object(answer.body)
-        if answer.status != 200 or said is None:
-            # 200 with a page of somebody's proxy is no success either.
-            raise (
-                self._place.error_of(answer, word_of((said or {}).get("error")))
-                if answer.status != 200
-                else ChannelRefused(
-                    f"{self._action(method)}: an answer that is none of Slack",
-                    hint="Is KB_DR_SLACK_API_URL right?",
-                )
-            )
+        if answer.status != 200:
+            raise self._place.error_of(answer, word_of((said or {}).get("error")))
+        if said is None:  # a page of somebody's proxy is no success
+            raise error_of(self._action(method), "", setting="KB_DR_SLACK_API_URL")
         if said.get("ok") is not True:
             raise error_of(
                 self._action(method),
