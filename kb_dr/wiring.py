@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         BaseBackupProgram,
         Bucket,
         Catalog,
+        Channel,
         Clock,
         Codec,
         HeartbeatTable,
@@ -112,6 +113,13 @@ def catalog(settings: Settings) -> "Catalog | None":
     from kb_dr.adapters.postgres_catalog import PostgresCatalog
 
     return PostgresCatalog(settings.catalog, service=settings.service, org=settings.org)
+
+
+def channels(settings: Settings) -> "tuple[Channel, ...]":
+    """The alert channels configured, in the order of CHANNEL_NAMES."""
+    from kb_dr.adapters.channels.build import build_channel
+
+    return tuple(build_channel(each, clock()) for each in settings.alerting.channels.values())
 
 
 def heartbeat(settings: Settings) -> "HeartbeatTable":

@@ -14,6 +14,14 @@ from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 from kb_dr_tests.protected_cluster import lost_cluster
 from kb_dr_tests.protected_service import protected_service
 from kb_dr_tests.replaceable import production, running
+from kb_dr_tests.sinks.fixtures import (
+    certificates,
+    mail_sink,
+    pagerduty_sink,
+    slack_sink,
+    sns_sink,
+    webhook_sink,
+)
 from kb_dr_tests.store_fixtures import ceph_store, moto_store, rclone_store
 
 # fixtures for all
@@ -22,14 +30,20 @@ __all__ = [
     "archived_cluster_of",
     "catalog_database",
     "ceph_store",
+    "certificates",
     "chained_of",
     "lost_cluster",
     "made_with_catalog",
+    "mail_sink",
     "moto_store",
+    "pagerduty_sink",
     "production",
     "protected_service",
     "rclone_store",
     "running",
+    "slack_sink",
+    "sns_sink",
+    "webhook_sink",
 ]
 
 _FOLDERS = ("unit", "contracts", "integration", "faults", "end_to_end")

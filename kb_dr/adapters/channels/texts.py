@@ -1,0 +1,89 @@
+"""What a message says, in words every channel uses."""
+
+from kb_dr.domain.message import Message, What
+from kb_dr.domain.severity import Severity
+from kb_dr.domain.wording import age, moment
+
+_LIGHTS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵"}
+
+_BEGINNINGS = {
+    What.WORSE: "worse: ",
+    What.ESCALATED: "still broken: ",
+    What.REMINDER: "reminder: ",
+    What.ACKNOWLEDGED: "acknowledged: ",
+    What.RECOVERED: "back to normal: ",
+}
+
+
+def light(message: Message) -> str:
+    """One character that says how bad it is; green once it is over."""
+    if message.what is What.RECOVERED:
+        return "🟢"
+    return "👀" if message.what is What.ACKNOWLEDGED else _LIGHTS[message.severity]
+
+
+def headline(message: Message) -> str:
+    """One line: how bad, why it is said, of which service, what."""
+    loud = message.what not in (What.RECOVERED, What.ACKNOWLEDGED, What.TOLD)
+    severity = f"{message.severity.upper()} " if loud else ""
+    return clean(
+        f"{severity}{message.service}: {_BEGINNINGS.get(message.what, '')}{message.title}"
+    ).replace("\n", " ")
+
+
+def times(message: Message) -> tuple[str, ...]:
+    """Since when, for how long, and when what is told was seen."""
+    found = [f"at {moment(message.at)}"]
+    if message.opened_at is not None:
+        found.append(f"since {moment(message.opened_at)}")
+    if message.lasted_seconds is not None:
+        found.append(f"lasted {age(message.lasted_seconds)}")
+    return tuple(found)
+
+
+def links(message: Message) -> tuple[tuple[str, str], ...]:
+    """Label and address (or path) of where it is explained and where it was seen."""
+    named = (("Runbook", message.runbook_url), ("Run", message.run_url))
+    return tuple((label, clean(place)) for label, place in named if place)
+
+
+def acknowledge(message: Message) -> str:
+    """The command that stops it from getting louder; empty when it does not."""
+    over = message.what in (What.RECOVERED, What.ACKNOWLEDGED, What.TOLD)
+    return "" if over or not message.alert_id else f"kb-dr alerts ack {message.alert_id}"
+
+
+def sections(message: Message) -> tuple[tuple[str, str], ...]:
+    """Title and text of what is said, in order, without what is empty."""
+    named = (
+        ("What happened", message.happened),
+        ("What it means", message.means),
+        ("What to do", message.do),
+    )
+    return tuple((title, clean(text)) for title, text in named if clean(text))
+
+
+def plain(message: Message) -> str:
+    """All of it as plain text."""
+    parts = [headline(message)]
+    parts += [f"{title}\n{text}" for title, text in sections(message)]
+    if message.lines:
+        parts.append("\n".join(f"- {clean(line)}" for line in message.lines))
+    if message.facts:
+        parts.append("\n".join(f"{clean(name)}: {clean(value)}" for name, value in message.facts))
+    if found := links(message):
+        parts.append("\n".join(f"{label}: {place}" for label, place in found))
+    end = [", ".join(times(message))]
+    if command := acknowledge(message):
+        end.append(f"Acknowledge it: {command}")
+    if message.alert_id:
+        end.append(f"Alert {message.alert_id}")
+    return "\n\n".join([*parts, "\n".join(end)]) + "\n"
+
+
+def clean(text: str) -> str:
+    """Without what no channel shows, or takes: control characters, halves of characters."""
+    whole = text.encode("utf-8", "replace").decode()
+    return "".join(
+        each for each in whole.replace("\r\n", "\n") if each in "\n\t" or ord(each) >= 32
+    ).strip()
