@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Bucket,
         Catalog,
         Clock,
+        CloudWatch,
         Codec,
         HeartbeatTable,
         PostgresHost,
@@ -111,6 +112,13 @@ def catalog(settings: Settings) -> "Catalog | None":
     from kb_dr.adapters.postgres_catalog import PostgresCatalog
 
     return PostgresCatalog(settings.catalog, service=settings.service, org=settings.org)
+
+
+def cloudwatch(settings: Settings, *, patient: bool) -> "CloudWatch":
+    """Amazon CloudWatch. Not ``patient``: one try of each call, and not for long."""
+    from kb_dr.adapters.cloudwatch import AwsCloudWatch
+
+    return AwsCloudWatch(settings.cloudwatch, patient=patient)
 
 
 def heartbeat(settings: Settings) -> "HeartbeatTable":

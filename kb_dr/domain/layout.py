@@ -179,9 +179,13 @@ def control_key(control_id: str) -> str:
     return f"{CONTROLS}{control_id}.json"
 
 
+FAILURES = "failures/"
+"""The records of all backups that did not come to their end stand under this."""
+
+
 def failure_key(backup: BackupId, attempt: str) -> str:
     """The record of a backup that did not come to its end."""
-    return f"failures/{backup}/{attempt}.json"
+    return f"{FAILURES}{backup}/{attempt}.json"
 
 
 HOLDS = "holds/"

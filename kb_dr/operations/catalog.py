@@ -130,9 +130,13 @@ def walk_back(repository: Repository, now: datetime | None = None) -> Iterator[C
         yield from read_entries(repository, (listed,))
 
 
-def read_entries(repository: Repository, listed: Sequence[ListedBackup]) -> list[CatalogEntry]:
+def read_entries(
+    repository: Repository,
+    listed: Sequence[ListedBackup],
+    known: "KnownEntries[CatalogEntry] | None" = None,
+) -> list[CatalogEntry]:
     """What these are, in their order; those without a manifest are left out."""
-    return [entry for _, entry in _read_ahead(repository, iter(listed))]
+    return [entry for _, entry in _read_ahead(repository, iter(listed), known)]
 
 
 def _read_ahead(
