@@ -39,7 +39,7 @@ def answered(code: str, status: int) -> ClientError:
         (NoCredentialsError(), CloudWatchRefused, "no keys of AWS were found"),
         (EndpointConnectionError(endpoint_url=HUSH), CloudWatchUnavailable, "no answer"),
         (ConnectTimeoutError(endpoint_url=HUSH), CloudWatchUnavailable, "no answer"),
-        (SSLError(endpoint_url=HUSH, error="bad"), CloudWatchRefused, "certificate"),
+        (SSLError(endpoint_url=HUSH, error=OSError(HUSH)), CloudWatchRefused, "certificate"),
     ],
 )
 def test_an_answer_is_an_error_of_ours(
