@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Catalog,
         Channel,
         Clock,
+        CloudWatch,
         Codec,
         HeartbeatTable,
         PostgresHost,
@@ -120,6 +121,13 @@ def channels(settings: Settings) -> "tuple[Channel, ...]":
     from kb_dr.adapters.channels.build import build_channel
 
     return tuple(build_channel(each, clock()) for each in settings.alerting.channels.values())
+
+
+def cloudwatch(settings: Settings, *, patient: bool) -> "CloudWatch":
+    """Amazon CloudWatch. Not ``patient``: one try of each call, and not for long."""
+    from kb_dr.adapters.cloudwatch import AwsCloudWatch
+
+    return AwsCloudWatch(settings.cloudwatch, patient=patient)
 
 
 def heartbeat(settings: Settings) -> "HeartbeatTable":

@@ -66,8 +66,8 @@ rgw dns name = localhost
 rgw run sync thread = false
 rgw enable usage log = false
 rgw crypt require ssl = false
-# a "day" of a lifecycle rule lasts 10 s
-rgw lc debug interval = 10
+# a "day" of a lifecycle rule lasts 4 s
+rgw lc debug interval = 4
 rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 """
 

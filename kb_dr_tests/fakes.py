@@ -96,9 +96,11 @@ class MemoryRepository:
 
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[Listed]:
         self._fail("")
-        for key, body in sorted(self.bodies.items()):
-            if key.startswith(prefix) and key > start_after:
-                yield self._listed(key, body)
+        there = list(self.bodies.items())  # at once: other threads write meanwhile
+        for key, body in sorted(
+            each for each in there if each[0].startswith(prefix) and each[0] > start_after
+        ):
+            yield self._listed(key, body)
 
     def delete(self, key: str) -> None:
         self._fail(checked_key(key))

@@ -36,6 +36,7 @@ _VERBS = {
     "metrics": ("kb_dr.cli.metrics", "What Prometheus is told: once, served, a file, pushed."),
     "keys": ("kb_dr.cli.keys", "Do the keys held here open everything that is stored?"),
     "heartbeat": ("kb_dr.cli.heartbeat", "Beat in the source, so that RPO is a measurement."),
+    "cloudwatch": ("kb_dr.cli.cloudwatch", "Alarms, dashboard and metrics in CloudWatch."),
     "doctor": ("kb_dr.cli.doctor", "Test every setting and dependency."),
     "sandbox": ("kb_dr.cli.sandbox", "A production of your own to try things on."),
     "ui": ("kb_dr.cli.ui", "Sandbox and Dagster's pages; Ctrl-C ends all of it."),

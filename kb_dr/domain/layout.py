@@ -190,7 +190,7 @@ def control_key(control_id: str) -> str:
 
 def failures_prefix(backup: BackupId) -> str:
     """Every try of one backup that did not come to its end."""
-    return f"failures/{backup}/"
+    return f"{FAILURES}{backup}/"
 
 
 def failure_key(backup: BackupId, attempt: str) -> str:

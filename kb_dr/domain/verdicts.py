@@ -50,6 +50,8 @@ _COULD_NOT_RUN: frozenset[type[KbDrError]] = frozenset(
         errors.ChannelUnavailable,
         errors.ChannelRefused,
         errors.MessageRefused,
+        errors.CloudWatchUnavailable,
+        errors.CloudWatchRefused,
         errors.OutboxUnavailable,
         errors.CopyIncomplete,
         errors.ServiceCommandFailed,

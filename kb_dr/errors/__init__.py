@@ -8,6 +8,8 @@ from kb_dr.errors.alerting import (
     AlertError,
     ChannelRefused,
     ChannelUnavailable,
+    CloudWatchRefused,
+    CloudWatchUnavailable,
     MessageRefused,
     OutboxUnavailable,
 )
@@ -81,6 +83,8 @@ __all__ = [
     "ChannelRefused",
     "ChannelUnavailable",
     "ChecksumMismatch",
+    "CloudWatchRefused",
+    "CloudWatchUnavailable",
     "ConfigurationError",
     "CopyIncomplete",
     "DataDirectoryInUse",

@@ -44,3 +44,18 @@ class OutboxUnavailable(AlertError):
     exit_code = 94
     retryable = True
     default_hint = "Alerts go out without it, and are noted when it is back; docs/monitoring.md."
+
+
+class CloudWatchUnavailable(AlertError):
+    """Amazon CloudWatch does not answer, or asked us to come back later."""
+
+    exit_code = 97
+    retryable = True
+    default_hint = "No backup waits for it; what is missing there is put by the next look."
+
+
+class CloudWatchRefused(AlertError):
+    """Amazon CloudWatch answered, and refuses us: keys or a right are wrong."""
+
+    exit_code = 98
+    default_hint = "docs/monitoring.md lists the rights it takes; keys come from the AWS chain."

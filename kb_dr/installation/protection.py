@@ -12,6 +12,7 @@ from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import KbDrError, PostgresUnavailable
 from kb_dr.installation.buckets import Buckets
+from kb_dr.installation.cloudwatch import CloudWatching
 from kb_dr.installation.copying import Copying
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Protection(Copying, Buckets):
+class Protection(CloudWatching, Copying, Buckets):
     """Takes backups and WAL, and brings them to the further copies."""
 
     def initialise(self, copy: str) -> Marker:
@@ -56,18 +57,19 @@ class Protection(Copying, Buckets):
         Raises NotEnoughSpace, before anything is asked of the source, when less is free there
         than the last one took.
         """
-        primary = self.checked("primary")
-        self._require_room(primary)
-        stored = take_base_backup(
-            primary,
-            self.codec,
-            self.source,
-            wiring.base_backup_program(self.settings),
-            self.clock,
-            progress,
-            self._backup_tools(),
-            backup=backup,
-        )
+        with self.backup_told(BackupKind.FULL, backup) as told:
+            primary = self.checked("primary")
+            self._require_room(primary)
+            stored = told.stored = take_base_backup(
+                primary,
+                self.codec,
+                self.source,
+                wiring.base_backup_program(self.settings),
+                self.clock,
+                progress,
+                self._backup_tools(),
+                backup=backup,
+            )
         self._look_at_lock(stored)
         self.note_in_catalog(stored.manifest.backup_id, "primary")
         self._sweep_after(stored)
@@ -77,20 +79,21 @@ class Protection(Copying, Buckets):
         """Take one increment into the primary repository: native, a recovery point, or a full
         one (with an id of that kind) where there is no parent; its notes say why.
         """
-        stored = take_incremental_backup(
-            self.checked("primary"),
-            self.codec,
-            self.source,
-            wiring.base_backup_program(self.settings),
-            self.clock,
-            progress,
-            self._backup_tools(),
-            ChainRules(
-                copies={copy: self.repository(copy).url for copy in self.copies},
-                longest=self.settings.chain_length,
-            ),
-            backup=backup,
-        )
+        with self.backup_told(BackupKind.INCR, backup) as told:
+            stored = told.stored = take_incremental_backup(
+                self.checked("primary"),
+                self.codec,
+                self.source,
+                wiring.base_backup_program(self.settings),
+                self.clock,
+                progress,
+                self._backup_tools(),
+                ChainRules(
+                    copies={copy: self.repository(copy).url for copy in self.copies},
+                    longest=self.settings.chain_length,
+                ),
+                backup=backup,
+            )
         self._look_at_lock(stored)
         self.note_in_catalog(stored.manifest.backup_id, "primary")
         self._sweep_after(stored)

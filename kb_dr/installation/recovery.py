@@ -13,7 +13,7 @@ from kb_dr.errors import (
     RepositoryError,
     TimelineForked,
 )
-from kb_dr.installation.places import Places
+from kb_dr.installation.cloudwatch import CloudWatching, restored_event
 from kb_dr.ports import Progress, Repository
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _MEASURED_BACKUPS = 128
 """Newest backups among whose proofs a forecast looks for measured restores."""
 
 
-class Recovery(Places):
+class Recovery(CloudWatching):
     """Plans and carries out restores; nothing is changed before a plan holds."""
 
     def plan_recovery(self, wanted: "Wanted", copy: str | None) -> "Planned":
@@ -111,10 +111,15 @@ class Recovery(Places):
         """Carry out a plan: a promoted, stopped cluster in a new directory."""
         from kb_dr.operations.restore_postgres import restore_postgres
 
-        with self._patient(self.repository(plan.recovery.copy)) as repository:
-            return restore_postgres(
+        with (
+            self.restore_told(plan, in_place=False) as told,
+            self._patient(self.repository(plan.recovery.copy)) as repository,
+        ):
+            done = restore_postgres(
                 plan, repository, self.codec, self.host, self.scratch, self.clock, progress
             )
+            told.restored = restored_event(done.reach, done.started, done.finished)
+        return done
 
     def plan_replacement(self, wanted: "Wanted", copy: str | None, target: Path) -> "ReplacePlan":
         """What replace() would do; refuses what it would refuse, and changes nothing."""
@@ -137,8 +142,13 @@ class Recovery(Places):
         """Carry out a plan: the service runs on the restored cluster, or as it did before."""
         from kb_dr.operations.replace_postgres import replace_postgres
 
-        with self._patient(self.repository(plan.restore.recovery.copy)) as repository:
-            return replace_postgres(plan, self.around(repository), progress)
+        with (
+            self.restore_told(plan.restore, in_place=True) as told,
+            self._patient(self.repository(plan.restore.recovery.copy)) as repository,
+        ):
+            done = replace_postgres(plan, self.around(repository), progress)
+            told.restored = restored_event(done.reach, done.started, done.finished)
+        return done
 
     def unfinished_replacement(self, target: Path) -> "Replacement | None":
         """The replacement of ``target`` that is at work or was killed, by its journal."""

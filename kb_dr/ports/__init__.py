@@ -8,6 +8,7 @@ from kb_dr.ports.alerting import Channel
 from kb_dr.ports.basics import Clock, Progress, Readable, Writable
 from kb_dr.ports.bucket import Bucket
 from kb_dr.ports.catalog import Catalog, CatalogReader, CatalogWriter
+from kb_dr.ports.cloudwatch import CloudWatch
 from kb_dr.ports.restored import (
     Inspection,
     PostgresHost,
@@ -39,6 +40,7 @@ __all__ = [
     "CatalogWriter",
     "Channel",
     "Clock",
+    "CloudWatch",
     "Codec",
     "Heart",
     "HeartbeatTable",

@@ -26,6 +26,7 @@ from kb_dr.settings.alerting import (
     read_alerting,
 )
 from kb_dr.settings.catalog_url import read_catalog
+from kb_dr.settings.cloudwatch import CloudWatchSettings, read_cloudwatch
 from kb_dr.settings.files import with_files
 from kb_dr.settings.hosts import is_local
 from kb_dr.settings.reader import Reader, is_slot_name
@@ -49,6 +50,7 @@ __all__ = [
     "AlertSettings",
     "CatalogSettings",
     "ChannelSettings",
+    "CloudWatchSettings",
     "DirectoryLocation",
     "Email",
     "Objectives",
@@ -122,8 +124,9 @@ def load_settings(
         retention=_retention(reader),
         space_warning_percent=reader.whole("KB_DR_SPACE_WARNING_PERCENT", 80, 1, 100),
         service_commands=_service_commands(reader),
-        alerting=read_alerting(reader),
         thresholds=read_thresholds(reader),
+        alerting=(alerting := read_alerting(reader)),
+        cloudwatch=read_cloudwatch(reader, alerting),
         catalog=read_catalog(reader),
         pushgateway_url=reader.text("KB_DR_PUSHGATEWAY_URL", ""),
         env_file=chosen.absolute() if chosen else None,

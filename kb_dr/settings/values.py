@@ -7,6 +7,7 @@ from kb_dr.domain.object_lock import ObjectLock
 from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.service_commands import ServiceCommands
 from kb_dr.settings.alerting import AlertSettings
+from kb_dr.settings.cloudwatch import CloudWatchSettings
 from kb_dr.settings.secret import Secret
 from kb_dr.settings.thresholds import Thresholds
 
@@ -145,6 +146,8 @@ class Settings:
     """How the service is stopped, started and checked when its cluster is replaced."""
     alerting: AlertSettings
     """Who is told of what breaks, and when again."""
+    cloudwatch: CloudWatchSettings
+    """Where metrics and logs go besides."""
     thresholds: Thresholds = field(default_factory=Thresholds)
     """From where on a check of the watch says no."""
     catalog: CatalogSettings | None = field(default=None)

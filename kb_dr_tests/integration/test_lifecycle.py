@@ -32,7 +32,7 @@ SEGMENT = layout.wal_key(7, Segment(2, 3, 1 << 24).name, DIGEST)
 HISTORY = layout.wal_key(7, history_name(2), DIGEST)
 PROOF = "proofs/kb-full-20261120-020000/primary/p.json"
 LONG_SECONDS = 200.0
-"""A rule's "day" lasts 10 s on this store, which looks for what is due as often."""
+"""A rule's "day" lasts 4 s on this store, which looks for what is due as often."""
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_what_is_locked_is_hidden_by_a_rule_and_never_removed(ceph_store: CephSt
     comes_true(lambda: repository.find(CHUNK) is None)
     hidden = [each.key for each in bucket.hidden("full/")]
     # The rule stands a while longer, and may try to remove what it has hidden.
-    comes_true(_after(25.0))
+    comes_true(_after(10.0))  # as far as two and a half of its days
     bucket.set_lifecycle([LifecycleRule("debris", "", abort_days=7)])
     bucket.bring_back(CHUNK)
 

@@ -178,10 +178,10 @@ def _goes(plan: dict[str, Any], keys: set[str]) -> set[str]:
     """The objects that go by what the plan says."""
     expire = [BackupId.parse(each["id"]) for each in plan["decisions"] if not each["keep"]]
     going = {layout.manifest_key(each) for each in expire}
-    for name in plan["purge_now"]:
-        going |= {key for key in keys if key.startswith(layout.backup_prefix(BackupId.parse(name)))}
+    prefixes = tuple(layout.backup_prefix(BackupId.parse(name)) for name in plan["purge_now"])
+    going |= {key for key in keys if key.startswith(prefixes)}
+    named = {key: layout.wal_file_of(key) for key in keys}
     for gone in plan["wal"]:
-        named = {key: layout.wal_file_of(key) for key in keys}
         found = {
             key
             for key, parts in named.items()

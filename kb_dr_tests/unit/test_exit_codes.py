@@ -46,5 +46,6 @@ def test_only_what_may_pass_by_itself_is_retried() -> None:
         "SourceLockLost",
         "CatalogUnavailable",
         "ChannelUnavailable",
+        "CloudWatchUnavailable",
         "OutboxUnavailable",
     }
