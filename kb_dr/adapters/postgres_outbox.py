@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from kb_dr.adapters.catalog_owner import claim, has_table, refuse_others
-from kb_dr.adapters.catalog_session import catalog_session
+from kb_dr.adapters.catalog_session import catalog_session, translated
 from kb_dr.adapters.outbox_migrations import OUTBOX_MIGRATIONS
 from kb_dr.adapters.outbox_rows import (
     read_alert,
@@ -46,7 +48,7 @@ class PostgresOutbox:
     @contextmanager
     def opened(self, *, seconds: float) -> Iterator["PostgresOutboxSession"]:
         with (
-            _translated(),
+            _translated(self._settings),
             catalog_session(self._settings, self._schema, deadline_seconds=seconds) as session,
         ):
             with session.transaction():
@@ -55,14 +57,15 @@ class PostgresOutbox:
                 refuse_others(session, self._owner, table=_OWNER)
                 _migrate(session)
                 claim(session, self._owner, table=_OWNER)
-            yield PostgresOutboxSession(session, self._schema)
+            yield PostgresOutboxSession(session, self._settings, self._schema)
 
 
 class PostgresOutboxSession:
     """Implements `kb_dr.ports.OutboxSession`."""
 
-    def __init__(self, session: Session, schema: str) -> None:
+    def __init__(self, session: Session, settings: CatalogSettings, schema: str) -> None:
         self._session = session
+        self._settings = settings
         self._schema = schema
         self._alone = threading.Lock()
         """Channels are served by threads; a session has one transaction at a time."""
@@ -168,17 +171,23 @@ class PostgresOutboxSession:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        with self._alone, _translated():
+        with self._alone, _translated(self._settings):
             yield
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """What the catalog's sessions raise, as a trouble of the outbox."""
+def _translated(settings: CatalogSettings) -> Iterator[None]:
+    """Whatever the database says no to, as a trouble of the outbox."""
     try:
-        yield
+        with translated(settings):
+            yield
     except (CatalogError, CatalogUnavailable) as error:
         raise OutboxUnavailable(f"keep the alerts: {error}", hint=error.hint) from error
+    except msgspec.ValidationError as error:
+        raise OutboxUnavailable(
+            f"read the alerts of {settings.url}: {error}",
+            hint="They were written by another version of kb-dr; use the newer one.",
+        ) from error
 
 
 def _lock(session: Session, schema: str) -> None:

@@ -22,9 +22,7 @@ class Changes:
     """Of conditions this book knows nothing of, and another one may."""
 
     def __bool__(self) -> bool:
-        return bool(
-            self.alerts or self.deliveries or self.channels or self.notices or self.mended
-        )
+        return bool(self.alerts or self.deliveries or self.channels or self.notices or self.mended)
 
 
 @dataclass(slots=True)
@@ -124,6 +122,10 @@ class Book:
             tuple(self.notices.items()),
             tuple(self.mended.values()),
         )
+
+    def settle(self) -> None:
+        """All of it is kept as it is now."""
+        self._changed.clear()
 
     def mark(self, kind: str, name: str) -> None:
         """Say that something of the book was changed."""

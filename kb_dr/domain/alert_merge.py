@@ -129,10 +129,11 @@ def outlived(changes: Changes, now: datetime) -> Changes:
 
 
 def fold(parts: Iterable[Changes]) -> Book:
-    """All of them in one book."""
+    """All of them in one book, of which nothing is changed yet."""
     book = Book()
     for part in parts:
         merge(book, part)
+    book.settle()
     return book
 
 

@@ -40,9 +40,9 @@ def take_notice(book: Book, notice: Notice, now: datetime, rules: Rules) -> str:
     ``known``, ``stale``, ``opened``, ``folded``, ``worse``, ``closed``, ``told``, ``nothing``.
     Taken again it changes nothing. A notice from the future is taken as of now.
     """
+    notice = _storable(notice, now)
     if notice.id in book.notices:
         return "known"
-    notice = replace(notice, at=min(notice.at, now))
     if notice.state is State.TOLD:
         if notice.kind == "run_succeeded" and not rules.successes:
             return "nothing"
@@ -76,6 +76,24 @@ def take_notice(book: Book, notice: Notice, now: datetime, rules: Rules) -> str:
         book.put_alert(replace(there, times=there.times + 1))
         return "folded"
     return _fold(book, there, notice, now, rules)
+
+
+def _storable(notice: Notice, now: datetime) -> Notice:
+    """The notice as any store can keep it, and not from the future."""
+
+    def plain(text: str) -> str:
+        return text.encode("utf-8", "replace").decode().replace("\0", "")
+
+    return replace(
+        notice,
+        id=plain(notice.id),
+        key=plain(notice.key),
+        at=min(notice.at, now),
+        seen=plain(notice.seen),
+        do=plain(notice.do),
+        subjects=tuple(plain(each) for each in notice.subjects),
+        facts=tuple((plain(label), plain(value)) for label, value in notice.facts),
+    )
 
 
 def _opened(notice: Notice, now: datetime) -> Alert:
@@ -147,7 +165,8 @@ def close(
     tell(book, alert, What.RECOVERED, alert.told if told is None else told, now, rules)
 
 
-_OPENING = (What.OPENED, What.WORSE, What.ESCALATED)
+OPENING = (What.OPENED, What.WORSE, What.ESCALATED)
+"""Any of them is the first word of an alert to a channel that had none."""
 
 
 def tell(
@@ -159,7 +178,7 @@ def tell(
     at = alert.closed_at or (now if what is not What.OPENED else alert.opened_at)
     message = render(alert, what, at, number, rules.links)
     told = alert.told
-    if what in _OPENING:
+    if what in OPENING:
         told = (*told, *(each for each in to if each not in told))
     if what is not What.ACKNOWLEDGED:
         alert = replace(alert, told_at=now)

@@ -6,7 +6,7 @@ from datetime import datetime
 from kb_dr.domain.alert import Alert
 from kb_dr.domain.alert_book import Book
 from kb_dr.domain.alert_message import group
-from kb_dr.domain.alert_rules import Rules, close, tell, tell_worse
+from kb_dr.domain.alert_rules import OPENING, Rules, close, tell, tell_worse
 from kb_dr.domain.delivery import Delivery, DeliveryState
 from kb_dr.domain.message import What
 from kb_dr.domain.severity import Severity
@@ -112,6 +112,21 @@ def group_waiting(book: Book, channel: str, now: datetime, rules: Rules) -> None
         book.put_delivery(
             replace(each, state=state, finished_at=now, grouped_in=f"{pages[0].id}-{channel}")
         )
+
+
+def never_told(book: Book, dead: Delivery) -> None:
+    """A channel that got no word of an alert gets none of its end either."""
+    alert = book.alerts.get(dead.alert_id)
+    if alert is None or dead.what not in OPENING or dead.channel not in alert.told:
+        return
+    others = (
+        each
+        for each in book.deliveries.values()
+        if each.alert_id == alert.id and each.channel == dead.channel and each.what in OPENING
+    )
+    if all(each.state is DeliveryState.DEAD for each in others):
+        told = tuple(each for each in alert.told if each != dead.channel)
+        book.put_alert(replace(alert, told=told))
 
 
 def in_order(book: Book, channel: str) -> list[Delivery]:

@@ -9,16 +9,21 @@ from kb_dr.domain.delivery import ChannelState
 from kb_dr.domain.notice import Notice, State
 from kb_dr.domain.severity import Severity
 
+DATABASE = "database"
+"""No channel: how the outbox's own database fares."""
 A_MINUTE = 30
 """Messages to one channel."""
 FAILS_SECONDS = 600.0
 """So long a channel that does not answer is nobody's business."""
 
+_DATABASE_SECONDS = 60.0
+"""A server that is only restarted is nobody's business."""
 _FIRST_SECONDS = 5.0
 _DOWN_SECONDS = 300.0
 _REFUSED_SECONDS = 900.0
 _ASKED_SECONDS = 3600.0
 _MINUTE = timedelta(seconds=60)
+_OUTBOX = "outbox/database"
 
 
 def may_send(state: ChannelState, now: datetime) -> bool:
@@ -67,6 +72,8 @@ def failed(
 def tell_of_channels(book: Book, now: datetime, rules: Rules) -> None:
     """That a channel fails is told on the others, and that it takes messages again."""
     for state in sorted(book.channels.values(), key=lambda each: each.name):
+        if state.name == DATABASE:
+            continue
         key = f"channel/{state.name}"
         since = state.failing_since
         if since is None:
@@ -80,9 +87,35 @@ def tell_of_channels(book: Book, now: datetime, rules: Rules) -> None:
             take_notice(book, notice, now, rules)
 
 
-def _of(
-    state: ChannelState, key: str, what: State, now: datetime, seen: str, event: str
-) -> Notice:
+def note_outage(book: Book, now: datetime, error: str, rules: Rules) -> None:
+    """That the outbox's database does not answer; told once that lasts."""
+    state = book.channels.get(DATABASE)
+    if state is None or state.failing_since is None or state.failing_since > now:
+        book.put_channel(ChannelState(DATABASE, now, failing_since=now, last_error=error))
+        return
+    lasts = (now - state.failing_since).total_seconds()
+    if lasts >= _DATABASE_SECONDS and book.open_of(_OUTBOX) is None:
+        event = f"{_OUTBOX}/{state.failing_since.isoformat()}"
+        take_notice(book, _of_database(State.BROKEN, now, error, event), now, rules)
+
+
+def note_return(book: Book, now: datetime, rules: Rules) -> None:
+    """That it answers again."""
+    state = book.channels.get(DATABASE)
+    if state is not None and state.failing_since is not None:
+        book.put_channel(ChannelState(DATABASE, now))
+    there = book.open_of(_OUTBOX)
+    if there is not None:
+        seen = "it answers again; what was recorded meanwhile has been brought in"
+        notice = _of_database(State.MENDED, now, seen, f"{there.id}/mended")
+        take_notice(book, notice, now, rules)
+
+
+def _of_database(what: State, now: datetime, seen: str, event: str) -> Notice:
+    return Notice(event, _OUTBOX, "outbox_fails", what, Severity.WARNING, now, seen)
+
+
+def _of(state: ChannelState, key: str, what: State, now: datetime, seen: str, event: str) -> Notice:
     return Notice(
         id=f"{key}/{event}",
         key=key,

@@ -109,6 +109,10 @@ class OutboxSession(Protocol):
 class AlertRecords(Outbox, Protocol):
     """The last resort: small records beside the backups, and on this machine."""
 
+    def here(self) -> bool:
+        """Whether there are records on this machine; quick."""
+        ...
+
     def left(self) -> tuple[Changes, tuple[str, ...]]:
         """All that is recorded, and the names of the records; nothing when there are none.
 
