@@ -52,14 +52,16 @@ class Outboxes:
         if self.database is None:
             with self.records.opened(seconds=seconds) as session:
                 return work(session), self.records.url
+        # Before the database is opened: a repository may take its time.
+        left = self._left() if self.records.here() or self._name in _FELL_BACK else None
         try:
             with self.database.opened(seconds=seconds) as session:
-                if self.records.here() or self._name in _FELL_BACK:
-                    self.reconcile(session)
+                if left is not None:
+                    self._bring_in(session, left)
                 done = work(session)
-                if look_around:
-                    self._look_around(session)
-                return done, self.database.url
+            if look_around:
+                self._look_around(self.database, seconds)
+            return done, self.database.url
         except OutboxUnavailable as error:
             seen = str(error)
             logger.warning("alerts are kept in records until it answers: %s", seen)
@@ -70,25 +72,32 @@ class Outboxes:
                 session.change(lambda book: note_outage(book, now, seen, self.rules))
             return work(session), self.records.url
 
-    def _look_around(self, session: OutboxSession) -> None:
+    def _look_around(self, database: Outbox, seconds: float) -> None:
         last, now = _LOOKED.get(self._name), self.clock.monotonic()
         if last is not None and 0 <= now - last < _LOOK_SECONDS:
             return
+        left = self._left()
         try:
-            self.reconcile(session)
+            with database.opened(seconds=seconds) as session:
+                self._bring_in(session, left)
         except OutboxUnavailable as error:
             logger.warning("records of alerts are brought in later: %s", error)
 
-    def reconcile(self, session: OutboxSession) -> None:
+    def _left(self) -> tuple[Changes, tuple[str, ...]]:
+        found = self.records.left()
+        _LOOKED[self._name] = self.clock.monotonic()
+        return found
+
+    def _bring_in(self, session: OutboxSession, left: tuple[Changes, tuple[str, ...]]) -> None:
         """Bring into the database what was recorded meanwhile; what was sent is not sent again.
 
         Cut off at any point it is done again, and changes nothing the second time.
         """
-        changes, names = self.records.left()
+        changes, names = left
         now = self.clock.now()
         if changes:
             session.change(
-                lambda book: _bring_in(book, changes, now, self.rules),
+                lambda book: _absorb(book, changes, now, self.rules),
                 keys=sorted(
                     {each.key for each in changes.alerts} | {each.key for each in changes.mended}
                 ),
@@ -102,7 +111,6 @@ class Outboxes:
                 ),
             )
             self.records.discard(names)
-        _LOOKED[self._name] = self.clock.monotonic()
         _FELL_BACK.discard(self._name)
 
     @property
@@ -110,6 +118,6 @@ class Outboxes:
         return (self.database.url if self.database else "", self.records.url)
 
 
-def _bring_in(book: Book, changes: Changes, now: datetime, rules: Rules) -> None:
+def _absorb(book: Book, changes: Changes, now: datetime, rules: Rules) -> None:
     absorb(book, changes, now, rules)
     note_return(book, now, rules)

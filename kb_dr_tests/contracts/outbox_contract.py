@@ -24,9 +24,14 @@ class OutboxContract:
     def opens(self, *numbers: int) -> Book:
         """Take failed runs in one step."""
         taken = [failed_run(number) for number in numbers]
+
+        def decide(book: Book) -> None:
+            for each in taken:
+                take_notice(book, each, START, RULES)
+
         with self.outbox().opened(seconds=10) as session:
             return session.change(
-                lambda book: [take_notice(book, each, START, RULES) for each in taken] and None,
+                decide,
                 keys=[each.key for each in taken],
                 notices=[each.id for each in taken],
             )

@@ -38,7 +38,7 @@ STEPS = st.lists(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=STEPS, lossy=st.booleans())
 def test_every_alert_is_opened_and_closed_on_every_channel_in_order(

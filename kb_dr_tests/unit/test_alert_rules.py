@@ -117,10 +117,10 @@ def test_a_notice_older_than_the_newest_neither_closes_nor_opens_again() -> None
     desk.take(notice(at=100))
 
     assert desk.take(notice(state=State.MENDED, at=50), now=101) == "stale"
-    assert desk.only.open
-    desk.take(notice(state=State.MENDED, at=200))
+    assert desk.only.closed_at is None
+    assert desk.take(notice(state=State.MENDED, at=200)) == "closed"
     assert desk.take(notice(at=150), now=201) == "stale"
-    assert not desk.only.open
+    assert len(desk.book.alerts) == 1
     assert desk.take(notice(at=250)) == "opened"
 
 
@@ -301,3 +301,11 @@ def test_text_no_database_keeps_is_cleaned() -> None:
 
     assert desk.only.seen == "ab ?"
     assert isinstance(desk.only.opened_at, datetime)
+
+
+def test_what_was_seen_by_a_clock_that_ran_ahead_can_be_mended_at_once() -> None:
+    desk = Desk()
+    desk.take(notice(at=7 * 86400))
+
+    assert desk.take(notice(state=State.MENDED, at=60)) == "closed"
+    assert desk.only.lasted_seconds == 0

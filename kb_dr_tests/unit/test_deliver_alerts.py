@@ -201,6 +201,8 @@ def test_a_storm_is_a_few_messages_that_name_every_critical_alert(
     assert "100 critical, 400 others" in slack.arrived[0].happened
     assert len(pager.arrived) == 30, "so many a minute"
     assert {each.severity for each in pager.arrived} == {Severity.CRITICAL}
+    if where is None:
+        return
     deliver_for(site, minutes=25)
     opened = [title for what, title in pager.said if what is What.OPENED]
     assert len(opened) == len(set(opened)) == 500
@@ -389,3 +391,19 @@ def test_a_closed_alert_is_forgotten_after_its_time_and_not_before(tmp_path: Pat
 def test_errors_of_the_outbox_may_pass_by_themselves() -> None:
     assert OutboxUnavailable.retryable
     assert ChannelUnavailable.retryable
+
+
+def test_what_may_have_arrived_is_not_put_into_a_group(tmp_path: Path) -> None:
+    slack = FakeChannel(looks=True)
+    site = AlertSite(tmp_path, slack, database=MemoryOutbox())
+    slack.after = down()
+    site.take(failed_run(0))
+    site.deliver()
+    site.take(*(failed_run(number) for number in range(1, 40)))
+    slack.works()
+    site.pass_time(minutes=1)
+
+    site.deliver()
+
+    assert [what for what, _ in slack.said] == [What.OPENED, What.GROUPED]
+    assert "39 alerts at once" in slack.said[1][1]
