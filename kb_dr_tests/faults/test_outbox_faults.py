@@ -142,7 +142,7 @@ def test_a_connection_lost_at_any_statement_loses_nothing_and_doubles_nothing(
         assert site.unsent() == ()
         if not reached:
             break
-        statement += 5
+        statement += 7
     assert statement > 30
 
 

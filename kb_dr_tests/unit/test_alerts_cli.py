@@ -11,6 +11,7 @@ from kb_dr.domain.finding import Finding
 from kb_dr.domain.message import What
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.severity import Severity
+from kb_dr.errors import RepositoryRefused
 from kb_dr_tests.fake_channels import FakeChannel, down, refuses
 from kb_dr_tests.made_alerts import notice
 from kb_dr_tests.made_installation import MadeInstallation
@@ -135,3 +136,20 @@ def test_an_installation_records_alerts_in_each_of_its_repositories(
     for memory in made.memory.values():
         assert sum(key.startswith("alerts/") for key in memory.bodies) == 1
     assert wiring.outbox(made.settings) is None
+
+
+def test_nothing_about_where_alerts_are_kept_is_ever_raised(
+    tmp_path: Path, slack: FakeChannel
+) -> None:
+    made = MadeInstallation(tmp_path, catalog_url="postgresql://kb@127.0.0.1:1/kb?sslmode=prefer")
+    made.channels = (slack,)
+    made.settings.alerting.routes.update(dict.fromkeys(Severity, ("slack",)))
+    for memory in made.memory.values():
+        memory.failures[""] = memory.failures["repository.json"] = RepositoryRefused("403")
+    made.settings.state_dir.write_text("a file where a directory should be")
+
+    taken = made.take([notice()])
+    sent = made.deliver(seconds=5)
+
+    assert (taken.opened, sent.sent) == (1, 1)
+    assert [what for what, _ in slack.said] == [What.OPENED]
