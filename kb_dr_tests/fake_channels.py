@@ -89,6 +89,8 @@ class Hangs:
 
     def __init__(self) -> None:
         self.let_go = threading.Event()
+        self.reached = threading.Event()
 
     def __call__(self, message: Message) -> None:
+        self.reached.set()
         self.let_go.wait(30)

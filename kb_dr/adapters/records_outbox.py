@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 MOST_RECORDS = 200
 """More of them are added up into one."""
+_LOCK_TRIES, _LOCK_SECONDS = 200, 0.05
 _MIRROR_SECONDS = 3600.0
 """An older mirror may be of a machine that has not delivered anything for weeks."""
 
@@ -156,10 +157,11 @@ class RecordsOutbox:
                 return
         self.discard(names)
 
-    def locked(self, name: str, *, wait: bool) -> "int | None":
+    def locked(self, name: str, *, wait: bool) -> int | None:
         """A lock on this machine, to be closed; None when another process has it.
 
-        Where no file can be written there is no lock: alerts that come twice are better than none.
+        Where no file can be written there is no lock, and one that is never given back is waited
+        for some seconds: alerts that come twice are better than none.
         """
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -169,12 +171,19 @@ class RecordsOutbox:
         except OSError as error:
             logger.debug("alerts are not locked in %s: %s", self._directory, error)
             return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        return handle
+        for _ in range(_LOCK_TRIES if wait else 1):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if wait:
+                    self._clock.sleep(_LOCK_SECONDS)
+            else:
+                return handle
+        if wait:
+            logger.warning("the alerts' lock in %s is not given back", self._directory)
+            return handle
+        os.close(handle)
+        return None
 
     def _read_all(self) -> tuple[list[Changes], tuple[str, ...]]:
         """Every record of every place that answers, each name once."""

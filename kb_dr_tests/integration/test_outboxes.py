@@ -91,8 +91,7 @@ def test_of_two_workers_one_returns_at_once_and_nothing_is_sent_twice(
     site.take(failed_run(1), failed_run(2))
     first = threading.Thread(target=site.deliver)
     first.start()
-    while not slack.tries:
-        pass
+    assert hangs.reached.wait(30)
 
     second = other.deliver()
     taken = other.take(failed_run(3))

@@ -66,7 +66,7 @@ def test_every_alert_is_opened_and_closed_on_every_channel_in_order(
             elif what == "wait":
                 site.pass_time(minutes=1)
             elif what == "deliver":
-                site.deliver(seconds=0.5, patience_seconds=0.5)
+                site.deliver()
             else:
                 channels[on].works()
                 if what == "down":

@@ -1,5 +1,6 @@
 """The outbox in records and the one in memory keep the contract of outboxes."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,19 @@ class TestOnThisMachineAlone(OutboxContract):
 
     def outbox(self) -> Outbox:
         return RecordsOutbox(self.directory, list, FakeClock(START))
+
+
+def test_a_lock_that_is_never_given_back_stops_no_alert(tmp_path: Path) -> None:
+    site = AlertSite(tmp_path)
+    held = site.outboxes.records
+    assert isinstance(held, RecordsOutbox)
+    handle = held.locked("book", wait=True)
+    assert handle is not None
+
+    taken = site.take(failed_run(1))
+
+    os.close(handle)
+    assert taken.opened == 1
 
 
 def test_an_old_mirror_is_not_believed(tmp_path: Path) -> None:
