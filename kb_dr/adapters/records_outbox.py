@@ -79,6 +79,9 @@ class RecordsOutbox:
             return next(self._own.list(layout.ALERTS), None) is not None
         return False
 
+    def knows(self) -> bool:
+        return self._mirror() is not None or self.here()
+
     def left(self) -> tuple[Changes, tuple[str, ...]]:
         parts, names = self._read_all()
         if not parts:

@@ -49,7 +49,11 @@ class Alerting(Places):
         return deliver_alerts(self._outboxes, self.channels, seconds=seconds)
 
     def alerts(self, *, all: bool = False) -> tuple[Alert, ...]:  # noqa: A002 - as `--all` has it
-        """Those that are open, oldest first; with ``all`` every one that is kept."""
+        """Those that are open, oldest first; with ``all`` every one that is kept.
+
+        Raises OutboxUnavailable when nobody can tell: the database does not answer, and nothing
+        is recorded here.
+        """
         return self._outboxes.use(
             lambda session: session.alerts(closed=all), seconds=_SECONDS, notes=False
         )[0]

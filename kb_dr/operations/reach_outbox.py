@@ -46,8 +46,9 @@ class Outboxes:
         and once more on the records when that fails.
 
         What was recorded while the database was away is brought into it first. ``notes``: whether
-        an outage is noted, for whoever only reads does not. ``look_around``: whether what other
-        machines recorded is looked for afterwards, now and then, which asks every repository.
+        an outage is noted; who only reads does not, and is told OutboxUnavailable when nobody
+        knows what is open. ``look_around``: whether what other machines recorded is looked for
+        afterwards, now and then, which asks every repository.
         """
         if self.database is None:
             with self.records.opened(seconds=seconds) as session:
@@ -63,6 +64,8 @@ class Outboxes:
                 self._look_around(self.database, seconds)
             return done, self.database.url
         except OutboxUnavailable as error:
+            if not notes and not self.records.knows():
+                raise  # nothing known is not the same as nothing open
             seen = str(error)
             logger.warning("alerts are kept in records until it answers: %s", seen)
         _FELL_BACK.add(self._name)

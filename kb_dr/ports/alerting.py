@@ -113,6 +113,12 @@ class AlertRecords(Outbox, Protocol):
         """Whether there are records on this machine; quick."""
         ...
 
+    def knows(self) -> bool:
+        """Whether it can tell what is open while the database does not answer: there is a young
+        mirror, or there are records on this machine.
+        """
+        ...
+
     def left(self) -> tuple[Changes, tuple[str, ...]]:
         """All that is recorded, and the names of the records; nothing when there are none.
 
