@@ -17,7 +17,7 @@ from kb_dr.ports import Channel, OutboxSession
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 20.0
 """Longer than any channel's own deadline: what does not return by then is left alone."""
 _FORGOTTEN_AT_ONCE = 500
 
