@@ -3,6 +3,7 @@
 Imports stand inside the functions, so that the WAL path loads only what it uses.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,13 @@ from kb_dr.errors import ConfigurationError
 from kb_dr.settings import COPY_NAMES, DirectoryLocation, S3Settings, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from kb_dr.adapters.s3_location import S3Location
     from kb_dr.adapters.unprivileged import Unprivileged
     from kb_dr.domain.space import Space
     from kb_dr.ports import (
+        AlertRecords,
         BaseBackupProgram,
         Bucket,
         Catalog,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
         CloudWatch,
         Codec,
         HeartbeatTable,
+        Outbox,
         PostgresHost,
         Repository,
         RestoreDamager,
@@ -41,6 +44,9 @@ _NO_FILE = (
     "with `kb-dr --env-file FILE`. Only if there is none yet: "
 )
 
+
+_HASTY_SECONDS = 5.0
+"""Four times as long at most for each call."""
 
 _HOW_TO_CONFIGURE = {
     "offsite": "Set KB_DR_OFFSITE_URL to a bucket in another region, or a directory.",
@@ -128,6 +134,29 @@ def cloudwatch(settings: Settings, *, patient: bool) -> "CloudWatch":
     from kb_dr.adapters.cloudwatch import AwsCloudWatch
 
     return AwsCloudWatch(settings.cloudwatch, patient=patient)
+
+
+def outbox(settings: Settings) -> "Outbox | None":
+    """The database of the alerts; None when none is configured."""
+    if settings.catalog is None:
+        return None
+    from kb_dr.adapters.postgres_outbox import PostgresOutbox
+
+    return PostgresOutbox(settings.catalog, service=settings.service, org=settings.org)
+
+
+def alert_records(
+    settings: Settings, clock: "Clock", places: "Callable[[], Sequence[Repository]]"
+) -> "AlertRecords":
+    """Where alerts are recorded while no database keeps them."""
+    from kb_dr.adapters.records_outbox import RecordsOutbox
+
+    return RecordsOutbox(settings.state_dir / "alerts", places, clock)
+
+
+def hasty_repository(settings: Settings, copy: str) -> "Repository":
+    """The repository of one copy, with short deadlines: alerts do not wait for it."""
+    return repository(replace(settings, s3_timeout_seconds=_HASTY_SECONDS), copy)
 
 
 def heartbeat(settings: Settings) -> "HeartbeatTable":

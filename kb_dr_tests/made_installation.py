@@ -68,6 +68,9 @@ class MadeInstallation(Installation):
         for memory in self.memory.values():
             init_repository(memory, self.clock, service="kb", org="default")
 
+    def _hasty(self, copy: str) -> MemoryRepository:
+        return self.memory[copy]
+
     @property
     def primary(self) -> MemoryRepository:
         """Open for tests to damage."""

@@ -11,6 +11,7 @@ from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from kb_dr.adapters.catalog_migrations import MIGRATIONS, VERSION
+from kb_dr.adapters.catalog_owner import claim, has_table, refuse_others
 from kb_dr.adapters.catalog_session import catalog_session
 from kb_dr.adapters.catalog_tables import TABLES, copy_in, gathered, select_table
 from kb_dr.adapters.postgres_session import Session
@@ -50,16 +51,16 @@ class PostgresCatalog:
         ) as session:
             self._lock(session, wait_seconds)
             with session.transaction():
-                _refuse_others(session, self._owner)
+                refuse_others(session, self._owner)
                 _migrate(session, self._schema)
-                _claim(session, self._owner)
+                claim(session, self._owner)
             yield PostgresCatalogWriter(session, self._schema)
 
     @contextmanager
     def reading(self) -> Iterator["PostgresCatalogReader"]:
         with catalog_session(self._settings, self._schema) as session, session.transaction():
             session.execute("set transaction isolation level repeatable read, read only")
-            _refuse_others(session, self._owner)
+            refuse_others(session, self._owner)
             yield PostgresCatalogReader(session)
 
     @contextmanager
@@ -106,7 +107,7 @@ class PostgresCatalogReader:
         self._session = session
 
     def state(self) -> SyncState | None:
-        if not _has(self._session, "catalog_state"):
+        if not has_table(self._session, "catalog_state"):
             return None
         row = self._session.execute(
             "select began, finished, backups, copies from catalog_state"
@@ -239,31 +240,10 @@ class _ByBackup:
         self.next_id, self._rows = next(self._groups, (None, iter(())))
 
 
-def _refuse_others(session: Session, owner: tuple[str, str]) -> None:
-    if not _has(session, "catalog_owner"):
-        return
-    row = session.execute("select service, org from catalog_owner").fetchone()
-    if row is not None and row != owner:
-        raise CatalogError(
-            f"use the catalog: it is of service {row[0]!r} of {row[1]!r}, expected {owner[0]!r} "
-            f"of {owner[1]!r}",
-            hint="Give each service a database of its own: each would remove the other's rows.",
-        )
-
-
-def _claim(session: Session, owner: tuple[str, str]) -> None:
-    if not _has(session, "catalog_owner"):
-        session.execute(
-            "create table catalog_owner (id smallint primary key default 1 check (id = 1),"
-            " service text not null, org text not null)"
-        )
-        session.execute("insert into catalog_owner (service, org) values (%s, %s)", owner)
-
-
 def _migrate(session: Session, schema: str) -> None:
     """Bring the tables to the present version; all of it or nothing."""
     with session.transaction():
-        there = _has(session, "catalog_migrations")
+        there = has_table(session, "catalog_migrations")
         row = (
             session.execute("select coalesce(max(version), 0) from catalog_migrations").fetchone()
             if there
@@ -275,7 +255,7 @@ def _migrate(session: Session, schema: str) -> None:
                 f"use the catalog: its tables are of version {version}, expected {VERSION}",
                 hint="A newer kb-dr made them; use that version here, too.",
             )
-        if not there and _has(session, "backup_logs"):
+        if not there and has_table(session, "backup_logs"):
             raise CatalogError(
                 f"make the catalog: {schema} holds a table backup_logs that kb-dr did not make",
                 hint="Nothing of it was touched. Give KB_DR_CATALOG_URL a database of its own.",
@@ -307,15 +287,6 @@ def _drop(session: Session) -> None:
 def _current_schema(session: Session) -> str:
     row = session.execute("select current_schema()").fetchone()
     return str(row[0]) if row else SCHEMA
-
-
-def _has(session: Session, table: str) -> bool:
-    row = session.execute(
-        "select exists (select from pg_class where relname = %s and relkind in ('r', 'p')"
-        " and relnamespace = current_schema()::regnamespace)",
-        (table,),
-    ).fetchone()
-    return row == (True,)
 
 
 def _shape(session: Session, *, temporary: bool) -> list[tuple[Any, ...]]:

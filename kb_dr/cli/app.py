@@ -37,6 +37,7 @@ _VERBS = {
     "keys": ("kb_dr.cli.keys", "Do the keys held here open everything that is stored?"),
     "heartbeat": ("kb_dr.cli.heartbeat", "Beat in the source, so that RPO is a measurement."),
     "cloudwatch": ("kb_dr.cli.cloudwatch", "Alarms, dashboard and metrics in CloudWatch."),
+    "alerts": ("kb_dr.cli.alerts", "What is the matter; who takes care of it; test channels."),
     "doctor": ("kb_dr.cli.doctor", "Test every setting and dependency."),
     "sandbox": ("kb_dr.cli.sandbox", "A production of your own to try things on."),
     "ui": ("kb_dr.cli.ui", "Sandbox and Dagster's pages; Ctrl-C ends all of it."),

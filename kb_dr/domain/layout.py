@@ -261,3 +261,12 @@ def stamp_of_probe(key: str) -> str | None:
     """The quarter of an hour a probe is of; None for any other key."""
     match = _PROBE.fullmatch(key)
     return match[1] if match else None
+
+
+ALERTS = "alerts/"
+"""What became of alerts while no database kept them."""
+
+
+def alert_record_key(record_id: str) -> str:
+    """One change to the alerts; ids begin with the time."""
+    return f"{ALERTS}{record_id}.json"

@@ -77,7 +77,7 @@ def lifecycle_rules(
 
     Backups and WAL segments alone ever expire. Not so timeline histories, which any backup after
     a failover needs whatever its age, and not records: proofs, holds, tombstones, failures,
-    drills, controls, reports and the marker.
+    drills, controls, reports, alerts and the marker.
     """
     needed = needed_days(policy)
     prefixes = [backups_prefix(kind) for kind in _KINDS]

@@ -10,6 +10,7 @@ from kb_dr.domain.finding import Finding
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.status import Status
 from kb_dr.errors import RepositoryError
+from kb_dr.installation.alerting import Alerting
 from kb_dr.installation.evidence import BackupOverview
 from kb_dr.installation.keys import Keys
 from kb_dr.installation.measuring import Measuring
@@ -22,7 +23,7 @@ from kb_dr.settings import Settings
 __all__ = ["BackupOverview", "Installation", "open_installation"]
 
 
-class Installation(Watching, Keys, Proving, Retention, Measuring, Readying):
+class Installation(Watching, Keys, Proving, Retention, Measuring, Readying, Alerting):
     """One service under protection, with its repositories and this machine."""
 
     def status(self, *, everything: bool = False) -> Status:
@@ -49,7 +50,8 @@ class Installation(Watching, Keys, Proving, Retention, Measuring, Readying):
         from kb_dr.operations.diagnose import diagnose
 
         cut_off = self._replacement_cut_off()
-        return diagnose(self) if cut_off is None else (cut_off, *diagnose(self))
+        first = () if cut_off is None else (cut_off,)
+        return (*first, *diagnose(self), *self.check_channels())
 
     def _replacement_cut_off(self) -> Finding | None:
         """What a replacement of the service's directory left, while it is there."""

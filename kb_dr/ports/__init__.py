@@ -4,7 +4,7 @@ Each protocol is implemented in kb_dr/adapters (and by a fake in kb_dr_tests/fak
 contracts in kb_dr_tests/contracts hold every implementation to the words written here.
 """
 
-from kb_dr.ports.alerting import Channel
+from kb_dr.ports.alerting import AlertRecords, Channel, Outbox, OutboxSession
 from kb_dr.ports.basics import Clock, Progress, Readable, Writable
 from kb_dr.ports.bucket import Bucket
 from kb_dr.ports.catalog import Catalog, CatalogReader, CatalogWriter
@@ -32,6 +32,7 @@ from kb_dr.ports.storage import HEADER_BYTES, Codec, Repository
 
 __all__ = [
     "HEADER_BYTES",
+    "AlertRecords",
     "BaseBackupProgram",
     "BaseBackupStream",
     "Bucket",
@@ -45,6 +46,8 @@ __all__ = [
     "Heart",
     "HeartbeatTable",
     "Inspection",
+    "Outbox",
+    "OutboxSession",
     "PostgresHost",
     "Progress",
     "Readable",

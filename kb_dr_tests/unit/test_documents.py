@@ -99,6 +99,7 @@ def test_the_keys_are_the_documented_ones() -> None:
             "host", "{host}"
         ),
         "failures/{backup id}/{attempt}.json": layout.failure_key(backup, "{attempt}"),
+        "alerts/{record id}.json": layout.alert_record_key("{record id}"),
     }
     for documented, made in spelled.items():
         assert f"`{documented}`" in text

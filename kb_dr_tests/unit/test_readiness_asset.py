@@ -21,8 +21,10 @@ from kb_dr.domain.notice import Notice, State
 from kb_dr.domain.proof import Verdict
 from kb_dr.domain.readiness import OpenAlert
 from kb_dr.errors import ObjectiveBroken, OutboxUnavailable, RepositoryUnavailable
+from kb_dr.operations.deliver_alerts import Delivered
 from kb_dr.operations.drill_records import store_drill
 from kb_dr.operations.gather_trends import gather_trends
+from kb_dr.operations.take_notices import Taken
 from kb_dr_tests.made_drills import made_drill
 from kb_dr_tests.made_installation import MadeInstallation
 
@@ -46,18 +48,20 @@ class _Kept(MadeInstallation):
     def _every_alert(self) -> tuple[OpenAlert, ...] | None:
         return None if self.kept is None else tuple(self.kept)
 
-    def _keeper(self) -> "_Kept":  # type: ignore[override]  # plays the outbox
+    def _keeper(self) -> "_Kept":
         return self
 
-    def take(self, notices: Sequence[Notice]) -> None:
+    def take(self, notices: Sequence[Notice]) -> Taken:
         """Each once, as the outbox does."""
         for each in notices:
             self.taken_in.setdefault(each.id, each)
+        return Taken({}, "this test")
 
-    def deliver(self, *, seconds: float) -> None:
+    def deliver(self, *, seconds: float) -> Delivered:
         """Count."""
         assert seconds > 0
         self.delivered += 1
+        return Delivered()
 
 
 @pytest.fixture
