@@ -111,6 +111,8 @@ def run(words: list[str]) -> int:
         click.echo("\ninterrupted; nothing half-done counts as done", err=True)
         return INTERRUPTED
     except click.ClickException as error:
+        if "status" in words and "--nagios" in words:
+            return say_wrong_words_to_nagios(error)
         error.show()
         if isinstance(error, click.NoSuchOption) and error.option_name == "--env-file":
             click.echo("hint: it stands before the verb: kb-dr --env-file FILE VERB", err=True)
@@ -130,6 +132,13 @@ def run(words: list[str]) -> int:
         )
         return KbDrError.exit_code
     return result if isinstance(result, int) else 0
+
+
+def say_wrong_words_to_nagios(error: click.ClickException) -> int:
+    """As `kb-dr status --nagios` says whatever it could not do."""
+    from kb_dr.cli.nagios import say_wrong_words
+
+    return say_wrong_words(error)
 
 
 def say_error(error: KbDrError) -> None:

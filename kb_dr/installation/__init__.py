@@ -50,7 +50,8 @@ class Installation(Watching, Keys, Proving, Retention, Measuring, Readying, Dead
         from kb_dr.operations.diagnose import diagnose
 
         cut_off = self._replacement_cut_off()
-        return diagnose(self) if cut_off is None else (cut_off, *diagnose(self))
+        found = (*diagnose(self), self.pings_configured())
+        return found if cut_off is None else (cut_off, *found)
 
     def _replacement_cut_off(self) -> Finding | None:
         """What a replacement of the service's directory left, while it is there."""

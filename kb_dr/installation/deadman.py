@@ -6,7 +6,9 @@ from datetime import datetime
 
 from kb_dr import wiring
 from kb_dr.adapters.state_file import StateFile
-from kb_dr.domain.ping import Signal
+from kb_dr.domain.finding import Finding
+from kb_dr.domain.ping import WORKS, Signal
+from kb_dr.domain.proof import Outcome
 from kb_dr.errors import KbDrError
 from kb_dr.installation.places import Places
 
@@ -15,6 +17,14 @@ logger = logging.getLogger(__name__)
 
 class Deadman(Places):
     """Marks that a pass of the watch came to its end, whatever it saw."""
+
+    def pings_configured(self) -> Finding:
+        """Which works a dead man's switch is told of; none of them is tried, it would count."""
+        told = [work for work in WORKS if work in self.settings.pings]
+        silent = [work for work in WORKS if work not in self.settings.pings]
+        seen = f"told of {', '.join(told)}" if told else "none is configured"
+        hint = f"Not told of {', '.join(silent)}: docs/monitoring.md." if silent else ""
+        return Finding("dead man's switch", Outcome.NOT_APPLICABLE, seen, hint)
 
     def note_watch(self, at: datetime) -> None:
         """Note that a watch was complete at ``at``: here, beside the catalog, and as a ping.

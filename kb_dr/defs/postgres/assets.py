@@ -46,7 +46,7 @@ def at_work(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterat
     """A step that shows progress and signs of life, and fails with what our errors know."""
     say = context.log.info
     progress = LogProgress(say)
-    with bound(run_id=context.run_id), reported_failures(), signs_of_life(say):
+    with bound(run_id=context.run.run_id), reported_failures(), signs_of_life(say):
         try:
             yield progress
         finally:
