@@ -13,9 +13,6 @@ from kb_dr.domain.nagios import NagiosState, Said, say, say_status
 from kb_dr.errors import KbDrError, RepositoryError
 from kb_dr.scrub import scrub
 
-_ENDING = threading.Lock()
-"""Held by the one who says the line: there is only one."""
-
 
 def check_status(*, everything: bool, timeout_seconds: float | None) -> int:
     """Say the status; return the exit status: 0, 1, 2, or 3 for what could not be told.
@@ -23,7 +20,8 @@ def check_status(*, everything: bool, timeout_seconds: float | None) -> int:
     Whatever goes wrong has one of these: an interpreter that ends with an error of its own exits
     1, which would be read as a warning, and wrong words exit 2.
     """
-    with _cut_off_after(timeout_seconds):
+    ending = threading.Lock()  # held by the one who says the line: there is only one
+    with _cut_off_after(timeout_seconds, ending):
         try:
             said = _seen(everything)
         except RepositoryError as error:
@@ -36,8 +34,7 @@ def check_status(*, everything: bool, timeout_seconds: float | None) -> int:
             said = say(NagiosState.UNKNOWN, "interrupted")
         except Exception as error:  # noqa: BLE001 - a bug of ours must not exit 1, a warning
             said = say(NagiosState.UNKNOWN, f"a bug: {type(error).__name__}: {error}")
-        # Never given back: who is late says nothing any more.
-        _ENDING.acquire()
+        ending.acquire()  # never given back: who is late says nothing any more
         return _print(said)
 
 
@@ -61,14 +58,14 @@ def _print(said: Said) -> int:
 
 
 @contextmanager
-def _cut_off_after(seconds: float | None) -> Iterator[None]:
+def _cut_off_after(seconds: float | None, ending: threading.Lock) -> Iterator[None]:
     """End the process when the time is over, whatever it waits for: a store, a name, a lock."""
     if seconds is None:
         yield
         return
 
     def cut_off() -> None:
-        if not _ENDING.acquire(blocking=False):
+        if not ending.acquire(blocking=False):
             return
         _print(say(NagiosState.UNKNOWN, f"no answer within {seconds:g} s"))
         sys.stdout.flush()

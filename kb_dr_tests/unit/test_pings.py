@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from kb_dr.adapters.ping import HttpPinger
+from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import ControlOutcome, Damage
 from kb_dr.domain.ping import WORKS, Signal
 from kb_dr.domain.proof import Proof, Verdict
+from kb_dr.domain.recovery import RecoveryPlan
 from kb_dr.errors import BackupInProgress, RepositoryUnavailable
 from kb_dr.installation import Installation
 from kb_dr.installation.pinging import Pinging
 from kb_dr.operations.catalog import readable
-from kb_dr.ports import Progress
+from kb_dr.ports import Progress, Repository
 from kb_dr.settings import Secret
 from kb_dr_tests.fakes import FakeClock, RecordingProgress
 from kb_dr_tests.made_installation import MadeInstallation
@@ -40,7 +42,14 @@ class Told(MadeInstallation):
         """The real verify(), around a restore that comes to ``verdict``."""
         return Installation.verify(self, None, copy, RecordingProgress())
 
-    def _prove(self, repository: object, other: object, progress: Progress, *more: object) -> Proof:
+    def _prove(
+        self,
+        repository: Repository,
+        other: Repository | None,
+        progress: Progress,
+        backup: BackupId | None,
+        plan: RecoveryPlan | None = None,
+    ) -> Proof:
         (stored,) = readable(self.catalog("primary"))
         minutes = 10 + len(self.proofs(stored.manifest.backup_id))
         return self.has_proof(stored, self.verdict, copy=repository.name, minutes=minutes)
