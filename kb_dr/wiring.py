@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kb_dr.errors import ConfigurationError
+from kb_dr.scrub import remember
 from kb_dr.settings import COPY_NAMES, DirectoryLocation, S3Settings, Settings
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Codec,
         HeartbeatTable,
         Outbox,
+        Pinger,
         PostgresHost,
         Repository,
         RestoreDamager,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         SourceServer,
         StandingClusters,
         WalReceiver,
+        WatchMark,
     )
 
 _NO_FILE = (
@@ -157,6 +160,25 @@ def alert_records(
 def hasty_repository(settings: Settings, copy: str) -> "Repository":
     """The repository of one copy, with short deadlines: alerts do not wait for it."""
     return repository(replace(settings, s3_timeout_seconds=_HASTY_SECONDS), copy)
+
+
+def pinger(settings: Settings, work: str) -> "Pinger | None":
+    """Who is told of work of that name; None when nobody is."""
+    url = settings.pings.get(work)
+    if url is None:
+        return None
+    from kb_dr.adapters.ping import HttpPinger
+
+    return HttpPinger(url, work)
+
+
+def watch_mark(settings: Settings) -> "WatchMark | None":
+    """Where another machine sees when the watch last came to its end; None without a catalog."""
+    if settings.catalog is None:
+        return None
+    from kb_dr.adapters.watch_mark import PostgresWatchMark
+
+    return PostgresWatchMark(settings.catalog, service=settings.service, org=settings.org)
 
 
 def heartbeat(settings: Settings) -> "HeartbeatTable":
@@ -312,6 +334,8 @@ def _identities(file: Path | None) -> tuple[str, ...]:
     except OSError as error:
         raise ConfigurationError(f"read identities {file}: {error.strerror}", hint=hint) from error
     found = tuple(line.strip() for line in lines if line.startswith("AGE-SECRET-KEY-"))
+    for line in found:
+        remember(line)
     if not found:
         raise ConfigurationError(
             f"read identities {file}: no line begins with AGE-SECRET-KEY-", hint=hint

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
+from kb_dr.scrub import forget_all
 from kb_dr_tests.archived_cluster import archived, archived_cluster_of
 from kb_dr_tests.catalog_database import catalog_database, made_with_catalog
 from kb_dr_tests.chained_service import chained_of
@@ -66,6 +67,13 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for folder in _FOLDERS:
         config.addinivalue_line("markers", f"{folder}: tests in kb_dr_tests/{folder}")
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_this_test_alone() -> Iterator[None]:
+    """Tests make up secrets, some of which are words of the messages of others."""
+    yield
+    forget_all()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from psycopg.types.string import StrDumper
 from kb_dr.adapters.postgres_session import Session, what_was_seen
 from kb_dr.domain.lsn import Lsn
 from kb_dr.errors import CatalogError, CatalogUnavailable
+from kb_dr.scrub import remember
 from kb_dr.settings import CatalogSettings
 
 CONNECT_SECONDS = 3
@@ -129,7 +130,9 @@ def _password(settings: CatalogSettings) -> str | None:
                 "read KB_DR_CATALOG_PASSWORD_FILE: the file is open to others, expected mode 0600",
                 hint="`chmod 600` it.",
             )
-        return file.read_text().strip()
+        password = file.read_text().strip()
+        remember(password)
+        return password
     except (OSError, ValueError) as error:
         seen = error.strerror if isinstance(error, OSError) else "it is not text"
         raise CatalogError(

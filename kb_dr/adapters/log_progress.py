@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from kb_dr.logs import with_these_ids
+
 _logger = logging.getLogger("kb_dr.progress")
 
 
@@ -48,7 +50,10 @@ class LogProgress:
             self._began = time.monotonic()
             self._over = over
             self._thread = threading.Thread(
-                target=self._speak, args=(over,), name=f"progress of {phase}", daemon=True
+                target=with_these_ids(self._speak),
+                args=(over,),
+                name=f"progress of {phase}",
+                daemon=True,
             )
             self._thread.start()
 

@@ -4,12 +4,16 @@ import importlib
 import logging
 import os
 import sys
-import time
+import traceback
+from types import TracebackType
 
 import click
 
-from kb_dr import __version__
+from kb_dr import __version__, logs
 from kb_dr.errors import KbDrError
+from kb_dr.scrub import scrub
+
+logger = logging.getLogger(__name__)
 
 INTERRUPTED = 130
 """What a shell calls a program that Ctrl-C ended."""
@@ -77,17 +81,24 @@ def app(env_file: str | None, verbose: bool) -> None:
     configure_logging(logging.DEBUG if verbose else logging.INFO)
 
 
-def configure_logging(level: int) -> None:
-    """Logs go to stderr with UTC times (ISO 8601); results go to stdout."""
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        level=logging.WARNING,
-        stream=sys.stderr,
-        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-        force=True,
-    )
-    logging.getLogger("kb_dr").setLevel(level)
+def configure_logging(level: int, log_format: str = "", service: str = "") -> None:
+    """Logs go to stderr with UTC times (ISO 8601); results go to stdout.
+
+    Before the settings are read the form is that of the environment.
+    """
+    asked = log_format or os.environ.get("KB_DR_LOG_FORMAT", "").strip().lower()
+    logs.configure(level, log_format=logs.JSON if asked == logs.JSON else logs.TEXT,
+                   service=service)  # fmt: skip
+    sys.excepthook = _say_bug
+
+
+def _say_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A bug of ours: as Python says it, without the secrets it may quote."""
+    if logs.is_json():
+        logger.critical("a bug: %s", kind.__name__, exc_info=(kind, error, trace))
+    else:
+        click.echo(scrub("".join(traceback.format_exception(kind, error, trace))), err=True,
+                   nl=False)  # fmt: skip
 
 
 def run(words: list[str]) -> int:
@@ -101,6 +112,8 @@ def run(words: list[str]) -> int:
         click.echo("\ninterrupted; nothing half-done counts as done", err=True)
         return INTERRUPTED
     except click.ClickException as error:
+        if "status" in words and "--nagios" in words:
+            return say_wrong_words_to_nagios(error)
         error.show()
         if isinstance(error, click.NoSuchOption) and error.option_name == "--env-file":
             click.echo("hint: it stands before the verb: kb-dr --env-file FILE VERB", err=True)
@@ -110,7 +123,7 @@ def run(words: list[str]) -> int:
         return INTERRUPTED
     except OSError as error:
         # Of this machine, at a place that has no better words for it.
-        logging.getLogger("kb_dr").debug("where it came from", exc_info=True)
+        logger.debug("where it came from", exc_info=True)
         what = f"use {error.filename}" if error.filename else f"run kb-dr {words[0]}"
         say_error(
             KbDrError(
@@ -122,8 +135,21 @@ def run(words: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def say_wrong_words_to_nagios(error: click.ClickException) -> int:
+    """As `kb-dr status --nagios` says whatever it could not do."""
+    from kb_dr.cli.nagios import say_wrong_words
+
+    return say_wrong_words(error)
+
+
 def say_error(error: KbDrError) -> None:
-    """One error, the way a person reads it at night."""
-    click.echo(f"error: {error}", err=True)
+    """One error, the way a person reads it at night; as one object where logs are JSON."""
+    if logs.is_json():
+        logger.error(
+            "%s", error, extra={"hint": error.hint, "exit_code": error.exit_code,
+                                "error": type(error).__name__}
+        )  # fmt: skip
+        return
+    click.echo(scrub(f"error: {error}"), err=True)
     if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+        click.echo(scrub(f"hint: {error.hint}"), err=True)

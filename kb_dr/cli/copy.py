@@ -49,19 +49,11 @@ def command(
             hint="`kb-dr copy --repair --to primary` brings back what it has lost.",
         )
     done = _Done()
-    failures: list[KbDrError] = []
-    for each in opened.further_copies if copy is None else (copy,):
-        try:
-            done.bring(opened, each, wanted, progress(), wal_only=wal_only)
-        except KbDrError as error:
-            failures.append(error)  # a copy that is down holds up no other one
-    if as_json:
-        print_json({"backups": done.backups, "wal": done.wal, "left_out": done.left_out})
-    else:
-        done.print()
-    if failures:
-        raise failures[0]
-    done.require_complete()
+    if wal_only:
+        done.bring_all(opened, copy, wanted, as_json=as_json, wal_only=True)
+        return
+    with opened.pinged("copy", copy or "", parts=opened.further_copies, every=True):
+        done.bring_all(opened, copy, wanted, as_json=as_json, wal_only=False)
 
 
 @dataclass(slots=True)
@@ -72,6 +64,30 @@ class _Done:
     wal: list[WalCopy] = field(default_factory=list)
     left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Copy to the backups it has let go of."""
+
+    def bring_all(
+        self,
+        opened: Installation,
+        copy: str | None,
+        backup: BackupId | None,
+        *,
+        as_json: bool,
+        wal_only: bool,
+    ) -> None:
+        """Bring it to each copy, show what was done, and raise what could not be."""
+        failures: list[KbDrError] = []
+        for each in opened.further_copies if copy is None else (copy,):
+            try:
+                self.bring(opened, each, backup, progress(), wal_only=wal_only)
+            except KbDrError as error:
+                failures.append(error)  # a copy that is down holds up no other one
+        if as_json:
+            print_json({"backups": self.backups, "wal": self.wal, "left_out": self.left_out})
+        else:
+            self.print()
+        if failures:
+            raise failures[0]
+        self.require_complete()
 
     def bring(
         self,

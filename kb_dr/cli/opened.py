@@ -1,23 +1,34 @@
 """What most verbs begin with: the installation the settings describe, and a progress to watch."""
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from kb_dr.cli.app import configure_logging
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.errors import ConfigurationError
 from kb_dr.installation import Installation, open_installation
 from kb_dr.ports import Progress
-from kb_dr.settings import COPY_NAMES, load_settings
+from kb_dr.settings import COPY_NAMES, Settings, load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def installation() -> Installation:
     """The installation of the environment and ``--env-file``."""
-    return open_installation(load_settings())
+    return open_installation(read_settings())
+
+
+def read_settings() -> Settings:
+    """The settings; from now on this process logs the way they say."""
+    settings = load_settings()
+    configure_logging(
+        logging.getLogger("kb_dr").level or logging.INFO, settings.log_format, settings.service
+    )
+    return settings
 
 
 def progress() -> Progress:

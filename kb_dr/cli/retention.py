@@ -83,7 +83,8 @@ def apply(copy: str | None, fingerprints: tuple[str, ...], yes: bool, as_json: b
         if not going:
             say("nothing goes")
         return
-    done = [opened.apply_retention(each, progress()) for each in planned]
+    with opened.pinged("retention", copy or "", parts=opened.copies, every=True):
+        done = [opened.apply_retention(each, progress()) for each in planned]
     if as_json:
         print_json(done)
         return

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from kb_dr.cli.nagios import check_status
 from kb_dr.cli.opened import installation, json_option
 from kb_dr.cli.output import age, moment, print_json, print_table, say
 from kb_dr.domain.forecast import BETWEEN, phase_of
@@ -22,12 +23,34 @@ from kb_dr.errors import ObjectiveBroken
     "--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
     help="Draw what is proven, recoverable or a gap, of each copy, into FILE. Reads everything.",
 )  # fmt: skip
+@click.option(
+    "--nagios",
+    is_flag=True,
+    help="One line with performance data, for Nagios and cron; exits 0 OK, 1 WARNING, "
+    "2 CRITICAL, 3 UNKNOWN.",
+)
+@click.option(
+    "--timeout", "timeout_seconds", type=click.FloatRange(min=0.1), metavar="SECONDS",
+    help="With --nagios: UNKNOWN when it has taken so long.",
+)  # fmt: skip
 @json_option
-def command(everything: bool, plot: Path | None, as_json: bool) -> None:
+def command(
+    everything: bool,
+    plot: Path | None,
+    nagios: bool,
+    timeout_seconds: float | None,
+    as_json: bool,
+) -> int | None:
     """Can we recover now, to when, from which copy, and is it proven?
 
     Exits 0 only when every objective holds; what cannot be told does not hold.
     """
+    if nagios:
+        if plot is not None or as_json:
+            raise click.UsageError("--nagios goes with --everything and --timeout alone")
+        return check_status(everything=everything, timeout_seconds=timeout_seconds)
+    if timeout_seconds is not None:
+        raise click.UsageError("--timeout goes with --nagios")
     opened = installation()
     status = opened.status(everything=everything)
     if plot is not None:
@@ -43,6 +66,7 @@ def command(everything: bool, plot: Path | None, as_json: bool) -> None:
             + ", ".join(broken),
             hint="The table above says what was seen, and what to do.",
         )
+    return None
 
 
 def _print(status: Status) -> None:

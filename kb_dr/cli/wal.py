@@ -6,7 +6,13 @@ import click
 
 from kb_dr import wiring
 from kb_dr.cli import wal_fast
-from kb_dr.cli.opened import from_option, installation, json_option, progress
+from kb_dr.cli.opened import (
+    from_option,
+    installation,
+    json_option,
+    progress,
+    read_settings,
+)
 from kb_dr.cli.output import print_json, print_table
 from kb_dr.cli.program import program
 from kb_dr.domain.restore_command import restore_command
@@ -21,7 +27,7 @@ from kb_dr.operations.audit_wal import (
 from kb_dr.operations.flush_stream import require_flushed
 from kb_dr.operations.listed_wal import require_marker
 from kb_dr.ports import Codec, Repository
-from kb_dr.settings import COPY_NAMES, Settings, is_slot_name, load_settings
+from kb_dr.settings import COPY_NAMES, Settings, is_slot_name
 
 
 @click.group("wal")
@@ -42,7 +48,7 @@ def audit(
 
     Exits 24 when WAL is missing, 25 when some cannot be used.
     """
-    settings = load_settings()
+    settings = read_settings()
     repository, codec = wiring.repository(settings, copy), wiring.codec(settings)
     require_marker(repository)
     clusters = [system_identifier] if system_identifier else clusters_present(repository)
@@ -217,7 +223,7 @@ def show_restore_command(
     copy: str, expect_end: str | None, expect_timeline: int | None, segment_bytes: int | None
 ) -> None:
     """Print the restore_command PostgreSQL needs; never use `kb-dr wal fetch` without it."""
-    settings = load_settings()
+    settings = read_settings()
     words = [*program()]
     if settings.env_file is not None:
         words += ["--env-file", str(settings.env_file)]

@@ -12,13 +12,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from kb_dr import logs
 from kb_dr.domain.restore_command import ABORT, ABSENT
+from kb_dr.scrub import scrub
 from kb_dr.settings import COPY_NAMES
 
 if TYPE_CHECKING:
     from kb_dr.operations.fetch_wal import ExpectedEnd
     from kb_dr.operations.push_notes import PushNotes
     from kb_dr.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 _FAILED = 1
 
@@ -91,6 +95,7 @@ def _fetch_file(given: argparse.Namespace) -> bool:
     from kb_dr.settings import load_settings
 
     settings = load_settings(env_file=given.env_file)
+    _log_as(settings)
     return fetch_wal(
         given.file,
         given.path,
@@ -138,8 +143,8 @@ def _push_file(given: argparse.Namespace) -> None:
     from kb_dr.operations.listed_wal import require_marker
     from kb_dr.settings import load_settings
 
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
     settings = load_settings(env_file=given.env_file)
+    _log_as(settings)
     system_identifier = given.system_identifier or _system_identifier(given.path)
     notes = _notes(settings, system_identifier)
     if notes is not None and pushed_ahead(given.path, notes) is not None:
@@ -201,12 +206,20 @@ def _system_identifier(path: Path) -> int | None:
     return None
 
 
+def _log_as(settings: "Settings") -> None:
+    logs.configure(logging.WARNING, log_format=settings.log_format, service=settings.service)
+
+
 def _say(error: BaseException) -> None:
+    if logs.is_json():
+        hint = getattr(error, "hint", "")
+        logger.error("%s", error or type(error).__name__, extra={"hint": hint} if hint else None)
+        return
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    print(f"{at} error: {error or type(error).__name__}", file=sys.stderr)
+    print(scrub(f"{at} error: {error or type(error).__name__}"), file=sys.stderr)
     hint = getattr(error, "hint", "")
     if hint:
-        print(f"{at} hint: {hint}", file=sys.stderr)
+        print(scrub(f"{at} hint: {hint}"), file=sys.stderr)
 
 
 def _end(status: int) -> NoReturn:

@@ -1,17 +1,24 @@
 """How the definitions reach an installation: opened at run time, never at import."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import dagster as dg
 
+from kb_dr import logs
 from kb_dr.errors import ConfigurationError
 from kb_dr.installation import Installation, open_installation
 from kb_dr.settings import Settings, load_settings
 
 
 def _open_from_environment() -> Installation:
-    return open_installation(load_settings())
+    settings = load_settings()
+    # Of our own loggers alone, on stderr; the event log is Dagster's.
+    logs.configure(
+        logging.INFO, log_format=settings.log_format, service=settings.service, name="kb_dr"
+    )
+    return open_installation(settings)
 
 
 @dataclass(frozen=True)

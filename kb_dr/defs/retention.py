@@ -36,14 +36,16 @@ def retention(
     failed: list[tuple[str, KbDrError]] = []
     with at_work(context) as progress:
         installation = door.open()
-        for copy in installation.copies:
-            try:
-                planned = installation.plan_retention(copy)
-                found |= plan_metadata(planned)
-                found |= applied_metadata(installation.apply_retention(planned, progress))
-            except KbDrError as error:
-                context.log.error(f"{copy}: {error}")
-                failed.append((copy, error))
+        with installation.pinged("retention", parts=installation.copies, every=True) as work:
+            for copy in installation.copies:
+                try:
+                    planned = installation.plan_retention(copy)
+                    found |= plan_metadata(planned)
+                    found |= applied_metadata(installation.apply_retention(planned, progress))
+                except KbDrError as error:
+                    context.log.error(f"{copy}: {error}")
+                    failed.append((copy, error))
+                    work.failed(f"{copy}: {error}")
     if failed:
         first = failed[0][1]
         raise dg.Failure(

@@ -2,12 +2,14 @@
 
 from typing import ClassVar
 
+from kb_dr.scrub import scrub
+
 
 class KbDrError(Exception):
     """Something kb_dr was asked to do could not be done.
 
     The message reads ``<action> <object>: <what was seen>[, expected <what>]``; the hint says
-    what to do next. Neither ever holds a secret.
+    what to do next. Neither ever holds a secret: known ones are struck out.
     """
 
     exit_code: ClassVar[int] = 1
@@ -15,8 +17,8 @@ class KbDrError(Exception):
     default_hint: ClassVar[str] = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint or self.default_hint
+        super().__init__(scrub(message))
+        self.hint = scrub(hint or self.default_hint)
 
 
 class ConfigurationError(KbDrError):

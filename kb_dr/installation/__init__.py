@@ -11,6 +11,7 @@ from kb_dr.domain.proof import Outcome
 from kb_dr.domain.status import Status
 from kb_dr.errors import RepositoryError
 from kb_dr.installation.alerting import Alerting
+from kb_dr.installation.deadman import Deadman
 from kb_dr.installation.evidence import BackupOverview
 from kb_dr.installation.keys import Keys
 from kb_dr.installation.measuring import Measuring
@@ -23,7 +24,7 @@ from kb_dr.settings import Settings
 __all__ = ["BackupOverview", "Installation", "open_installation"]
 
 
-class Installation(Watching, Keys, Proving, Retention, Measuring, Readying, Alerting):
+class Installation(Watching, Keys, Proving, Retention, Measuring, Readying, Alerting, Deadman):
     """One service under protection, with its repositories and this machine."""
 
     def status(self, *, everything: bool = False) -> Status:
@@ -51,7 +52,7 @@ class Installation(Watching, Keys, Proving, Retention, Measuring, Readying, Aler
 
         cut_off = self._replacement_cut_off()
         first = () if cut_off is None else (cut_off,)
-        return (*first, *diagnose(self), *self.check_channels())
+        return (*first, *diagnose(self), *self.check_channels(), self.pings_configured())
 
     def _replacement_cut_off(self) -> Finding | None:
         """What a replacement of the service's directory left, while it is there."""

@@ -16,6 +16,7 @@ from kb_dr.domain.status import Status
 from kb_dr.errors import ConfigurationError, KbDrError, RepositoryError
 from kb_dr.installation.catalog_notes import CatalogNotes
 from kb_dr.installation.evidence import Evidence
+from kb_dr.installation.pinging import Pinging
 from kb_dr.operations.audit_wal import clusters_present
 from kb_dr.operations.catalog import CatalogEntry, read_manifest
 from kb_dr.operations.copy_backup import BackupCopy, copy_backup
@@ -43,7 +44,7 @@ class Lacking:
     """Their manifests stand there and cannot be read, or are others: for repair() to look at."""
 
 
-class Copying(Evidence, CatalogNotes):
+class Copying(Evidence, CatalogNotes, Pinging):
     """Backups and WAL go from the nearest copy that has them to those that lack them."""
 
     @property
@@ -154,6 +155,15 @@ class Copying(Evidence, CatalogNotes):
         ConfigurationError for one that retention has let go of there, and what copy_backup()
         raises.
         """
+        with self.pinged(
+            "copy", copy, parts=self.further_copies, every=True, backup_id=str(backup), copy=copy
+        ) as work:
+            copied = self._copy_backup(backup, copy, progress)
+            for problem in copied.wal_problems:
+                work.failed(problem)
+            return copied
+
+    def _copy_backup(self, backup: BackupId, copy: str, progress: Progress) -> BackupCopy:
         self._refuse_let_go(backup, copy)
         sources = self._sources_for(copy)
         target = self.checked(copy)
@@ -161,7 +171,7 @@ class Copying(Evidence, CatalogNotes):
         if parent is not None:
             before = BackupId.parse(parent)
             if target.find(layout.manifest_key(before)) is None:
-                self.copy_backup(before, copy, progress)
+                self._copy_backup(before, copy, progress)
         copied = copy_backup(
             sources[0],
             target,
@@ -183,6 +193,14 @@ class Copying(Evidence, CatalogNotes):
         newest copied backup is taken as brought already. What retention let go of there is not
         brought again. Look at each ``problems``.
         """
+        with self.pinged("wal", copy, parts=self.further_copies, every=True, copy=copy) as work:
+            done = self._copy_wal(progress, copy, everything=everything)
+            for each in done:
+                for problem in each.problems:
+                    work.failed(problem)
+            return done
+
+    def _copy_wal(self, progress: Progress, copy: str, *, everything: bool) -> tuple[WalCopy, ...]:
         source, *others = self._sources_for(copy)
         target = self.checked(copy)
         done = []

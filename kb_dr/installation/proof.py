@@ -9,9 +9,10 @@ from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import ControlRun, Damage
 from kb_dr.domain.finding import Finding
-from kb_dr.domain.proof import Outcome, Proof
+from kb_dr.domain.proof import Outcome, Proof, Verdict, is_void
 from kb_dr.errors import KbDrError
 from kb_dr.installation.cataloguing import Cataloguing
+from kb_dr.installation.pinging import Pinging, Work
 from kb_dr.installation.recovery import Recovery
 from kb_dr.ports import Progress, Repository
 
@@ -20,12 +21,27 @@ if TYPE_CHECKING:
     from kb_dr.domain.recovery import RecoveryPlan
 
 
-class Proving(Recovery, Cataloguing):
+class Proving(Recovery, Cataloguing, Pinging):
     """Restores into scratch, looks, and keeps what was seen."""
 
     def verify(self, wanted: BackupId | None, copy: str, progress: Progress) -> Proof:
         """Restore a backup (None: the newest) from one copy into scratch, and leave a proof."""
-        return self._prove(self.checked(copy), self._other_than(copy), progress, wanted)
+        named = None if wanted is None else str(wanted)
+        with self.pinged("verify", copy, parts=self.copies, backup_id=named, copy=copy) as work:
+            proof = self._prove(self.checked(copy), self._other_than(copy), progress, wanted)
+            work.concerns(backup_id=proof.backup_id, proof_id=proof.id)
+            self._say_unless_proven(proof, work)
+            return proof
+
+    def _say_unless_proven(self, proof: Proof, work: Work) -> None:
+        if proof.verdict is not Verdict.PROVEN:
+            work.failed(f"{proof.verdict}: {proof.reason}")
+            return
+        try:
+            if is_void(proof, self.void_through()):
+                work.failed("PROVEN, but void: the verifier was shown to be blind")
+        except KbDrError as error:
+            work.failed(f"PROVEN, but nobody can tell whether it is void: {error}")
 
     def _prove(
         self,
@@ -98,30 +114,39 @@ class Proving(Recovery, Cataloguing):
         from kb_dr.operations.drill import run_drill
         from kb_dr.operations.drill_records import store_drill
 
-        name = copy or copy_to_drill(self.copies, self.drills())
-        repository, other = self.checked(name), self._other_than(name)
+        with self.pinged("drill", copy or "", parts=self.copies, copy=copy) as work:
+            name = work.part = copy or copy_to_drill(self.copies, self.drills())
+            work.concerns(copy=name)
+            repository, other = self.checked(name), self._other_than(name)
 
-        def prove(plan: "RecoveryPlan") -> Proof:
-            return self._prove(repository, other, progress, plan.stored.manifest.backup_id, plan)
+            def prove(plan: "RecoveryPlan") -> Proof:
+                return self._prove(
+                    repository, other, progress, plan.stored.manifest.backup_id, plan
+                )
 
-        drill = run_drill(
-            repository,
-            self.codec,
-            self.clock,
-            prove,
-            self.settings.objectives,
-            seed=secrets.randbelow(1 << 32) if seed is None else seed,
-            to_the_end=to_the_end,
-            # All of it before the clock of the drill starts: no recovery waits for a catalog.
-            checklist=(
-                *check_secrets(self, name),
-                *self.catalog_rebuilt(name),
-                *self.void_by_now(),
-            ),
-            live_rpo_seconds=self._live_rpo(repository),
-        )
-        store_drill((repository,) if other is None else (repository, other), drill)
-        return drill
+            drill = run_drill(
+                repository,
+                self.codec,
+                self.clock,
+                prove,
+                self.settings.objectives,
+                seed=secrets.randbelow(1 << 32) if seed is None else seed,
+                to_the_end=to_the_end,
+                # All of it before the clock of the drill starts: no recovery waits for a catalog.
+                checklist=(
+                    *check_secrets(self, name),
+                    *self.catalog_rebuilt(name),
+                    *self.void_by_now(),
+                ),
+                live_rpo_seconds=self._live_rpo(repository),
+            )
+            store_drill((repository,) if other is None else (repository, other), drill)
+            work.concerns(drill_id=drill.id, backup_id=drill.backup_id, proof_id=drill.proof_id)
+            for shortfall in drill.shortfalls:
+                work.failed(shortfall)
+            if not drill.passed and not drill.shortfalls:
+                work.failed("it was not passed")
+            return drill
 
     def _live_rpo(self, repository: Repository) -> float | None:
         """The RPO of one copy as a source that answers tells it; None when it does not."""

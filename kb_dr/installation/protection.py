@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.errors import KbDrError, PostgresUnavailable
+from kb_dr.errors import BackupInProgress, KbDrError, PostgresUnavailable
 from kb_dr.installation.buckets import Buckets
 from kb_dr.installation.cloudwatch import CloudWatching
 from kb_dr.installation.copying import Copying
@@ -57,7 +57,10 @@ class Protection(CloudWatching, Copying, Buckets):
         Raises NotEnoughSpace, before anything is asked of the source, when less is free there
         than the last one took.
         """
-        with self.backup_told(BackupKind.FULL, backup) as told:
+        with (
+            self.pinged("backup", backup_id=_named(backup)) as work,
+            self.backup_told(BackupKind.FULL, backup) as told,
+        ):
             primary = self.checked("primary")
             self._require_room(primary)
             stored = told.stored = take_base_backup(
@@ -70,34 +73,44 @@ class Protection(CloudWatching, Copying, Buckets):
                 self._backup_tools(),
                 backup=backup,
             )
-        self._look_at_lock(stored)
-        self.note_in_catalog(stored.manifest.backup_id, "primary")
-        self._sweep_after(stored)
-        return stored
+            work.concerns(backup_id=stored.manifest.id)
+            self._tidy_after(stored)
+            return stored
 
     def back_up_incremental(self, backup: BackupId | None, progress: Progress) -> StoredManifest:
         """Take one increment into the primary repository: native, a recovery point, or a full
         one (with an id of that kind) where there is no parent; its notes say why.
         """
-        with self.backup_told(BackupKind.INCR, backup) as told:
-            stored = told.stored = take_incremental_backup(
-                self.checked("primary"),
-                self.codec,
-                self.source,
-                wiring.base_backup_program(self.settings),
-                self.clock,
-                progress,
-                self._backup_tools(),
-                ChainRules(
-                    copies={copy: self.repository(copy).url for copy in self.copies},
-                    longest=self.settings.chain_length,
-                ),
-                backup=backup,
-            )
+        with (
+            self.pinged("increment", backup_id=_named(backup)) as work,
+            self.backup_told(BackupKind.INCR, backup) as told,
+        ):
+            try:
+                stored = told.stored = take_incremental_backup(
+                    self.checked("primary"),
+                    self.codec,
+                    self.source,
+                    wiring.base_backup_program(self.settings),
+                    self.clock,
+                    progress,
+                    self._backup_tools(),
+                    ChainRules(
+                        copies={copy: self.repository(copy).url for copy in self.copies},
+                        longest=self.settings.chain_length,
+                    ),
+                    backup=backup,
+                )
+            except BackupInProgress as error:
+                work.passed_over(str(error))
+                raise
+            work.concerns(backup_id=stored.manifest.id)
+            self._tidy_after(stored)
+            return stored
+
+    def _tidy_after(self, stored: StoredManifest) -> None:
         self._look_at_lock(stored)
         self.note_in_catalog(stored.manifest.backup_id, "primary")
         self._sweep_after(stored)
-        return stored
 
     def _require_room(self, primary: Repository) -> None:
         if primary.space() is None:
@@ -219,3 +232,7 @@ class Protection(CloudWatching, Copying, Buckets):
             for cluster in clusters_present(repository):
                 swept += sweep_partials(repository, self.clock, cluster, dry_run=dry_run)
         return tuple(swept)
+
+
+def _named(backup: BackupId | None) -> str | None:
+    return None if backup is None else str(backup)

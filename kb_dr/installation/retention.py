@@ -10,6 +10,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.hold import HoldEvent
 from kb_dr.errors import NoUsableBackup, RepositoryError
 from kb_dr.installation.cataloguing import Cataloguing
+from kb_dr.installation.pinging import Pinging
 from kb_dr.installation.places import CLOSED
 from kb_dr.operations import holds
 from kb_dr.ports import Progress, Repository
@@ -35,7 +36,7 @@ class Held:
     """That have let go of it already; its objects are there still."""
 
 
-class Retention(Cataloguing):
+class Retention(Cataloguing, Pinging):
     """Says what is kept, and lets go of the rest."""
 
     def hold(self, backup: BackupId, reason: str) -> Held:
@@ -109,16 +110,18 @@ class Retention(Cataloguing):
         """Do what a plan that was made just now says; see operations.apply_retention."""
         from kb_dr.operations.apply_retention import apply_retention
 
-        applied = apply_retention(
-            self.checked(planned.plan.copy),
-            self._every_place(),
-            self.clock,
-            progress,
-            planned,
-            at_once=self.settings.transfers,
-        )
-        self.follow_in_catalog()
-        return applied
+        copy = planned.plan.copy
+        with self.pinged("retention", copy, parts=self.copies, every=True, copy=copy):
+            applied = apply_retention(
+                self.checked(copy),
+                self._every_place(),
+                self.clock,
+                progress,
+                planned,
+                at_once=self.settings.transfers,
+            )
+            self.follow_in_catalog()
+            return applied
 
     def undelete(self, backup: BackupId, copy: str, reason: str) -> "Undeleted":
         """Bring a backup that expired back into a copy, held, so that it does not go again."""

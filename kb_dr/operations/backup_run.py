@@ -17,6 +17,7 @@ from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Manifest, Source, StoredManifest
 from kb_dr.domain.stored import StoredObject
 from kb_dr.errors import PostgresError, WalGap
+from kb_dr.logs import bound
 from kb_dr.operations.await_wal import await_wal
 from kb_dr.operations.catalog import store_manifest
 from kb_dr.operations.listed_wal import require_marker
@@ -100,7 +101,8 @@ def backup_run(
             secrets.token_hex(6), started,
         )  # fmt: skip
         try:
-            yield run
+            with bound(backup_id=str(named)):
+                yield run
         except BaseException as error:
             record_failure(repository, clock, named, run.attempt, tools.host, error)
             raise

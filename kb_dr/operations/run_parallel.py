@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from kb_dr.logs import with_these_ids
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -15,7 +17,7 @@ def run_parallel(things: Iterable[T], work: Callable[[T], R], *, at_once: int) -
     raised. So when this returns or raises, nothing runs any more.
     """
     with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="kb-dr") as pool:
-        futures = [pool.submit(work, thing) for thing in things]
+        futures = [pool.submit(with_these_ids(work), thing) for thing in things]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         finally:

@@ -9,6 +9,7 @@ from kb_dr.ports.basics import Clock, Progress, Readable, Writable
 from kb_dr.ports.bucket import Bucket
 from kb_dr.ports.catalog import Catalog, CatalogReader, CatalogWriter
 from kb_dr.ports.cloudwatch import CloudWatch
+from kb_dr.ports.deadman import Pinger, WatchMark
 from kb_dr.ports.restored import (
     Inspection,
     PostgresHost,
@@ -48,6 +49,7 @@ __all__ = [
     "Inspection",
     "Outbox",
     "OutboxSession",
+    "Pinger",
     "PostgresHost",
     "Progress",
     "Readable",
@@ -64,5 +66,6 @@ __all__ = [
     "SourceServer",
     "StandingClusters",
     "WalReceiver",
+    "WatchMark",
     "Writable",
 ]

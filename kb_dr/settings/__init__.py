@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from kb_dr.domain.object_lock import LockMode, ObjectLock
 from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.service_commands import ServiceCommands, is_health_address
+from kb_dr.logs import FORMATS
+from kb_dr.scrub import remember
 from kb_dr.settings.alerting import (
     CHANNEL_NAMES,
     AlertSettings,
@@ -29,6 +31,7 @@ from kb_dr.settings.catalog_url import read_catalog
 from kb_dr.settings.cloudwatch import CloudWatchSettings, read_cloudwatch
 from kb_dr.settings.files import with_files
 from kb_dr.settings.hosts import is_local
+from kb_dr.settings.pings import read_pings
 from kb_dr.settings.reader import Reader, is_slot_name
 from kb_dr.settings.secret import Secret
 from kb_dr.settings.thresholds import Thresholds, read_thresholds
@@ -124,6 +127,8 @@ def load_settings(
         retention=_retention(reader),
         space_warning_percent=reader.whole("KB_DR_SPACE_WARNING_PERCENT", 80, 1, 100),
         service_commands=_service_commands(reader),
+        pings=read_pings(reader),
+        log_format=reader.word("KB_DR_LOG_FORMAT", *FORMATS),
         thresholds=read_thresholds(reader),
         alerting=(alerting := read_alerting(reader)),
         cloudwatch=read_cloudwatch(reader, alerting),
@@ -303,6 +308,8 @@ def _service_commands(reader: Reader) -> ServiceCommands:
     if url and not is_health_address(url):
         # Not shown: it may hold a password.
         reader.problem("KB_DR_HEALTH_URL", "not an address", "http://host:port/path or https://…")
+    if url and "?" in url:
+        remember(url.split("?", 1)[1])  # it may be a token
     return ServiceCommands(
         app_stop=app_stop,
         app_start=app_start,

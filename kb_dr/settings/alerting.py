@@ -1,10 +1,9 @@
 """Alert channels: which there are, and who is told what."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlsplit
 
 from kb_dr.domain.severity import Severity
+from kb_dr.settings.addresses import is_address, read_address, read_secret
 from kb_dr.settings.hosts import is_local
 from kb_dr.settings.reader import Reader
 from kb_dr.settings.secret import Secret
@@ -124,22 +123,20 @@ def read_alerting(reader: Reader) -> AlertSettings:
         grace_seconds=reader.number("KB_DR_ALERT_GRACE_MINUTES", 15, 0) * 60,
         successes=reader.switch("KB_DR_ALERT_SUCCESSES", default=False),
         digest_schedule=reader.cron_or_off("KB_DR_ALERT_DIGEST_SCHEDULE", "0 8 * * 1"),
-        pages_url=_address(reader, "KB_DR_DAGSTER_URL").rstrip("/"),
-        documents_url=_address(reader, "KB_DR_DOCUMENTS_URL").rstrip("/"),
+        pages_url=read_address(reader, "KB_DR_DAGSTER_URL").rstrip("/"),
+        documents_url=read_address(reader, "KB_DR_DOCUMENTS_URL").rstrip("/"),
     )
 
 
 def _slack(reader: Reader) -> SlackWebhook | None:
-    url = _secret(reader, "KB_DR_SLACK_WEBHOOK_URL")
-    return (
-        SlackWebhook(url) if url and _is_address(reader, "KB_DR_SLACK_WEBHOOK_URL", url) else None
-    )
+    url = read_secret(reader, "KB_DR_SLACK_WEBHOOK_URL")
+    return SlackWebhook(url) if url and is_address(reader, "KB_DR_SLACK_WEBHOOK_URL", url) else None
 
 
 def _slack_bot(reader: Reader) -> SlackBot | None:
-    token = _secret(reader, "KB_DR_SLACK_BOT_TOKEN")
+    token = read_secret(reader, "KB_DR_SLACK_BOT_TOKEN")
     channel = reader.text("KB_DR_SLACK_CHANNEL", "")
-    api = _address(reader, "KB_DR_SLACK_API_URL", "https://slack.com/api/")
+    api = read_address(reader, "KB_DR_SLACK_API_URL", "https://slack.com/api/")
     if token is None and not channel:
         return None
     if token is None or not channel:
@@ -155,7 +152,7 @@ def _email(reader: Reader) -> Email | None:
     tls = reader.text("KB_DR_SMTP_TLS", "starttls").lower()
     port = reader.whole("KB_DR_SMTP_PORT", 465 if tls == "tls" else 587, 1, 65535)
     user = reader.text("KB_DR_SMTP_USER", "")
-    password = _secret(reader, "KB_DR_SMTP_PASSWORD")
+    password = read_secret(reader, "KB_DR_SMTP_PASSWORD")
     sender = reader.text("KB_DR_EMAIL_FROM", user)
     if not to and not host:
         return None
@@ -174,7 +171,7 @@ def _email(reader: Reader) -> Email | None:
 
 def _sns(reader: Reader) -> Sns | None:
     arn = reader.text("KB_DR_SNS_TOPIC_ARN", "")
-    endpoint = _address(reader, "KB_DR_SNS_ENDPOINT_URL") or None
+    endpoint = read_address(reader, "KB_DR_SNS_ENDPOINT_URL") or None
     if not arn:
         return None
     parts = arn.split(":")
@@ -185,53 +182,17 @@ def _sns(reader: Reader) -> Sns | None:
 
 
 def _pagerduty(reader: Reader) -> PagerDuty | None:
-    key = _secret(reader, "KB_DR_PAGERDUTY_ROUTING_KEY")
-    url = _address(reader, "KB_DR_PAGERDUTY_URL", "https://events.pagerduty.com")
+    key = read_secret(reader, "KB_DR_PAGERDUTY_ROUTING_KEY")
+    url = read_address(reader, "KB_DR_PAGERDUTY_URL", "https://events.pagerduty.com")
     return PagerDuty(key, url.rstrip("/")) if key else None
 
 
 def _webhook(reader: Reader) -> Webhook | None:
-    url = _secret(reader, "KB_DR_WEBHOOK_URL")
-    secret = _secret(reader, "KB_DR_WEBHOOK_SECRET")
-    if url is None or not _is_address(reader, "KB_DR_WEBHOOK_URL", url):
+    url = read_secret(reader, "KB_DR_WEBHOOK_URL")
+    secret = read_secret(reader, "KB_DR_WEBHOOK_SECRET")
+    if url is None or not is_address(reader, "KB_DR_WEBHOOK_URL", url):
         return None
     return Webhook(url, secret)
-
-
-def _secret(reader: Reader, name: str) -> Secret | None:
-    """The value, or the content of the file ``{name}_FILE`` names."""
-    file: Path | None = reader.path(f"{name}_FILE")
-    value = reader.secret_file(f"{name}_FILE", file) if file else reader.text(name, "")
-    return Secret(value) if value else None
-
-
-def _is_address(reader: Reader, name: str, value: Secret) -> bool:
-    """Such an address is a secret itself: whoever has it may write there."""
-    return bool(_checked(reader, name, value.reveal()))
-
-
-def _address(reader: Reader, name: str, default: str = "") -> str:
-    text = reader.text(name, default)
-    return _checked(reader, name, text) if text else ""
-
-
-def _checked(reader: Reader, name: str, text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        sound = False
-    if not sound:
-        reader.problem(name, "not an address", "https://host/…")
-        return ""
-    if (
-        parts.scheme == "http"
-        and not is_local(parts.hostname or "")
-        and name != "KB_DR_DAGSTER_URL"
-    ):
-        reader.problem(name, "plain text to another machine", "https://…")
-        return ""
-    return text
 
 
 def _route(

@@ -65,6 +65,12 @@ class Reader:
             self.problem(name, repr(found), "on or off")
         return found.lower() in ("on", "true")
 
+    def word(self, name: str, default: str, *others: str) -> str:
+        found = self.text(name, default).lower()
+        if found not in (default, *others):
+            self.problem(name, repr(found), " or ".join((default, *others)))
+        return found
+
     def cron(self, name: str, default: str) -> str:
         found = self.text(name, default)
         if len(found.split()) != 5:

@@ -148,6 +148,10 @@ class Settings:
     """Who is told of what breaks, and when again."""
     cloudwatch: CloudWatchSettings
     """Where metrics and logs go besides."""
+    pings: dict[str, Secret]
+    """Work to the address a dead man's switch is told of it at; of domain.ping.WORKS."""
+    log_format: str
+    """One of kb_dr.logs.FORMATS."""
     thresholds: Thresholds = field(default_factory=Thresholds)
     """From where on a check of the watch says no."""
     catalog: CatalogSettings | None = field(default=None)

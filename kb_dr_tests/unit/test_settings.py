@@ -7,6 +7,7 @@ import pytest
 
 from kb_dr import settings as module
 from kb_dr.cli.app import run
+from kb_dr.domain.ping import WORKS
 from kb_dr.errors import ConfigurationError
 from kb_dr.settings import DirectoryLocation, S3Settings, load_settings
 from kb_dr.wiring import codec
@@ -142,6 +143,8 @@ def test_the_example_names_exactly_the_settings_there_are() -> None:
         for ending in re.findall(rf'f"\{{{stem}\}}(_[A-Z0-9_]+)"', source):
             read |= {each + ending for each in stems}
         read -= set(stems)
+    pings = {f"KB_DR_PING_{work.upper()}_URL" for work in WORKS}
+    read |= pings | {f"{each}_FILE" for each in pings}
     secrets = re.findall(r'_secret\(reader, "(\w+)"', source)
     read |= {f"{each}_FILE" for each in secrets}
 

@@ -21,6 +21,7 @@ from kb_dr.defs.resources import InstallationDoor
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.proof import Verdict
 from kb_dr.errors import KbDrError
+from kb_dr.logs import bound
 
 GROUP = "postgres"
 
@@ -45,7 +46,7 @@ def at_work(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterat
     """A step that shows progress and signs of life, and fails with what our errors know."""
     say = context.log.info
     progress = LogProgress(say)
-    with reported_failures(), signs_of_life(say):
+    with bound(run_id=context.run.run_id), reported_failures(), signs_of_life(say):
         try:
             yield progress
         finally:

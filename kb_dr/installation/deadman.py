@@ -1,0 +1,72 @@
+"""That the watch is alive: noted where others miss it when it no longer is."""
+
+import logging
+import uuid
+from datetime import datetime
+
+from kb_dr import wiring
+from kb_dr.adapters.state_file import StateFile
+from kb_dr.domain.finding import Finding
+from kb_dr.domain.ping import WORKS, Signal
+from kb_dr.domain.proof import Outcome
+from kb_dr.errors import KbDrError
+from kb_dr.installation.places import Places
+
+logger = logging.getLogger(__name__)
+
+
+class Deadman(Places):
+    """Marks that a pass of the watch came to its end, whatever it saw."""
+
+    def pings_configured(self) -> Finding:
+        """Which works a dead man's switch is told of; none of them is tried, it would count."""
+        told = [work for work in WORKS if work in self.settings.pings]
+        silent = [work for work in WORKS if work not in self.settings.pings]
+        seen = f"told of {', '.join(told)}" if told else "none is configured"
+        hint = f"Not told of {', '.join(silent)}: docs/monitoring.md." if silent else ""
+        return Finding("dead man's switch", Outcome.NOT_APPLICABLE, seen, hint)
+
+    def note_watch(self, at: datetime) -> None:
+        """Note that a watch was complete at ``at``: here, beside the catalog, and as a ping.
+
+        Each of them by itself, and none of them fails the watch: what is not noted grows old,
+        which is what others look at.
+        """
+        try:
+            self._watched().write({"at": at.isoformat()})
+        except OSError as error:
+            logger.warning("the watch is not noted here: %s", error.strerror or error)
+        mark = wiring.watch_mark(self.settings)
+        if mark is not None:
+            try:
+                mark.write(at)
+            except KbDrError as error:
+                logger.warning("the watch is not noted beside the catalog: %s", error)
+        pinger = wiring.pinger(self.settings, "watch")
+        if pinger is not None:
+            pinger.send(Signal.SUCCESS, str(uuid.uuid4()), f"watch: complete at {at.isoformat()}")
+            pinger.end()
+
+    def last_watch(self) -> datetime | None:
+        """When the newest complete watch was, of those noted here and beside the catalog.
+
+        None when none is known. A catalog that does not answer hides what only it knows.
+        """
+        known = [self._watched_here()]
+        mark = wiring.watch_mark(self.settings)
+        if mark is not None:
+            try:
+                known.append(mark.read())
+            except KbDrError as error:
+                logger.warning("the mark of the watch beside the catalog: %s", error)
+        return max((at for at in known if at is not None), default=None)
+
+    def _watched(self) -> StateFile:
+        return StateFile(self.settings.state_dir / "watch.json")
+
+    def _watched_here(self) -> datetime | None:
+        try:
+            at = datetime.fromisoformat(str(self._watched().read().get("at")))
+        except (OSError, ValueError):
+            return None
+        return at if at.tzinfo is not None else None
