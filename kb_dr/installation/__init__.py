@@ -10,7 +10,6 @@ from kb_dr.domain.finding import Finding
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.status import Status
 from kb_dr.errors import RepositoryError
-from kb_dr.installation.alerting import Alerting
 from kb_dr.installation.evidence import BackupOverview
 from kb_dr.installation.keys import Keys
 from kb_dr.installation.measuring import Measuring
@@ -23,7 +22,7 @@ from kb_dr.settings import Settings
 __all__ = ["BackupOverview", "Installation", "open_installation"]
 
 
-class Installation(Watching, Keys, Proving, Retention, Measuring, Readying, Alerting):
+class Installation(Watching, Keys, Proving, Retention, Measuring, Readying):
     """One service under protection, with its repositories and this machine."""
 
     def status(self, *, everything: bool = False) -> Status:
