@@ -228,7 +228,7 @@ def _notice(
     """``since``: what tells this time from the last time, also when it is looked at again."""
     key = f"{each.key}/{what}" if what else each.key
     return Notice(
-        id=f"{key}/{since:.0f}",
+        id=f"{key}/{since:.3f}",
         key=key,
         kind=kind,
         state=State.BROKEN,
