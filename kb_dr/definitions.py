@@ -6,7 +6,7 @@ Whether one can be relied on is said by the check `restore_proven`, read from th
 
 import dagster as dg
 
-from kb_dr.defs import catalog, integrity, reaper, retention, weekly_digest
+from kb_dr.defs import alerts, catalog, integrity, reaper, retention, watch, weekly_digest
 from kb_dr.defs.postgres import assets, checks, copying, jobs, repair, schedules, sensors
 from kb_dr.defs.recovery import assets as recovery_assets
 from kb_dr.defs.recovery import checks as recovery_checks
@@ -33,6 +33,8 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             readiness.readiness,
             integrity.integrity_report,
             retention.retention,
+            watch.point,
+            watch.copies,
         ],
         asset_checks=[
             checks.restore_proven,
@@ -42,6 +44,8 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             recovery_checks.verifier_sees_damage,
             drill.a_passed_drill_is_recent,
             integrity.what_is_kept_is_whole,
+            watch.watch,
+            watch.hourly_watch,
         ],
         jobs=[
             jobs.back_up_now,
@@ -52,18 +56,17 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             jobs.wal_job,
             jobs.local_wal_job,
             jobs.wal_audit_job,
-            jobs.room_watch_job,
             repair.repair_copies,
             recovery_jobs.negative_controls_job,
-            recovery_jobs.controls_watch_job,
             restore.restore_database,
             drill.disaster_recovery_drill,
             drill.monthly_restore_test,
             readiness.readiness_job,
             integrity.integrity_report_job,
-            integrity.integrity_watch_job,
             retention.retention_job,
             weekly_digest.weekly_digest_job,
+            watch.watch_job,
+            watch.hourly_watch_job,
         ],
         schedules=[
             *schedules.make_schedules(times),
@@ -72,6 +75,7 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             *integrity.make_report_schedules(times),
             *retention.make_retention_schedules(times),
             *weekly_digest.make_digest_schedules(times),
+            *watch.make_watch_schedules(),
         ],
         sensors=[
             sensors.backups_asked_for,
@@ -80,6 +84,7 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
             sensors.pages_follow_the_repository,
             catalog.catalog_follows_the_repository,
             reaper.reaper,
+            alerts.alerts_go_out,
         ],
         resources={"door": door},
         executor=dg.in_process_executor,

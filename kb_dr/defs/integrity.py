@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from datetime import timedelta
 
 import dagster as dg
 
@@ -9,7 +10,7 @@ from kb_dr.defs.failures import reported_failures
 from kb_dr.defs.metadata import Metadata
 from kb_dr.defs.postgres.assets import at_work
 from kb_dr.defs.postgres.jobs import HOUR, ends_after
-from kb_dr.defs.postgres.schedules import ON, unless_under_way
+from kb_dr.defs.postgres.schedules import ON
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
 from kb_dr.domain.integrity_markdown import integrity_markdown
 from kb_dr.domain.integrity_report import IntegrityReport
@@ -23,7 +24,13 @@ _MOST_TEXT = 100_000
 """Characters of a report on a page; the whole of it stands in the repositories."""
 
 
-@dg.asset(key=KEY, group_name=GROUP, kinds={"s3"}, pool="repository_reads")
+@dg.asset(
+    key=KEY,
+    group_name=GROUP,
+    kinds={"s3"},
+    pool="repository_reads",
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(days=RECENT_DAYS)),
+)
 def integrity_report(
     context: dg.AssetExecutionContext, door: dg.ResourceParam[InstallationDoor]
 ) -> dg.MaterializeResult[None]:
@@ -76,17 +83,8 @@ integrity_report_job = dg.define_asset_job(
 )
 
 
-integrity_watch_job = dg.define_asset_job(
-    "integrity_watch_job",
-    selection=dg.AssetSelection.checks(what_is_kept_is_whole),
-    executor_def=dg.in_process_executor,
-    tags=ends_after(HOUR),
-    description="Read what the newest report says, and how old it is.",
-)
-
-
 def make_report_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
-    """The daily report, and the look at it."""
+    """The daily report; the watch of each hour looks at it."""
     return [
         dg.ScheduleDefinition(
             name="daily_integrity_report",
@@ -95,13 +93,6 @@ def make_report_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinitio
             execution_timezone="UTC",
             default_status=ON,
             description="What is kept, why, and what has been shown of it.",
-        ),
-        # The check of a run whose report could not be made is skipped, and would stay green.
-        unless_under_way(
-            integrity_watch_job.name,
-            "50 * * * *",
-            "integrity_watch",
-            "A report that nobody could make for two days is shown within the hour.",
         ),
     ]
 

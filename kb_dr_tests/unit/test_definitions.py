@@ -20,11 +20,10 @@ from kb_dr_tests.made_installation import MadeInstallation
 ROOT = Path(__file__).parents[2]
 JOBS = (
     *("back_up_now", "backup_job", "offsite_copy_job", "local_copy_job", "verify_job"),
-    *("wal_job", "local_wal_job", "wal_audit_job", "room_watch_job", "repair_copies"),
-    *("negative_controls_job", "controls_watch_job"),
+    *("wal_job", "local_wal_job", "wal_audit_job", "repair_copies"),
+    *("negative_controls_job", "watch_job", "hourly_watch_job"),
     *("restore_database", "disaster_recovery_drill", "monthly_restore_test", "readiness_job"),
-    *("integrity_report_job", "integrity_watch_job"),
-    *("retention_job", "weekly_digest_job"),
+    *("integrity_report_job", "retention_job", "weekly_digest_job"),
 )
 LONGEST_RESTORE = 30 * 3600
 """A restore waits a day for replay; to end it before would be the disaster."""

@@ -203,7 +203,6 @@ def test_controls_are_due_on_the_second_of_each_month(
     schedules = {each.name: each for each in make_schedules(ScheduleTimes())}
     schedule = schedules["monthly_negative_controls"]
     assert schedule.cron_schedule == "0 5 2 * *"
-    assert schedules["controls_watch"].cron_schedule == "20 * * * *"
     for each in schedules.values():
         assert each.execution_timezone == "UTC"
         assert each.default_status is dg.DefaultScheduleStatus.RUNNING

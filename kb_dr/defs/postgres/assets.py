@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import dagster as dg
 from pydantic import Field
@@ -61,6 +62,7 @@ def at_work(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterat
     pool="postgres_source",
     retry_policy=RETRIES,
     output_required=False,
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26)),
 )
 def backup(
     context: dg.AssetExecutionContext, door: dg.ResourceParam[InstallationDoor]
@@ -91,6 +93,7 @@ def backup(
     group_name=GROUP,
     kinds={"postgres"},
     pool="scratch",
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(days=8)),
 )
 def restore_proof(
     context: dg.AssetExecutionContext,

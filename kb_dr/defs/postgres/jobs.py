@@ -9,7 +9,6 @@ from kb_dr.defs.partitions import POSTGRES_BACKUPS
 from kb_dr.defs.postgres import keys
 from kb_dr.defs.postgres.assets import backup, restore_proof
 from kb_dr.defs.postgres.checks import (
-    copies_have_room,
     every_chunk_is_stored,
     restore_proven,
     wal_archive_has_no_gap,
@@ -81,14 +80,6 @@ wal_audit_job = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     tags=ends_after(HOUR),
     description="Look for gaps in the WAL archive.",
-)
-
-room_watch_job = dg.define_asset_job(
-    "room_watch_job",
-    selection=dg.AssetSelection.checks(copies_have_room),
-    executor_def=dg.in_process_executor,
-    tags=ends_after(HOUR),
-    description="Look for room in the copies.",
 )
 
 

@@ -11,7 +11,6 @@ from kb_dr.defs.postgres.assets import restore_proof
 from kb_dr.defs.postgres.jobs import (
     backup_job,
     local_wal_job,
-    room_watch_job,
     verify_job,
     wal_audit_job,
     wal_job,
@@ -110,12 +109,6 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
             "*/5 * * * *",
             "wal_audit",
             "Gaps in the WAL archive are looked for.",
-        ),
-        unless_under_way(
-            room_watch_job.name,
-            "40 * * * *",
-            "room_watch",
-            "A copy that fills up is shown within the hour.",
         ),
     ]
 

@@ -1,5 +1,7 @@
 """`recovery/drill`: the whole way back, walked and timed; and whether that was of late."""
 
+from datetime import timedelta
+
 import dagster as dg
 from pydantic import Field
 
@@ -47,6 +49,7 @@ def form_of(*, to_the_end: bool) -> dict[str, object]:
     group_name=keys.GROUP,
     kinds={"postgres"},
     pool="scratch",
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(days=100)),
 )
 def drill(
     context: dg.AssetExecutionContext,

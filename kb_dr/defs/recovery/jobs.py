@@ -13,11 +13,3 @@ negative_controls_job = dg.define_asset_job(
     tags=ends_after(12 * HOUR),
     description="Hand the verifier damaged copies of a backup: it has to see all of it.",
 )
-
-controls_watch_job = dg.define_asset_job(
-    "controls_watch_job",
-    selection=dg.AssetSelection.checks(verifier_sees_damage),
-    executor_def=dg.in_process_executor,
-    tags=ends_after(HOUR),
-    description="Read what the negative controls of late have shown, and how old it is.",
-)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import dagster as dg
 
 from kb_dr.defs.postgres.judgement import copy_that_counts
-from kb_dr.defs.postgres.schedules import ON, unless_under_way
-from kb_dr.defs.recovery.jobs import controls_watch_job, negative_controls_job
+from kb_dr.defs.postgres.schedules import ON
+from kb_dr.defs.recovery.jobs import negative_controls_job
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
 from kb_dr.operations.catalog import readable
 
@@ -30,12 +30,4 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
             return dg.SkipReason(f"there is no backup in the {copy} copy")
         return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
 
-    return [
-        monthly_negative_controls,
-        unless_under_way(
-            controls_watch_job.name,
-            "20 * * * *",
-            "controls_watch",
-            "A blind verifier, or controls nobody ran for too long, are shown within the hour.",
-        ),
-    ]
+    return [monthly_negative_controls]

@@ -1,0 +1,72 @@
+"""Results of checks as notices: those of a run, and what is red now."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from kb_dr.defs import ledger
+from kb_dr.defs.alerting.conditions import Condition
+from kb_dr.defs.evaluations import Evaluated, newest_of, newest_of_each
+from kb_dr.domain.alert_kinds import CHECKS
+from kb_dr.domain.notice import Notice, State
+
+_MOST_NUMBERS = 8
+"""Of a check's numbers in an alert; the page has all of them."""
+
+
+def check_key(check: dg.AssetCheckKey, partition: str | None) -> str:
+    """The condition a check speaks of."""
+    name = f"check/{'/'.join(check.asset_key.path)}/{check.name}"
+    return f"{name}/{partition}" if partition else name
+
+
+def check_notice(found: Evaluated, *facts: tuple[str, str]) -> Notice:
+    """One result. The same result has the same id, whoever reads it, and however often."""
+    key = check_key(found.check, found.partition)
+    hint = found.texts.get("hint", "")
+    kind = CHECKS[found.check.name]
+    numbers = sorted(found.numbers.items())[:_MOST_NUMBERS]
+    return Notice(
+        id=f"check/{found.run_id}/{key.removeprefix('check/')}",
+        key=key,
+        kind=kind.name,
+        state=State.MENDED if found.passed else State.BROKEN,
+        severity=found.severity,
+        at=found.at,
+        seen=found.seen or ("true again" if found.passed else kind.broken),
+        do="" if found.passed or hint == kind.first_move else hint,
+        subjects=() if found.passed else found.subjects,
+        run_id=found.run_id,
+        facts=(
+            *((("backup", found.partition),) if found.partition else ()),
+            *((name, f"{value:g}") for name, value in numbers),
+            *facts,
+        ),
+    )
+
+
+def look_at_checks(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition) -> Iterator[
+    Condition
+]:  # fmt: skip
+    """What each check says now, whoever came to it: also what no run of a job reported.
+
+    A check without partitions is what it last said. One of a partition is what the page shows: of
+    a backup whose evidence is gone, or that was purged, nothing is said any more.
+    """
+    graph = repository.asset_graph
+    known = [key for key in graph.asset_check_keys if key.name in CHECKS]
+    plain = [key for key in known if graph.get(key).partitions_def is None]
+    for found in newest_of_each(instance, plain):
+        yield Condition(check_key(found.check, None), check_notice(found))
+    busy = ledger.partitions_under_way(instance)
+    for check in known:
+        if check in plain:
+            continue
+        for partition, green in ledger.shown(instance, check).items():
+            key = check_key(check, partition)
+            if partition in busy:
+                yield Condition(key, None, unsettled=True)
+            elif green:
+                yield Condition(key, None)
+            elif (last := newest_of(instance, check, partition)) is not None:
+                yield Condition(key, check_notice(last))
