@@ -31,6 +31,7 @@ from kb_dr.domain.notice import Notice, State
 from kb_dr.domain.watched import Watched
 from kb_dr.errors import KbDrError
 from kb_dr.installation import Installation
+from kb_dr.operations.deliver_alerts import Delivered
 
 
 class RealClock:
@@ -64,6 +65,11 @@ class Listening:
     silent: bool = False
     """Whether it cannot say what is open."""
     delivered: list[float] = field(default_factory=list)
+    channels: tuple[Any, ...] = ()
+    failing: tuple[str, ...] = ()
+    """Channels that take nothing."""
+    noted: list[datetime] = field(default_factory=list)
+    """Watches noted as complete."""
 
     @property
     def settings(self) -> Any:
@@ -86,9 +92,15 @@ class Listening:
                 self.open.pop(notice.key, None)
         return f"{len(notices)} taken"
 
-    def deliver(self, *, seconds: float) -> str:
+    def deliver(self, *, seconds: float) -> Delivered:
         self.delivered.append(seconds)
-        return "delivered"
+        return Delivered(failing=self.failing)
+
+    def note_watch(self, at: datetime) -> None:
+        self.noted.append(at)
+
+    def note_in_cloudwatch(self) -> None:
+        """Nothing is put anywhere."""
 
     def alerts(self) -> tuple[Any, ...]:
         if self.silent:

@@ -5,18 +5,17 @@ what it read was taken; taken twice it is one alert, for each event has an id of
 """
 
 import time
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, Protocol, cast
+from dataclasses import replace
 
 import dagster as dg
 
 from kb_dr.defs.alerting.look import Look
 from kb_dr.defs.alerting.place import Broken, read_place, write_place
+from kb_dr.defs.alerting.told_watch import newest_whole_watch
 from kb_dr.defs.resources import InstallationDoor
-from kb_dr.domain.notice import Notice
-from kb_dr.errors import KbDrError, OutboxUnavailable
+from kb_dr.errors import KbDrError
 from kb_dr.installation import Installation
+from kb_dr.operations.deliver_alerts import Delivered
 
 INTERVAL_SECONDS = 15
 
@@ -29,32 +28,8 @@ TICK_SECONDS = 38.0
 LEAST_SECONDS = 5.0
 """So long is delivered in any case."""
 
-
-class OpenAlert(Protocol):
-    """An alert, as far as it is needed here."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def last_seen_at(self) -> datetime: ...
-
-
-class Outbox(Protocol):
-    """What keeps alerts and sends them."""
-
-    def alerts(self) -> Sequence[OpenAlert]:
-        """Those open. Raises KbDrError when they cannot be read."""
-        ...
-
-    def take(self, notices: Sequence[Notice]) -> Any:
-        """Take these in, once each, wherever that can be done."""
-        ...
-
-    def deliver(self, *, seconds: float) -> Any:
-        """Send what is due, within so much time."""
-        ...
+NOTE_UNTIL_SECONDS = 30.0
+"""A dead man's switch is told within the same tick, and may not answer: later it is left out."""
 
 
 @dg.sensor(
@@ -73,7 +48,6 @@ def alerts_go_out(
     """
     began = time.monotonic()
     installation = door.open()
-    outbox = _outbox(installation)
     repository = context.repository_def
     if repository is None:
         return dg.SkipReason("these definitions belong to no repository")
@@ -84,22 +58,33 @@ def alerts_go_out(
         None if origin is None else origin.location_name,
         installation.clock.now(),
     )
+    before = read_place(context.cursor)
     looked = look.take(
-        read_place(context.cursor),
-        _known_to(outbox),
+        before,
+        _known_to(installation),
         lambda: time.monotonic() - began < READ_SECONDS,
     )
     try:
-        outbox.take(looked.notices)
+        installation.take(looked.notices)
     except KbDrError as error:
         return dg.SkipReason(f"{len(looked.notices)} notices were not taken: {error}")
-    context.update_cursor(write_place(looked.place))
+    watched_at = None if before is None else before.watched_at
+    place = replace(looked.place, watched_at=watched_at)
+    context.update_cursor(write_place(place))
     # From here on nothing may be raised: the cursor of a tick that raises is dropped.
     left = max(TICK_SECONDS - (time.monotonic() - began), LEAST_SECONDS)
     try:
-        delivered = f"{outbox.deliver(seconds=left)}"
+        done = installation.deliver(seconds=left)
     except KbDrError as error:
         delivered = f"not delivered: {error}"
+    else:
+        delivered = f"{done}"
+        if _reaches_somebody(installation, done) and time.monotonic() - began < NOTE_UNTIL_SECONDS:
+            at = newest_whole_watch(context.instance, watched_at)
+            if at is not None:
+                installation.note_watch(at)
+                installation.note_in_cloudwatch()
+                context.update_cursor(write_place(replace(place, watched_at=at)))
     return dg.SkipReason(
         f"{len(looked.notices)} notices; {delivered}"
         + ("; more runs are read next" if looked.more else "")
@@ -107,16 +92,16 @@ def alerts_go_out(
     )
 
 
-def _outbox(installation: Installation) -> Outbox:
-    if not hasattr(installation, "take"):
-        raise OutboxUnavailable("hand in alerts: nothing keeps them here")
-    return cast(Outbox, installation)
+def _reaches_somebody(installation: Installation, done: Delivered) -> bool:
+    """Whether a watch is worth anything to anybody: not while every channel fails."""
+    channels = {channel.name for channel in installation.channels}
+    return not channels or not channels <= set(done.failing)
 
 
-def _known_to(outbox: Outbox) -> dict[str, Broken] | None:
+def _known_to(installation: Installation) -> dict[str, Broken] | None:
     """What it holds as broken, by condition; None when it cannot be asked."""
     try:
-        alerts = outbox.alerts()
+        alerts = installation.alerts()
     except KbDrError:
         return None
     return {alert.key: Broken(alert.id, alert.last_seen_at) for alert in alerts}

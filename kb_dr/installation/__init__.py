@@ -10,21 +10,17 @@ from kb_dr.domain.finding import Finding
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.status import Status
 from kb_dr.errors import RepositoryError
-from kb_dr.installation.alerting import Alerting
-from kb_dr.installation.deadman import Deadman
 from kb_dr.installation.evidence import BackupOverview
-from kb_dr.installation.keys import Keys
 from kb_dr.installation.measuring import Measuring
 from kb_dr.installation.proof import Proving
 from kb_dr.installation.readiness import Readying
 from kb_dr.installation.retention import Retention
-from kb_dr.installation.watching import Watching
 from kb_dr.settings import Settings
 
 __all__ = ["BackupOverview", "Installation", "open_installation"]
 
 
-class Installation(Watching, Keys, Proving, Retention, Measuring, Readying, Alerting, Deadman):
+class Installation(Measuring, Proving, Retention, Readying):
     """One service under protection, with its repositories and this machine."""
 
     def status(self, *, everything: bool = False) -> Status:

@@ -4,11 +4,11 @@ import logging
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kb_dr import __version__
 from kb_dr.domain.control import ALL
@@ -17,11 +17,11 @@ from kb_dr.domain.measured import WINDOWS, Measured
 from kb_dr.domain.metric import Metric
 from kb_dr.domain.metrics import metrics_of
 from kb_dr.domain.proof import Proof
-from kb_dr.domain.severity import Severity
 from kb_dr.domain.space import Space
-from kb_dr.domain.watched import Watched
 from kb_dr.errors import KbDrError
-from kb_dr.installation.reports import Reports
+from kb_dr.installation.alerting import Alerting
+from kb_dr.installation.deadman import Deadman
+from kb_dr.installation.watching import Watching
 from kb_dr.operations.known_entries import KnownEntries
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Measuring(Reports):
+class Measuring(Watching, Alerting, Deadman):
     """Measures the service: no database of ours and no Dagster is needed for it."""
 
     known_proofs: KnownEntries[Proof] = KnownEntries()
@@ -100,9 +100,9 @@ class Measuring(Reports):
             source_asked_at=asked_at,
             archiver=_told(self.source.archiver) if source else None,
             spaces=self._measured_spaces(),
-            last_watch=_told(self._measured_last_watch),
-            open_alerts=_told(self._measured_alerts),
-            watched=_told(self._measured_watch) or (),
+            last_watch=_told(self.last_watch),
+            open_alerts=_told(lambda: Counter(each.severity for each in self.alerts())),
+            watched=_told(self.watch) or (),
             seconds=self.clock.monotonic() - clock_began,
         )
 
@@ -141,27 +141,6 @@ class Measuring(Reports):
 
     def _measured_space(self, copy: str) -> Space | None:
         return self._opened(copy).space()
-
-    # What is mixed in beside this is asked by name: an installation without it tells less.
-
-    def _measured_watch(self) -> tuple[Watched, ...]:
-        watch: Callable[[], tuple[Watched, ...]] | None = getattr(self, "watch", None)
-        return () if watch is None else watch()
-
-    def _measured_last_watch(self) -> datetime | None:
-        last: Callable[[], datetime | None] | None = getattr(self, "last_watch", None)
-        return None if last is None else last()
-
-    def _measured_alerts(self) -> dict[Severity, int] | None:
-        alerts: Callable[[], Sequence[_Alert]] | None = getattr(self, "alerts", None)
-        return None if alerts is None else dict(Counter(each.severity for each in alerts()))
-
-
-class _Alert(Protocol):
-    """What is counted of an alert that is not closed."""
-
-    @property
-    def severity(self) -> Severity: ...
 
 
 def _told(look: Callable[[], T], *, said_at: int = logging.DEBUG) -> T | None:

@@ -1,11 +1,10 @@
 """Readiness, and the week in one message: what is shown to whoever answers for the service."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING
 
+from kb_dr.domain.alert import Alert
 from kb_dr.domain.severity import Severity
-from kb_dr.errors import OutboxUnavailable
+from kb_dr.installation.alerting import Alerting
 from kb_dr.installation.reports import Reports
 
 if TYPE_CHECKING:
@@ -16,42 +15,7 @@ if TYPE_CHECKING:
 _DELIVER_SECONDS = 60.0
 
 
-class KeptAlert(Protocol):
-    """What is read of an alert."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def severity(self) -> Severity: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def do(self) -> str: ...
-    @property
-    def opened_at(self) -> datetime: ...
-    @property
-    def closed_at(self) -> datetime | None: ...
-    @property
-    def acknowledged_at(self) -> datetime | None: ...
-
-
-class AlertKeeper(Protocol):
-    """What keeps the alerts, as far as it is needed here."""
-
-    def alerts(self, *, all: bool = False) -> Sequence[KeptAlert]:  # noqa: A002 - its public name
-        """Those open; or all of them. Raises KbDrError when they cannot be read."""
-        ...
-
-    def take(self, notices: "Sequence[Notice]") -> Any:
-        """Note these, once each."""
-        ...
-
-    def deliver(self, *, seconds: float) -> Any:
-        """Send what is due."""
-        ...
-
-
-class Readying(Reports):
+class Readying(Reports, Alerting):
     """Says whether the service could be recovered now, and tells the week."""
 
     if TYPE_CHECKING:
@@ -107,35 +71,30 @@ class Readying(Reports):
         """Send the week's digest to whom it concerns; one of this week that was sent is not sent
         again.
         """
-        notice, keeper = self.weekly_digest(run_id=run_id), self._keeper()
-        keeper.take([notice])
-        keeper.deliver(seconds=_DELIVER_SECONDS)
+        notice = self.weekly_digest(run_id=run_id)
+        self.take([notice])
+        self.deliver(seconds=_DELIVER_SECONDS)
         return notice
 
     def _open_alerts(self) -> "tuple[OpenAlert, ...]":
-        return tuple(_as_open(each) for each in self._keeper().alerts() if _calls(each))
+        return tuple(_as_open(each) for each in self.alerts() if _calls(each))
 
     def _every_alert(self) -> "tuple[OpenAlert, ...] | None":
         from kb_dr.errors import KbDrError
 
         try:
-            found = self._keeper().alerts(all=True)
+            found = self.alerts(all=True)
         except KbDrError:
             return None  # they went away between two looks: the digest says so
         return tuple(_as_open(each) for each in found if _calls(each))
 
-    def _keeper(self) -> AlertKeeper:
-        if not hasattr(self, "alerts"):
-            raise OutboxUnavailable("read the alerts: nothing keeps them here")
-        return cast(AlertKeeper, self)
 
-
-def _calls(alert: KeptAlert) -> bool:
+def _calls(alert: Alert) -> bool:
     """Whether it calls for anybody: a success, or this very digest, does not."""
     return alert.severity is not Severity.INFO
 
 
-def _as_open(alert: KeptAlert) -> "OpenAlert":
+def _as_open(alert: Alert) -> "OpenAlert":
     from kb_dr.domain.readiness import OpenAlert
 
     return OpenAlert(

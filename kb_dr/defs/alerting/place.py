@@ -31,6 +31,8 @@ class Place:
     """Type of event to those read of the newest ones: ids become visible out of order."""
     broken: Mapping[str, Broken] = field(default_factory=dict)
     """Condition to what was handed in of it, while it lasts."""
+    watched_at: datetime | None = None
+    """The newest watch that was noted as complete, and told of."""
 
 
 def write_place(place: Place) -> str:
@@ -45,6 +47,7 @@ def write_place(place: Place) -> str:
             "broken": {
                 key: [each.notice_id, each.at.timestamp()] for key, each in place.broken.items()
             },
+            "watched_at": place.watched_at and place.watched_at.timestamp(),
         }
     )
 
@@ -64,6 +67,7 @@ def read_place(cursor: str | None) -> Place | None:
                 str(key): Broken(str(each[0]), _instant(each[1]))
                 for key, each in found["broken"].items()
             },
+            watched_at=_instant(found["watched_at"]) if found.get("watched_at") else None,
         )
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
         return None
