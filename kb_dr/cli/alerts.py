@@ -125,7 +125,7 @@ def test(names: tuple[str, ...], as_json: bool) -> None:
         print_json(findings)
     else:
         print_table(
-            "A test was sent",
+            "A test of each channel",
             ("channel", "outcome", "seen", "what to do"),
             ((each.subject, each.outcome, each.seen, each.hint) for each in findings),
         )
@@ -134,7 +134,7 @@ def test(names: tuple[str, ...], as_json: bool) -> None:
         names_of_bad = ", ".join(each.subject for each in bad)
         down = all(each.outcome is Outcome.COULD_NOT_RUN for each in bad)
         kind = ChannelUnavailable if down else ChannelRefused
-        raise kind(f"test the channels: not taken by {names_of_bad}")
+        raise kind(f"test the channels: not taken by {names_of_bad}", hint=bad[0].hint)
 
 
 def _me() -> str:

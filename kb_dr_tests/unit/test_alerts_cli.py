@@ -153,3 +153,29 @@ def test_nothing_about_where_alerts_are_kept_is_ever_raised(
 
     assert (taken.opened, sent.sent) == (1, 1)
     assert [what for what, _ in slack.said] == [What.OPENED]
+
+
+def test_doctor_says_who_is_told_and_is_red_when_nobody_is_told_of_the_worst(
+    made: MadeInstallation,
+) -> None:
+    found = {each.subject: each for each in made.check_channels()}
+    assert found["who is told"].outcome is Outcome.PASSED
+    assert "critical: slack, pagerduty" in found["who is told"].seen
+
+    made.settings.alerting.routes[Severity.CRITICAL] = ()
+
+    found = {each.subject: each for each in made.check_channels()}
+    assert found["who is told"].outcome is Outcome.FAILED
+    assert "critical: nobody" in found["who is told"].seen
+
+
+def test_who_tries_a_channel_out_is_not_told_that_it_is_tried_again(
+    made: MadeInstallation, slack: FakeChannel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slack.before = down()
+
+    assert run(["alerts", "test", "slack"]) == 91
+
+    said = capsys.readouterr()
+    assert "tried again" not in said.out + said.err
+    assert "Is its address right" in said.err
