@@ -16,7 +16,6 @@ from kb_dr.domain.grace import Before, judge_unknown
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.severity import Severity
 from kb_dr.domain.watched import Watched
-from kb_dr.domain.wording import NOBODY_CAN_TELL
 
 OUTCOME, SEVERITY, UNKNOWN_SINCE = "outcome", "severity", "unknown_since"
 HINT, SUBJECTS = "hint", "subjects"
@@ -38,7 +37,7 @@ def check_result(
     severity, said, metadata = watched.severity, watched.seen, _metadata(watched)
     if watched.outcome is Outcome.COULD_NOT_RUN:
         unknown = judge_unknown(at, said_before(before), grace_seconds)
-        severity, said = unknown.severity, f"{NOBODY_CAN_TELL}{watched.seen}"
+        severity, said = unknown.severity, f"nobody can tell: {watched.seen}"
         metadata[UNKNOWN_SINCE] = dg.MetadataValue.text(unknown.since.isoformat())
     elif watched.outcome is Outcome.NOT_APPLICABLE:
         said = f"does not apply here: {watched.seen}"

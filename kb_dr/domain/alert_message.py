@@ -5,20 +5,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kb_dr.domain.alert import Alert
-from kb_dr.domain.alert_kinds import CHECKS, KINDS, AlertKind
+from kb_dr.domain.alert_kinds import KINDS, AlertKind
 from kb_dr.domain.delivery import Delivery
 from kb_dr.domain.message import Message, What
 from kb_dr.domain.notice import Notice
 from kb_dr.domain.severity import Severity
-from kb_dr.domain.wording import NOBODY_CAN_TELL, age
+from kb_dr.domain.wording import age
 
 LINES = 40
 """Of a group of many: what does not fit goes into a further message."""
 WARNINGS = 10
 """So many of a group's warnings are named; critical ones all are."""
 _LINE = 160
-NOT_KNOWN = "Nobody can tell whether "
-"""Titles begin so where a check could not tell: they claim nothing that was not seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +45,8 @@ def describe(notice: Notice) -> tuple[str, str, str]:
         # A kind nobody has described is no reason to keep quiet.
         known = AlertKind(notice.kind, notice.severity, notice.kind.replace("_", " "), "", "")
     subject = _subject(notice)
-    broken, means = known.broken, known.means
-    if notice.kind in CHECKS and notice.seen.startswith(NOBODY_CAN_TELL):
-        broken, means = NOT_KNOWN + notice.kind.replace("_", " "), f"If not: {means}"
-    title = f"{broken}: {subject}" if subject else broken
-    return title, means, notice.do or known.first_move
+    title = f"{known.broken}: {subject}" if subject else known.broken
+    return title, known.means, notice.do or known.first_move
 
 
 def _subject(notice: Notice) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from kb_dr.domain.alert import Alert
 from kb_dr.domain.alert_book import Book
-from kb_dr.domain.alert_message import NOT_KNOWN, Links, describe, render
+from kb_dr.domain.alert_message import Links, describe, render
 from kb_dr.domain.delivery import Delivery
 from kb_dr.domain.message import What
 from kb_dr.domain.notice import Notice, State
@@ -122,13 +122,8 @@ def _fold(book: Book, there: Alert, notice: Notice, now: datetime, rules: Rules)
     """The same condition again: said only if it is worse, or more of it is broken."""
     rises = notice.severity.rank > there.severity.rank
     new = [each for each in notice.subjects if each not in there.subjects]
-    # What was known to be broken stays so called while nobody can tell.
-    seen = notice.seen if there.title.startswith(NOT_KNOWN) else ""
-    title, means, _ = describe(replace(notice, subjects=(*there.subjects, *new), seen=seen))
     alert = replace(
         there,
-        title=title,
-        means=means,
         times=there.times + 1,
         seen=notice.seen,
         last_seen_at=max(notice.at, min(there.last_seen_at, now)),
@@ -140,6 +135,7 @@ def _fold(book: Book, there: Alert, notice: Notice, now: datetime, rules: Rules)
     if not rises and not new:
         book.put_alert(alert)
         return "folded"
+    alert = replace(alert, title=describe(replace(notice, subjects=alert.subjects))[0])
     tell_worse(book, alert, notice.severity if rises else alert.severity, now, rules)
     return "worse"
 

@@ -3,9 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-NOBODY_CAN_TELL = "nobody can tell: "
-"""What a check saw begins so when it could not tell."""
-
 
 def age(seconds: float | None) -> str:
     """A duration as people say it: 12 s, 3.5 min, 2.1 h, 4.0 d."""

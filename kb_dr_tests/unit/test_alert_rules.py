@@ -309,19 +309,3 @@ def test_what_was_seen_by_a_clock_that_ran_ahead_can_be_mended_at_once() -> None
 
     assert desk.take(notice(state=State.MENDED, at=60)) == "closed"
     assert desk.only.lasted_seconds == 0
-
-
-def test_a_title_claims_nothing_that_nobody_saw() -> None:
-    desk = Desk()
-    desk.take(notice(seen="nobody can tell: RPO of offsite: offsite did not answer"))
-
-    assert desk.only.title.startswith("Nobody can tell whether rpo holds")
-    assert desk.only.means.startswith("If not: ")
-
-    desk.take(notice(at=60, seen="RPO of offsite: 90 min, allowed 60 min"))
-    known = desk.only
-    assert known.title.startswith("More would be lost than is allowed")
-    assert not known.means.startswith("If not")
-
-    desk.take(notice(at=120, seen="nobody can tell: RPO of offsite: offsite did not answer"))
-    assert (desk.only.title, desk.only.means) == (known.title, known.means)
