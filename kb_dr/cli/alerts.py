@@ -11,6 +11,9 @@ from kb_dr.domain.delivery import Delivery
 from kb_dr.domain.proof import Outcome
 from kb_dr.errors import ChannelRefused, ChannelUnavailable, ConfigurationError
 
+_DEAD_SECONDS = 900.0
+"""The watch runs each minute; KbDrWatchDead waits as long."""
+
 
 @click.group("alerts")
 def command() -> None:
@@ -24,10 +27,13 @@ def list_alerts(everything: bool, as_json: bool) -> None:
     """The alerts that are open, and messages that have not arrived."""
     opened = installation()
     found, unsent = opened.alerts(all=everything), opened.undelivered()
+    watched = opened.last_watch()
     if as_json:
-        print_json({"alerts": found, "undelivered": unsent})
+        print_json({"alerts": found, "undelivered": unsent, "watched_at": watched})
         return
     now = opened.clock.now()
+    # What is over stands below what is not; of each the worst first, then the oldest.
+    found = tuple(sorted(found, key=lambda each: (not each.open, -each.severity.rank)))
     print_table(
         f"{sum(each.open for each in found)} alerts are open",
         ("alert", "severity", "what", "since", "times", "state", "seen"),
@@ -48,6 +54,14 @@ def list_alerts(everything: bool, as_json: bool) -> None:
     )
     if unsent:
         _print_deliveries("Messages that have not arrived", unsent)
+    # No alert says so: a dead watch opens none, and closes none.
+    if watched is None:
+        say("no complete watch is known here: what is broken may not be listed; see `kb-dr watch`")
+    elif (silent := (now - watched).total_seconds()) > _DEAD_SECONDS:
+        say(
+            f"the watch was complete last {age(silent)} ago: what broke or mended since is not "
+            "listed; does Dagster's daemon run? `kb-dr watch` looks now"
+        )
 
 
 @command.command("show")
