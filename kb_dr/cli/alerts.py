@@ -1,6 +1,7 @@
 """`kb-dr alerts`: what is the matter, who takes care of it, and whether anybody is told."""
 
 import getpass
+from datetime import datetime
 
 import click
 
@@ -36,17 +37,13 @@ def list_alerts(everything: bool, as_json: bool) -> None:
     found = tuple(sorted(found, key=lambda each: (not each.open, -each.severity.rank)))
     print_table(
         f"{sum(each.open for each in found)} alerts are open",
-        ("alert", "severity", "what", "since", "times", "state", "seen"),
+        ("alert", "severity", "since", "what", "seen"),
         (
             (
                 each.id,
                 each.severity,
+                _since(each, now),
                 each.title,
-                age(max(0.0, (now - each.opened_at).total_seconds()))
-                if each.open
-                else moment(each.opened_at),
-                each.times,
-                _state(each),
                 each.seen,
             )
             for each in found
@@ -156,6 +153,14 @@ def _me() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "somebody"  # a container may run as a user without a name
+
+
+def _since(alert: Alert, now: datetime) -> str:
+    """For how long, and who takes care of it; few words, since a terminal is narrow."""
+    if not alert.open:
+        return f"{moment(alert.opened_at)}, {_state(alert)}"
+    lasts = age(max(0.0, (now - alert.opened_at).total_seconds()))
+    return lasts if _state(alert) == "open" else f"{lasts}, {_state(alert)}"
 
 
 def _state(alert: Alert) -> str:
