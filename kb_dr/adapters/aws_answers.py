@@ -22,8 +22,9 @@ _COME_BACK = frozenset(
     }
 )  # fmt: skip
 """https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CommonErrors.html"""
-_NO_KEYS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError",
-                      "ProfileNotFound", "ConfigParseError"})  # fmt: skip
+NO_KEYS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError",
+                     "ProfileNotFound", "ConfigParseError"})  # fmt: skip
+"""Names of botocore's errors when the chain holds no key that can be used."""
 _WORD = re.compile(r"[A-Za-z.]{1,64}")
 
 
@@ -44,7 +45,7 @@ def error_of(error: BaseException, what: str) -> AlertError:
     response: Any = getattr(error, "response", None)
     if not isinstance(response, dict):
         kind = type(error).__name__
-        if kind in _NO_KEYS:
+        if kind in NO_KEYS:
             return CloudWatchRefused(f"{what}: no keys of AWS were found")
         if "SSL" in kind:
             return CloudWatchRefused(

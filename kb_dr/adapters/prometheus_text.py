@@ -87,6 +87,8 @@ def push(url: str, service: str, metrics: Sequence[Metric]) -> None:
         raise kind(f"{what}: HTTP {error.code}", hint=_HINT) from error
     except (URLError, HTTPException, OSError) as error:
         reason = getattr(error, "reason", error)
+        if isinstance(reason, OSError) and reason.strerror:
+            reason = reason.strerror.lower()
         raise ChannelUnavailable(f"{what}: {reason}", hint=_HINT) from error
 
 

@@ -1,6 +1,7 @@
 """`kb-dr alerts`: what is the matter, who takes care of it, and whether anybody is told."""
 
 import getpass
+from datetime import datetime
 
 import click
 
@@ -10,6 +11,9 @@ from kb_dr.domain.alert import Alert
 from kb_dr.domain.delivery import Delivery
 from kb_dr.domain.proof import Outcome
 from kb_dr.errors import ChannelRefused, ChannelUnavailable, ConfigurationError
+
+_DEAD_SECONDS = 900.0
+"""The watch runs each minute; KbDrWatchDead waits as long."""
 
 
 @click.group("alerts")
@@ -24,23 +28,22 @@ def list_alerts(everything: bool, as_json: bool) -> None:
     """The alerts that are open, and messages that have not arrived."""
     opened = installation()
     found, unsent = opened.alerts(all=everything), opened.undelivered()
+    watched = opened.last_watch()
     if as_json:
-        print_json({"alerts": found, "undelivered": unsent})
+        print_json({"alerts": found, "undelivered": unsent, "watched_at": watched})
         return
     now = opened.clock.now()
+    # What is over stands below what is not; of each the worst first, then the oldest.
+    found = tuple(sorted(found, key=lambda each: (not each.open, -each.severity.rank)))
     print_table(
         f"{sum(each.open for each in found)} alerts are open",
-        ("alert", "severity", "what", "since", "times", "state", "seen"),
+        ("alert", "severity", "since", "what", "seen"),
         (
             (
                 each.id,
                 each.severity,
+                _since(each, now),
                 each.title,
-                age(max(0.0, (now - each.opened_at).total_seconds()))
-                if each.open
-                else moment(each.opened_at),
-                each.times,
-                _state(each),
                 each.seen,
             )
             for each in found
@@ -48,6 +51,14 @@ def list_alerts(everything: bool, as_json: bool) -> None:
     )
     if unsent:
         _print_deliveries("Messages that have not arrived", unsent)
+    # No alert says so: a dead watch opens none, and closes none.
+    if watched is None:
+        say("no complete watch is known here: what is broken may not be listed; see `kb-dr watch`")
+    elif (silent := (now - watched).total_seconds()) > _DEAD_SECONDS:
+        say(
+            f"the watch was complete last {age(silent)} ago: what broke or mended since is not "
+            "listed; does Dagster's daemon run? `kb-dr watch` looks now"
+        )
 
 
 @command.command("show")
@@ -125,7 +136,7 @@ def test(names: tuple[str, ...], as_json: bool) -> None:
         print_json(findings)
     else:
         print_table(
-            "A test was sent",
+            "A test of each channel",
             ("channel", "outcome", "seen", "what to do"),
             ((each.subject, each.outcome, each.seen, each.hint) for each in findings),
         )
@@ -134,7 +145,7 @@ def test(names: tuple[str, ...], as_json: bool) -> None:
         names_of_bad = ", ".join(each.subject for each in bad)
         down = all(each.outcome is Outcome.COULD_NOT_RUN for each in bad)
         kind = ChannelUnavailable if down else ChannelRefused
-        raise kind(f"test the channels: not taken by {names_of_bad}")
+        raise kind(f"test the channels: not taken by {names_of_bad}", hint=bad[0].hint)
 
 
 def _me() -> str:
@@ -142,6 +153,14 @@ def _me() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "somebody"  # a container may run as a user without a name
+
+
+def _since(alert: Alert, now: datetime) -> str:
+    """For how long, and who takes care of it; few words, since a terminal is narrow."""
+    if not alert.open:
+        return f"{moment(alert.opened_at)}, {_state(alert)}"
+    lasts = age(max(0.0, (now - alert.opened_at).total_seconds()))
+    return lasts if _state(alert) == "open" else f"{lasts}, {_state(alert)}"
 
 
 def _state(alert: Alert) -> str:

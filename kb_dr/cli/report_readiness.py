@@ -35,7 +35,7 @@ def command(plot: Path | None, as_json: bool) -> None:
         raise ObjectiveBroken(
             f"report readiness: {seen.answer}, {lacking} of {len(seen.findings)} things looked at "
             "are not good",
-            hint="; ".join(seen.next_steps) or "`kb-dr status` shows what each copy allows.",
+            hint=next(iter(seen.next_steps), "`kb-dr status` shows what each copy allows."),
         )
 
 

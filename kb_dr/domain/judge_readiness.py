@@ -139,7 +139,7 @@ def _verdict(
     first = f"{bad[0].subject}: {bad[0].seen}" if bad else "not everything could be measured"
     more = f"; and {len(bad) - 1} more" if len(bad) > 1 else ""
     if answer is Answer.NO:
-        return f"NOT ready: because {first}{more}."
+        return f"NOT ready: {first}{more}."
     known = [each for each in copies if each.recoverable_to is not None and not each.problem]
     still = f" As far as anybody can see, {_can(known)}." if known else ""
     return f"Could not tell whether we are ready: {first}{more}.{still}"

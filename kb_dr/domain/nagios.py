@@ -86,6 +86,8 @@ def say_status(status: Status, limits: Limits) -> Said:
     if broken:
         said = "; ".join(f"{each.subject}: {each.seen}" for each in broken)
         text = f"{len(broken)} of {len(status.objectives)} objectives do not hold: {said}"
+        if state is NagiosState.UNKNOWN:
+            text = f"nobody can tell whether all {len(status.objectives)} objectives hold: {said}"
     elif not status.recoverable:
         text = "not recoverable"
     else:

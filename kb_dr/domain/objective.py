@@ -115,13 +115,10 @@ def _looked_at(copy: CopyStatus) -> str:
 
 def hold_rpo(rpo: CopyRpo, limit: float) -> Finding:
     """The RPO of one copy against the limit; could not run where it is not known."""
-    return _within(
-        f"RPO of {rpo.copy}",
-        rpo.seconds,
-        limit,
-        rpo.seen,
-        "See whether WAL arrives: `kb-dr doctor`, `kb-dr wal audit`, `kb-dr copy --wal-only`.",
-    )
+    hint = "See whether WAL arrives: `kb-dr doctor`, `kb-dr wal audit`, `kb-dr copy --wal-only`."
+    if rpo.base is None:
+        hint = f"Only what was restored once counts: `kb-dr verify latest --from {rpo.copy}`."
+    return _within(f"RPO of {rpo.copy}", rpo.seconds, limit, rpo.seen, hint)
 
 
 def _backup_age(copy: CopyStatus, limit: float, now: datetime) -> Finding:

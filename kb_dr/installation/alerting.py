@@ -9,6 +9,7 @@ from kb_dr import wiring
 from kb_dr.domain.alert import Alert
 from kb_dr.domain.alert_book import Book
 from kb_dr.domain.alert_message import Links, describe
+from kb_dr.domain.alert_routes import judge_routes
 from kb_dr.domain.alert_rules import Rules
 from kb_dr.domain.alert_upkeep import acknowledge, close_by_hand
 from kb_dr.domain.delivery import Delivery
@@ -17,7 +18,13 @@ from kb_dr.domain.message import Message, What
 from kb_dr.domain.notice import Notice, State
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.severity import Severity
-from kb_dr.errors import ConfigurationError, KbDrError, OutboxUnavailable, RepositoryError
+from kb_dr.errors import (
+    ChannelUnavailable,
+    ConfigurationError,
+    KbDrError,
+    OutboxUnavailable,
+    RepositoryError,
+)
 from kb_dr.installation.places import Places
 from kb_dr.operations.deliver_alerts import Delivered, deliver_alerts
 from kb_dr.operations.reach_outbox import Outboxes
@@ -28,6 +35,9 @@ from kb_dr.ports import Channel, Repository
 logger = logging.getLogger(__name__)
 
 _SECONDS = 20.0
+_UNREACHED = (
+    "Is its address right, does it run, and may this machine reach it (firewall, HTTPS_PROXY)?"
+)
 
 
 class Alerting(Places):
@@ -107,6 +117,8 @@ class Alerting(Places):
         if not found:
             hint = "Nobody is told of anything: set KB_DR_SLACK_WEBHOOK_URL or another channel."
             found = [Finding("alert channels", Outcome.NOT_APPLICABLE, "none is configured", hint)]
+        else:
+            found.append(judge_routes(self.settings.alerting.routes))
         if self._outboxes.database is not None:
             found.append(self._check_outbox())
         return tuple(found)
@@ -124,7 +136,12 @@ class Alerting(Places):
 
         def send(channel: Channel) -> Finding:
             own = replace(message, id=f"{message.id}-{channel.name}")
-            return _tried(channel.name, lambda: channel.send(own, tried_since=None) or "taken")
+
+            def told() -> str:
+                reference = channel.send(own, tried_since=None)
+                return f"taken as {reference}" if reference else "taken"
+
+            return _tried(channel.name, told)
 
         return tuple(run_parallel(chosen, send, at_once=6))
 
@@ -238,4 +255,6 @@ def _tried(subject: str, look: Callable[[], str]) -> Finding:
         return Finding(subject, Outcome.PASSED, look())
     except KbDrError as error:
         outcome = Outcome.COULD_NOT_RUN if error.retryable else Outcome.FAILED
-        return Finding(subject, outcome, str(error), error.hint)
+        # That an alert is tried again helps nobody who is trying out a channel.
+        hint = _UNREACHED if error.hint == ChannelUnavailable.default_hint else error.hint
+        return Finding(subject, outcome, str(error), hint)

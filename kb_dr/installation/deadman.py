@@ -23,7 +23,10 @@ class Deadman(Places):
         told = [work for work in WORKS if work in self.settings.pings]
         silent = [work for work in WORKS if work not in self.settings.pings]
         seen = f"told of {', '.join(told)}" if told else "none is configured"
-        hint = f"Not told of {', '.join(silent)}: docs/monitoring.md." if silent else ""
+        hint = ""
+        if silent:
+            names = ", ".join(f"KB_DR_PING_{work.upper()}_URL" for work in silent[-1:])
+            hint = f"Nobody misses {', '.join(silent)} when they stop: {names} and its siblings."
         return Finding("dead man's switch", Outcome.NOT_APPLICABLE, seen, hint)
 
     def note_watch(self, at: datetime) -> None:

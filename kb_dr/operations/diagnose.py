@@ -166,10 +166,11 @@ def _opens(here: Surroundings, copy: str) -> Finding:
 
 def _source(here: Surroundings, facts: SourceFacts, newest: Manifest | None) -> Iterator[Finding]:
     where = f"{here.settings.source.host}:{here.settings.source.port}"
+    version = f"{facts.major}.{facts.server_version % 10000}"
     yield Finding(
         "source",
         Outcome.PASSED if facts.major in _MAJORS else Outcome.FAILED,
-        f"PostgreSQL {facts.server_version} at {where}, cluster {facts.system_identifier}",
+        f"PostgreSQL {version} at {where}, cluster {facts.system_identifier}",
         "" if facts.major in _MAJORS else "PostgreSQL 14 to 18 are supported.",
     )
     yield _said(

@@ -13,7 +13,7 @@ from kb_dr.domain.proof import Outcome
 from kb_dr.domain.severity import Severity
 from kb_dr.errors import RepositoryRefused
 from kb_dr_tests.fake_channels import FakeChannel, down, refuses
-from kb_dr_tests.made_alerts import notice
+from kb_dr_tests.made_alerts import failed_run, notice
 from kb_dr_tests.made_installation import MadeInstallation
 
 
@@ -153,3 +153,53 @@ def test_nothing_about_where_alerts_are_kept_is_ever_raised(
 
     assert (taken.opened, sent.sent) == (1, 1)
     assert [what for what, _ in slack.said] == [What.OPENED]
+
+
+def test_doctor_says_who_is_told_and_is_red_when_nobody_is_told_of_the_worst(
+    made: MadeInstallation,
+) -> None:
+    found = {each.subject: each for each in made.check_channels()}
+    assert found["who is told"].outcome is Outcome.PASSED
+    assert "critical: slack, pagerduty" in found["who is told"].seen
+
+    made.settings.alerting.routes[Severity.CRITICAL] = ()
+
+    found = {each.subject: each for each in made.check_channels()}
+    assert found["who is told"].outcome is Outcome.FAILED
+    assert "critical: nobody" in found["who is told"].seen
+
+
+def test_who_tries_a_channel_out_is_not_told_that_it_is_tried_again(
+    made: MadeInstallation, slack: FakeChannel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slack.before = down()
+
+    assert run(["alerts", "test", "slack"]) == 91
+
+    said = capsys.readouterr()
+    assert "tried again" not in said.out + said.err
+    assert "Is its address right" in said.err
+
+
+def test_a_list_of_a_dead_watch_says_that_it_is_dead(
+    made: MadeInstallation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["alerts", "list"]) == 0
+    assert "no complete watch is known here" in capsys.readouterr().out
+
+    made.note_watch(made.clock.now())
+    assert run(["alerts", "list"]) == 0
+    assert "watch" not in capsys.readouterr().out
+
+    made.clock.sleep(1000)
+    assert run(["alerts", "list"]) == 0
+    assert "the watch was complete last 16.7 min ago" in capsys.readouterr().out
+
+
+def test_the_worst_stands_first(made: MadeInstallation, capsys: pytest.CaptureFixture[str]) -> None:
+    made.take([notice(severity=Severity.WARNING), failed_run(1, at=60)])
+
+    assert run(["alerts", "list"]) == 0
+
+    said = capsys.readouterr().out
+    assert said.index("A run failed") < said.index("More would be lost")

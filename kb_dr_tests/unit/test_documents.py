@@ -27,6 +27,24 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_into_a_document_leads_to_a_heading(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]*\.md)?#([^)\s]+)\)", document.read_text())
+    broken = [
+        f"{target}#{anchor}"
+        for target, anchor in links
+        if "://" not in target
+        and anchor not in _anchors(document.parent / target if target else document)
+    ]
+    assert broken == []
+
+
+def _anchors(document: Path) -> set[str]:
+    """Of its headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_path_of_the_code_exists(document: Path) -> None:
     named = re.findall(r"`((?:kb_dr|kb_dr_tests|scripts|docs)/[\w./-]*)`", document.read_text())
     missing = [path for path in named if not (ROOT / path).exists()]

@@ -94,4 +94,4 @@ def test_the_pushgateway_of_the_settings_is_used(
 
     assert run(["metrics", "push"]) != 0
 
-    assert "push metrics to http://127.0.0.1:1" in capsys.readouterr().err
+    assert "push metrics to http://127.0.0.1:1: connection refused" in capsys.readouterr().err

@@ -97,6 +97,14 @@ def test_the_line_has_numbers_with_units_and_limits_and_one_bar(status: Status) 
     assert len(more) == 2 + len(bad.notes)
 
 
+def test_what_nobody_can_tell_is_not_called_broken(status: Status) -> None:
+    unknown = with_objectives(status, GOOD, ("RPO of offsite", Outcome.COULD_NOT_RUN))
+
+    said = say_status(unknown, Objectives(3600, 7200, 93600, 691200)).output
+
+    assert said.startswith("KB_DR UNKNOWN - nobody can tell whether all 2 objectives hold: RPO of")
+
+
 @pytest.mark.parametrize(
     ("error", "state"),
     [

@@ -8,10 +8,19 @@ import pytest
 from kb_dr.domain.forecast import RestoreWork
 from kb_dr.domain.heartbeat import Beat
 from kb_dr.domain.lsn import Lsn
-from kb_dr.domain.objective import judge_status
+from kb_dr.domain.objective import hold_rpo, judge_status
 from kb_dr.domain.proof import Outcome, Phase, Standing
 from kb_dr.domain.source_facts import SourceFacts
-from kb_dr.domain.status import BackupStatus, CopyStatus, Evidence, ProvenBackup, Status, Window
+from kb_dr.domain.status import (
+    BackupStatus,
+    CopyRpo,
+    CopyStatus,
+    Evidence,
+    ProvenBackup,
+    RpoSource,
+    Status,
+    Window,
+)
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -573,3 +582,12 @@ def test_increments_without_their_parents_are_told_of() -> None:
         status.notes
     )
     assert judge(PRIMARY, OFFSITE, source=SOURCE).notes == ()
+
+
+def test_of_what_was_never_restored_the_next_step_is_a_proof() -> None:
+    nothing = CopyRpo("offsite", None, "no proven base behind it", RpoSource.COMMITS)
+
+    found = hold_rpo(nothing, 3600)
+
+    assert found.outcome is Outcome.COULD_NOT_RUN
+    assert "`kb-dr verify latest --from offsite`" in found.hint

@@ -105,7 +105,7 @@ def test_what_is_known_to_be_bad_is_not_ready(
     seen = readiness(*copies, alerts=alerts, also=also)
 
     assert seen.answer is Answer.NO
-    assert seen.verdict.startswith("NOT ready: because ")
+    assert seen.verdict.startswith("NOT ready: ")
     assert because in seen.verdict
     assert len(seen.next_steps) <= 3
 

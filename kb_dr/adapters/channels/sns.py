@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from kb_dr.adapters.aws_answers import NO_KEYS
 from kb_dr.adapters.channels.deadline import within
 from kb_dr.adapters.channels.http_call import SECONDS
 from kb_dr.adapters.channels.http_place import HttpPlace
@@ -99,7 +100,9 @@ class SnsChannel:
             trouble = _error_of(seen, error.response)
         except (BotoCoreError, ResponseParserError) as error:
             # No key, half a key, no such profile: nothing was sent.
-            trouble = ChannelRefused(f"{seen}: {type(error).__name__}", hint=_HINT)
+            kind = type(error).__name__
+            said = "no keys of AWS were found" if kind in NO_KEYS else kind
+            trouble = ChannelRefused(f"{seen}: {said}", hint=_HINT)
         raise trouble
 
     @cached_property
