@@ -133,13 +133,13 @@ def in_order(book: Book, channel: str) -> list[Delivery]:
     """What waits for a channel, in the order it is sent.
 
     Where each alert is opened and closed by itself, and very many wait, the critical ones go
-    first; of one alert the order stays.
+    first; of one condition the order stays, for there the end of one alert would end the next.
     """
     waiting = book.waiting(channel)
     if len({each.alert_id for each in waiting}) <= MANY:
         return waiting
     worst: dict[str, int] = {}
     for each in waiting:
-        rank = each.message.severity.rank
-        worst[each.alert_id] = max(rank, worst.get(each.alert_id, 0))
-    return sorted(waiting, key=lambda each: -worst[each.alert_id])
+        key, rank = each.message.dedup_key, each.message.severity.rank
+        worst[key] = max(rank, worst.get(key, 0))
+    return sorted(waiting, key=lambda each: -worst[each.message.dedup_key])

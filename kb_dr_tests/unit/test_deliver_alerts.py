@@ -208,6 +208,19 @@ def test_a_storm_is_a_few_messages_that_name_every_critical_alert(
     assert len(opened) == len(set(opened)) == 500
 
 
+def test_the_end_of_an_alert_never_overtakes_the_next_one_of_its_key(tmp_path: Path) -> None:
+    pager = FakeChannel("pagerduty", groups=False)
+    site = AlertSite(tmp_path, pager, database=MemoryOutbox())
+    site.take(notice(severity=Severity.WARNING), notice(state=State.MENDED, at=1))
+    site.take(*(failed_run(n, at=2, severity=Severity.WARNING) for n in range(25)))
+    site.take(notice(at=3))
+
+    site.deliver()
+
+    said = [each.what for each in pager.arrived if each.dedup_key == notice().key]
+    assert said == [What.OPENED, What.RECOVERED, What.OPENED], "else PagerDuty shows it resolved"
+
+
 def test_twenty_alerts_are_no_storm(tmp_path: Path) -> None:
     slack = FakeChannel()
     site = AlertSite(tmp_path, slack, database=MemoryOutbox())
