@@ -46,6 +46,14 @@ def took(state: ChannelState, now: datetime) -> ChannelState:
     return ChannelState(state.name, now, sent=(*_lately(state, now), now))
 
 
+def refused_for_good(state: ChannelState, now: datetime, error: str) -> ChannelState:
+    """A channel after it took one message neither whole nor reduced.
+
+    The next one may go at once; until it takes one, nobody knows whether it takes any.
+    """
+    return replace(took(state, now), failing_since=now, refused=True, last_error=error)
+
+
 def failed(
     state: ChannelState, now: datetime, error: str, *, chance: float,
     refused: bool = False, retry_after: float | None = None,

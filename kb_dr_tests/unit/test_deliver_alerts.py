@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kb_dr.domain.message import What
+from kb_dr.domain.message import Message, What
 from kb_dr.domain.notice import State
 from kb_dr.domain.severity import Severity
 from kb_dr.errors import ChannelUnavailable, OutboxUnavailable, RepositoryUnavailable
@@ -118,22 +118,55 @@ def test_a_channel_that_refuses_us_is_told_at_once_on_the_others(tmp_path: Path)
     assert mail.said[-1] == (What.OPENED, "An alert channel does not take messages: slack")
 
 
-def test_a_message_that_is_refused_is_sent_plain_and_then_given_up(tmp_path: Path) -> None:
+def test_a_message_that_is_refused_is_sent_plain_and_given_up_in_the_end(tmp_path: Path) -> None:
     slack, mail = FakeChannel(), FakeChannel("email")
     site = AlertSite(tmp_path, slack, mail, database=MemoryOutbox())
     slack.before, mail.before = refuses_what_is_rich, refuses_this
-    site.take(notice(seen="hält nicht"))
+    site.take(notice(seen="hält nicht", severity=Severity.WARNING))
 
     done = site.deliver()
 
     assert [each.happened for each in slack.arrived] == ["h?lt nicht"]
-    assert (done.sent, done.dead, done.failing) == (1, 1, ())
+    assert (done.sent, done.dead, done.failing) == (1, 0, ("email",))
+    deliver_for(site, minutes=5 * 60)
     assert [(each.channel, each.state) for each in site.unsent()] == [("email", "dead")]
     mail.works()
     site.take(notice(state=State.MENDED))
     site.deliver()
-    assert [what for what, _ in slack.said] == [What.OPENED, What.RECOVERED]
+    said = [what for what, title in slack.said if not title.endswith(": email")]
+    assert said == [What.OPENED, What.RECOVERED]
     assert mail.arrived == [], "it never heard that it was broken"
+
+
+def test_a_channel_that_refuses_every_message_loses_none_and_is_told_of(tmp_path: Path) -> None:
+    hook, mail = FakeChannel("webhook"), FakeChannel("email")
+    site = AlertSite(tmp_path, hook, mail, database=MemoryOutbox())
+    hook.before = refuses_this
+    site.take(*(failed_run(number) for number in range(5)))
+
+    done = site.deliver()
+    site.deliver()
+
+    assert (done.dead, done.failing) == (0, ("webhook",))
+    assert mail.said[-1] == (What.OPENED, "An alert channel does not take messages: webhook")
+    hook.works()
+    deliver_for(site, minutes=2)
+    assert titles(hook) == [f"job_{number:03d}" for number in range(5)]
+
+
+def test_a_text_that_breaks_a_channel_stops_nothing_behind_it(tmp_path: Path) -> None:
+    mail = FakeChannel("email")
+    site = AlertSite(tmp_path, mail, database=MemoryOutbox())
+
+    def breaks(message: Message) -> None:
+        if not message.happened.isascii():
+            raise ValueError("Header values may not contain linefeed")
+
+    mail.before = breaks
+    site.take(notice(seen="a\u2028b"), failed_run(1, at=1))
+
+    assert site.deliver().failing == ()
+    assert [each.happened for each in mail.arrived] == ["a b", "offsite: 2 h behind"]
 
 
 def test_a_channel_that_hangs_holds_up_itself_alone(tmp_path: Path) -> None:

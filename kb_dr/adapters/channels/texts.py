@@ -82,8 +82,9 @@ def plain(message: Message) -> str:
 
 
 def clean(text: str) -> str:
-    """Without what no channel shows, or takes: control characters, halves of characters."""
+    """Without what no channel shows, or takes: control characters, halves of characters, and the
+    rarer ends of a line, which the header of a mail must not hold either."""
     whole = text.encode("utf-8", "replace").decode()
-    return "".join(
-        each for each in whole.replace("\r\n", "\n") if each in "\n\t" or ord(each) >= 32
-    ).strip()
+    for end in ("\r\n", "\x85", "\u2028", "\u2029"):
+        whole = whole.replace(end, "\n")
+    return "".join(each for each in whole if each in "\n\t" or ord(each) >= 32).strip()
