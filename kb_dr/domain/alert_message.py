@@ -89,6 +89,7 @@ def render(alert: Alert, what: What, at: datetime, number: int, links: Links) ->
         alert_id="" if alert.is_told_once else alert.id,
         opened_at=None if alert.is_told_once else alert.opened_at,
         lasted_seconds=None if alert.is_told_once else lasted,
+        seen_well=not alert.closed_by,
         runbook_url=links.runbook(alert.kind),
         run_url=links.run(alert.run_id),
         facts=() if digest else alert.facts,

@@ -14,6 +14,10 @@ from kb_dr.domain.notice import Notice, State
 from kb_dr.domain.severity import Severity
 
 
+NOT_WATCHED = "kb-dr"
+"""Who closes what is not looked at any more: that it is well nobody saw."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Who is told what, and when again."""
@@ -60,7 +64,8 @@ def take_notice(book: Book, notice: Notice, now: datetime, rules: Rules) -> str:
         if there is None or stale:
             return "stale" if stale else "nothing"
         book.put_notice(notice.id, now)
-        close(book, there, notice.at, now, rules, seen=notice.seen)
+        by = NOT_WATCHED if notice.gone else ""
+        close(book, there, notice.at, now, rules, seen=notice.seen, by=by)
         return "closed"
     if there is None:
         if stale:

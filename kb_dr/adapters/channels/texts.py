@@ -13,12 +13,13 @@ _BEGINNINGS = {
     What.ACKNOWLEDGED: "acknowledged: ",
     What.RECOVERED: "back to normal: ",
 }
+_CLOSED = "closed, not seen to be well: "
 
 
 def light(message: Message) -> str:
-    """One character that says how bad it is; green once it is over."""
+    """One character that says how bad it is; green once it was seen to be well."""
     if message.what is What.RECOVERED:
-        return "🟢"
+        return "🟢" if message.seen_well else "⚪"
     return "👀" if message.what is What.ACKNOWLEDGED else _LIGHTS[message.severity]
 
 
@@ -26,9 +27,10 @@ def headline(message: Message) -> str:
     """One line: how bad, why it is said, of which service, what."""
     loud = message.what not in (What.RECOVERED, What.ACKNOWLEDGED, What.TOLD)
     severity = f"{message.severity.upper()} " if loud else ""
-    return clean(
-        f"{severity}{message.service}: {_BEGINNINGS.get(message.what, '')}{message.title}"
-    ).replace("\n", " ")
+    beginning = _BEGINNINGS.get(message.what, "")
+    if message.what is What.RECOVERED and not message.seen_well:
+        beginning = _CLOSED
+    return clean(f"{severity}{message.service}: {beginning}{message.title}").replace("\n", " ")
 
 
 def times(message: Message) -> tuple[str, ...]:
