@@ -1,6 +1,7 @@
 """Every channel by itself, in order, at least once; nothing critical hidden in a storm."""
 
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -8,6 +9,7 @@ from kb_dr.domain.message import Message, What
 from kb_dr.domain.notice import State
 from kb_dr.domain.severity import Severity
 from kb_dr.errors import ChannelUnavailable, OutboxUnavailable, RepositoryUnavailable
+from kb_dr.operations.serve_channel import ChannelWorker
 from kb_dr_tests.fake_channels import (
     FakeChannel,
     Hangs,
@@ -184,6 +186,31 @@ def test_a_channel_that_hangs_holds_up_itself_alone(tmp_path: Path) -> None:
     assert len(slack.tries) == 1, "no second one is sent after it"
     assert mail.said[-1][1].endswith(": slack")
     hangs.let_go.set()
+
+
+def test_channels_that_hang_are_waited_for_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    def join(worker: ChannelWorker, timeout: float) -> None:
+        waited.append(timeout)
+        Thread.join(worker, timeout)
+
+    monkeypatch.setattr(ChannelWorker, "join", join)
+    hangs = Hangs()
+    channels = [FakeChannel(name) for name in ("slack", "email", "sns", "webhook")]
+    for each in channels:
+        each.before = hangs
+    site = AlertSite(tmp_path, *channels, database=MemoryOutbox())
+    site.take(notice())
+
+    done = site.deliver(seconds=0.1, patience_seconds=0.2)
+
+    hangs.let_go.set()
+    assert len(done.failing) == 4
+    assert waited[0] > 0.2
+    assert max(waited[1:]) < 0.1, "a tick has a minute, whatever number of channels hangs"
 
 
 def test_a_crash_of_a_channel_is_a_failure_of_that_channel(
