@@ -170,7 +170,7 @@ def close(
     tell(book, alert, What.RECOVERED, alert.told if told is None else told, now, rules)
 
 
-OPENING = (What.OPENED, What.WORSE, What.ESCALATED)
+OPENING = (What.OPENED, What.WORSE, What.ESCALATED, What.REMINDER)
 """Any of them is the first word of an alert to a channel that had none."""
 
 

@@ -54,7 +54,10 @@ def _look_after(book: Book, alert: Alert, now: datetime, rules: Rules) -> None:
         tell(book, replace(alert, escalated_at=now), What.ESCALATED, to, now, rules)
         return
     if (now - alert.told_at).total_seconds() >= rules.remind_seconds:
-        tell(book, alert, What.REMINDER, _who_heard(book, alert, alert.told), now, rules)
+        # Also whoever is told of such a thing by now, and was no channel yet when it opened.
+        told = rules.told(alert.severity, alert.key)
+        everyone = (*alert.told, *(each for each in told if each not in alert.told))
+        tell(book, alert, What.REMINDER, _who_heard(book, alert, everyone), now, rules)
 
 
 def _who_heard(book: Book, alert: Alert, channels: tuple[str, ...]) -> tuple[str, ...]:

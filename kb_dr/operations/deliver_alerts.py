@@ -185,7 +185,8 @@ class _Delivery:
             state = book.channels.get(name) or ChannelState(name, now)
             seen = f"send to {name}: it did not come back"
             book.put_channel(failed(state, now, seen, chance=self._chance()))
-        tell_of_channels(book, now, self._outboxes.rules)
+        names = {channel.name for channel in self._channels}
+        tell_of_channels(book, now, self._outboxes.rules, configured=names)
 
     def _name(self, channel: Channel) -> tuple[str, str]:
         return self._outboxes.records.url, channel.name

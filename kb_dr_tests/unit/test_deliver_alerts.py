@@ -234,6 +234,38 @@ def test_a_crash_of_a_channel_is_a_failure_of_that_channel(
     assert len(slack.arrived) == 1
 
 
+def test_a_channel_set_later_hears_of_what_is_open_already(tmp_path: Path) -> None:
+    database, slack = MemoryOutbox(), FakeChannel()
+    before = AlertSite(tmp_path, database=database)
+    before.take(notice())
+    before.deliver()
+    before.pass_time(hours=1)
+    before.deliver()
+
+    site = AlertSite(tmp_path, slack, database=database, clock=before.clock)
+    site.pass_time(days=1)
+    site.deliver()
+    site.take(notice(state=State.MENDED, at=90000))
+    site.deliver()
+
+    assert [what for what, _ in slack.said] == [What.REMINDER, What.RECOVERED]
+
+
+def test_that_a_channel_fails_ends_when_it_is_configured_no_more(tmp_path: Path) -> None:
+    database, slack, mail = MemoryOutbox(), FakeChannel(), FakeChannel("email")
+    site = AlertSite(tmp_path, slack, mail, database=database)
+    slack.before = refuses
+    site.take(notice())
+    site.deliver()
+
+    site = AlertSite(tmp_path, mail, database=database, clock=site.clock)
+    site.deliver()
+    site.deliver()
+
+    assert [each.key for each in site.alerts(closed=False)] == [notice().key]
+    assert "not configured any more" in mail.arrived[-1].happened
+
+
 # storms
 
 
@@ -279,6 +311,18 @@ def test_the_end_of_an_alert_never_overtakes_the_next_one_of_its_key(tmp_path: P
 
     said = [each.what for each in pager.arrived if each.dedup_key == notice().key]
     assert said == [What.OPENED, What.RECOVERED, What.OPENED], "else PagerDuty shows it resolved"
+
+
+def test_a_storm_in_plain_text_names_every_critical_alert_too(tmp_path: Path) -> None:
+    slack = FakeChannel()
+    slack.before = refuses_what_is_rich
+    site = AlertSite(tmp_path, slack, database=MemoryOutbox())
+    site.take(*(failed_run(number) for number in range(30)))
+
+    site.deliver()
+
+    shown = "\n".join(line for each in slack.arrived for line in each.lines)
+    assert all(f"job_{number:03d}" in shown for number in range(30))
 
 
 def test_twenty_alerts_are_no_storm(tmp_path: Path) -> None:
