@@ -13,7 +13,6 @@ from kb_dr.domain.message import What
 from kb_dr.domain.notice import Notice, State
 from kb_dr.domain.severity import Severity
 
-
 NOT_WATCHED = "kb-dr"
 """Who closes what is not looked at any more: that it is well nobody saw."""
 

@@ -16,7 +16,6 @@ from kb_dr_tests.fake_channels import FakeChannel
 from kb_dr_tests.fakes import MemoryRepository
 from kb_dr_tests.made_alerts import START, AlertSite, MemoryOutbox, notice, rules_of
 
-
 LATER = START + timedelta(minutes=1)
 
 
