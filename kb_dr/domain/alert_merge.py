@@ -8,6 +8,7 @@ from kb_dr.domain.alert import Alert
 from kb_dr.domain.alert_book import Book, Changes
 from kb_dr.domain.alert_rules import Rules, close, take_notice
 from kb_dr.domain.delivery import ChannelState, Delivery, DeliveryState
+from kb_dr.domain.notice import Notice, State
 
 KEPT = timedelta(days=400)
 """How long a closed alert is kept."""
@@ -51,13 +52,81 @@ def merge(book: Book, changes: Changes) -> None:
 def absorb(book: Book, changes: Changes, now: datetime, rules: Rules) -> None:
     """Bring in what another store took down while this one did not answer.
 
-    What was sent is not sent again. One condition that both opened an alert of becomes one.
+    What was sent is not sent again. One condition that both opened an alert of becomes one. Which
+    of two versions counts more changes says nothing where both went on by themselves: an alert
+    one of them saw the end of is over, and what the other saw broken after that is a new one.
     """
-    merge(book, changes)
+    there = {each.id: each for each in changes.alerts if each.id in book.alerts}
+    pairs = [(book.alerts[alert_id], other) for alert_id, other in there.items()]
+    merge(book, _not_folded(book, changes))
+    for mine, other in pairs:
+        if mine.is_told_once or mine.folded_into:
+            continue
+        if mine.open != other.open:
+            lasts, over = (mine, other) if mine.open else (other, mine)
+            _end_once(book, lasts, over, now, rules)
+        elif mine.open:
+            _keep_acknowledgement(book, mine, other)
     for key in sorted({alert.key for alert in changes.alerts if not alert.is_told_once}):
         _make_one(book, key, now, rules)
     for notice in sorted(changes.mended, key=lambda each: each.at):
         take_notice(book, notice, now, rules)
+
+
+def broken_again(alert_id: str) -> str:
+    """What tells that an alert was seen broken after its end, as the id of a notice."""
+    return f"alert/{alert_id}/broken-again"
+
+
+def _not_folded(book: Book, changes: Changes) -> Changes:
+    """Without messages of alerts that were made one with another: records that cannot be removed
+    are brought in again, and those messages are known by the other alert now."""
+    gone = {each.id for each in book.alerts.values() if each.folded_into}
+    waits = [each for each in changes.deliveries if each.alert_id in gone and each.state.waits]
+    kept = tuple(each for each in changes.deliveries if each not in waits)
+    return replace(changes, deliveries=kept)
+
+
+def _end_once(book: Book, lasts: Alert, over: Alert, now: datetime, rules: Rules) -> None:
+    """One store closed it, the other went on with it."""
+    if over.closed_at is None:
+        return
+    if book.alerts[over.id].open:
+        told = [each for each in book.alerts[over.id].told if each not in over.told]
+        close(
+            book, book.alerts[over.id], over.closed_at, now, rules,
+            seen=over.seen, by=over.closed_by, told=told,
+        )  # fmt: skip
+    if lasts.last_seen_at <= over.closed_at:
+        return
+    again = Notice(
+        id=broken_again(over.id),
+        key=lasts.key,
+        kind=lasts.kind,
+        state=State.BROKEN,
+        severity=lasts.severity,
+        at=lasts.last_seen_at,
+        seen=lasts.seen,
+        do=lasts.do,
+        subjects=lasts.subjects,
+        run_id=lasts.run_id,
+        facts=lasts.facts,
+    )
+    take_notice(book, again, now, rules)
+
+
+def _keep_acknowledgement(book: Book, mine: Alert, other: Alert) -> None:
+    merged = book.alerts[mine.id]
+    for each in (mine, other):
+        since = each.acknowledged_at
+        if merged.acknowledged_at is None and since is not None and since >= merged.severe_at:
+            book.put_alert(
+                replace(
+                    merged, acknowledged_at=since, acknowledged_by=each.acknowledged_by,
+                    note=each.note,
+                )
+            )  # fmt: skip
+            return
 
 
 def _make_one(book: Book, key: str, now: datetime, rules: Rules) -> None:

@@ -89,6 +89,7 @@ def render(alert: Alert, what: What, at: datetime, number: int, links: Links) ->
         alert_id="" if alert.is_told_once else alert.id,
         opened_at=None if alert.is_told_once else alert.opened_at,
         lasted_seconds=None if alert.is_told_once else lasted,
+        seen_well=not alert.closed_by,
         runbook_url=links.runbook(alert.kind),
         run_url=links.run(alert.run_id),
         facts=() if digest else alert.facts,
@@ -98,17 +99,17 @@ def render(alert: Alert, what: What, at: datetime, number: int, links: Links) ->
 
 def reduced(message: Message) -> Message:
     """The plain rest of a message that was refused: nothing that can be taken amiss."""
-    lines = "; ".join(message.lines[:10])
     return replace(
         message,
         title=_plain(message.title, 150),
-        happened=_plain(message.happened + (f": {lines}" if lines else ""), 1000),
+        happened=_plain(message.happened, 1000),
         means=_plain(message.means, 300),
         do=_plain(message.do, 300),
         runbook_url="",
         run_url="",
         facts=(),
-        lines=(),
+        # All of them: which alerts are critical is what a group is for.
+        lines=tuple(_plain(each, 80) for each in message.lines),
     )
 
 

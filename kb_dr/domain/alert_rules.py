@@ -13,6 +13,9 @@ from kb_dr.domain.message import What
 from kb_dr.domain.notice import Notice, State
 from kb_dr.domain.severity import Severity
 
+NOT_WATCHED = "kb-dr"
+"""Who closes what is not looked at any more: that it is well nobody saw."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -60,7 +63,8 @@ def take_notice(book: Book, notice: Notice, now: datetime, rules: Rules) -> str:
         if there is None or stale:
             return "stale" if stale else "nothing"
         book.put_notice(notice.id, now)
-        close(book, there, notice.at, now, rules, seen=notice.seen)
+        by = NOT_WATCHED if notice.gone else ""
+        close(book, there, notice.at, now, rules, seen=notice.seen, by=by)
         return "closed"
     if there is None:
         if stale:
@@ -165,7 +169,7 @@ def close(
     tell(book, alert, What.RECOVERED, alert.told if told is None else told, now, rules)
 
 
-OPENING = (What.OPENED, What.WORSE, What.ESCALATED)
+OPENING = (What.OPENED, What.WORSE, What.ESCALATED, What.REMINDER)
 """Any of them is the first word of an alert to a channel that had none."""
 
 

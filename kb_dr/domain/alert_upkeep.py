@@ -54,7 +54,10 @@ def _look_after(book: Book, alert: Alert, now: datetime, rules: Rules) -> None:
         tell(book, replace(alert, escalated_at=now), What.ESCALATED, to, now, rules)
         return
     if (now - alert.told_at).total_seconds() >= rules.remind_seconds:
-        tell(book, alert, What.REMINDER, _who_heard(book, alert, alert.told), now, rules)
+        # Also whoever is told of such a thing by now, and was no channel yet when it opened.
+        told = rules.told(alert.severity, alert.key)
+        everyone = (*alert.told, *(each for each in told if each not in alert.told))
+        tell(book, alert, What.REMINDER, _who_heard(book, alert, everyone), now, rules)
 
 
 def _who_heard(book: Book, alert: Alert, channels: tuple[str, ...]) -> tuple[str, ...]:
@@ -133,13 +136,13 @@ def in_order(book: Book, channel: str) -> list[Delivery]:
     """What waits for a channel, in the order it is sent.
 
     Where each alert is opened and closed by itself, and very many wait, the critical ones go
-    first; of one alert the order stays.
+    first; of one condition the order stays, for there the end of one alert would end the next.
     """
     waiting = book.waiting(channel)
     if len({each.alert_id for each in waiting}) <= MANY:
         return waiting
     worst: dict[str, int] = {}
     for each in waiting:
-        rank = each.message.severity.rank
-        worst[each.alert_id] = max(rank, worst.get(each.alert_id, 0))
-    return sorted(waiting, key=lambda each: -worst[each.alert_id])
+        key, rank = each.message.dedup_key, each.message.severity.rank
+        worst[key] = max(rank, worst.get(key, 0))
+    return sorted(waiting, key=lambda each: -worst[each.message.dedup_key])

@@ -1,5 +1,6 @@
 """How fast a channel is told things, and when one that failed is tried again."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -46,6 +47,14 @@ def took(state: ChannelState, now: datetime) -> ChannelState:
     return ChannelState(state.name, now, sent=(*_lately(state, now), now))
 
 
+def refused_for_good(state: ChannelState, now: datetime, error: str) -> ChannelState:
+    """A channel after it took one message neither whole nor reduced.
+
+    The next one may go at once; until it takes one, nobody knows whether it takes any.
+    """
+    return replace(took(state, now), failing_since=now, refused=True, last_error=error)
+
+
 def failed(
     state: ChannelState, now: datetime, error: str, *, chance: float,
     refused: bool = False, retry_after: float | None = None,
@@ -69,15 +78,26 @@ def failed(
     )
 
 
-def tell_of_channels(book: Book, now: datetime, rules: Rules) -> None:
-    """That a channel fails is told on the others, and that it takes messages again."""
+def tell_of_channels(
+    book: Book, now: datetime, rules: Rules, *, configured: Collection[str]
+) -> None:
+    """That a channel fails is told on the others, and that it takes messages again.
+
+    One that is no longer configured fails no more, and was not seen to take messages either.
+    """
     for state in sorted(book.channels.values(), key=lambda each: each.name):
         if state.name == DATABASE:
             continue
         key = f"channel/{state.name}"
+        there = book.open_of(key)
+        if state.name not in configured:
+            if there is not None:
+                seen = "it is not configured any more"
+                notice = _of(state, key, State.MENDED, now, seen, f"{there.id}/gone")
+                take_notice(book, replace(notice, gone=True), now, rules)
+            continue
         since = state.failing_since
         if since is None:
-            there = book.open_of(key)
             if there is not None:
                 seen = "it takes messages again"
                 notice = _of(state, key, State.MENDED, now, seen, f"{there.id}/mended")

@@ -52,6 +52,8 @@ class Message:
     opened_at: datetime | None = None
     lasted_seconds: float | None = None
     """How long it has been broken, or was."""
+    seen_well: bool = True
+    """Of one that is RECOVERED; False: somebody closed it, or nobody looks at it any more."""
     runbook_url: str = ""
     """The section on this kind; an address, or the path of the document."""
     run_url: str = ""

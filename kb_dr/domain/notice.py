@@ -42,3 +42,5 @@ class Notice:
     """The Dagster run it was seen by."""
     facts: tuple[tuple[str, str], ...] = ()
     """Label and value, for those who look closer. Never a secret."""
+    gone: bool = False
+    """Of one that is MENDED: nobody saw it well; it is not looked at any more."""

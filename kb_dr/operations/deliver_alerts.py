@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 20.0
 """Longer than any channel's own deadline: what does not return by then is left alone."""
 _FORGOTTEN_AT_ONCE = 500
+_LEAST_SECONDS = 5.0
+"""So long is delivered in any case, however long a database took to fail."""
 
 _AT_WORK: dict[tuple[str, str], ChannelWorker] = {}
 """Threads that were left alone, by outbox and channel: no second one is sent after them."""
@@ -55,10 +58,14 @@ def deliver_alerts(
     itself alone. Killed at any point, what was being sent is tried again, with word of since when.
     """
 
+    until = outboxes.clock.monotonic() + seconds
+
     def work(session: OutboxSession) -> Delivered:
         if not session.claim_delivery():
             return Delivered(busy=True)
-        done = _Delivery(outboxes, session, channels, chance).round(seconds, patience_seconds)
+        # The second time, on records, there is no second helping of time: who calls has a limit.
+        left = max(until - outboxes.clock.monotonic(), min(seconds, _LEAST_SECONDS))
+        done = _Delivery(outboxes, session, channels, chance).round(left, patience_seconds)
         session.forget(now=outboxes.clock.now(), most=_FORGOTTEN_AT_ONCE)
         return done
 
@@ -101,8 +108,10 @@ class _Delivery:
         book = self._session.change(self._prepare)
         self._mirror(book)
         workers = self._begin(book, until)
+        # All of them together: each has had its time while another one was waited for.
+        began, most = time.monotonic(), max(0.0, until - self._clock.monotonic()) + patience
         for worker in workers:
-            worker.join(max(0.0, until - self._clock.monotonic()) + patience)
+            worker.join(max(0.0, began + most - time.monotonic()))
         stuck = [worker for worker in workers if not worker.ended]
         for worker in stuck:
             worker.leave()
@@ -176,7 +185,8 @@ class _Delivery:
             state = book.channels.get(name) or ChannelState(name, now)
             seen = f"send to {name}: it did not come back"
             book.put_channel(failed(state, now, seen, chance=self._chance()))
-        tell_of_channels(book, now, self._outboxes.rules)
+        names = {channel.name for channel in self._channels}
+        tell_of_channels(book, now, self._outboxes.rules, configured=names)
 
     def _name(self, channel: Channel) -> tuple[str, str]:
         return self._outboxes.records.url, channel.name

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from kb_dr.domain.alert_book import Book, Changes
-from kb_dr.domain.alert_merge import absorb
+from kb_dr.domain.alert_merge import absorb, broken_again
 from kb_dr.domain.alert_rules import Rules
 from kb_dr.domain.channel_pace import note_outage, note_return
 from kb_dr.errors import OutboxUnavailable
@@ -107,6 +107,7 @@ class Outboxes:
                 notices=[
                     *(each[0] for each in changes.notices),
                     *(each.id for each in changes.mended),
+                    *(broken_again(each.id) for each in changes.alerts),
                 ],
                 alerts=sorted(
                     {each.id for each in changes.alerts}

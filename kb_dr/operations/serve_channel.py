@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 
 from kb_dr.domain.alert_book import Changes
 from kb_dr.domain.alert_message import reduced
-from kb_dr.domain.channel_pace import failed, may_send, took
+from kb_dr.domain.channel_pace import failed, may_send, refused_for_good, took
 from kb_dr.domain.delivery import ChannelState, Delivery, DeliveryState
-from kb_dr.errors import ChannelRefused, ChannelUnavailable, MessageRefused
+from kb_dr.errors import ChannelRefused, ChannelUnavailable, KbDrError, MessageRefused
 from kb_dr.ports import Channel, Clock
 
 logger = logging.getLogger(__name__)
+
+MOST_TRIES = 20
+"""Of a message that is refused in plain text as well: some four hours."""
 
 
 @dataclass(slots=True)
@@ -80,6 +83,11 @@ class ChannelWorker(threading.Thread):
         except ChannelRefused as error:
             self._fails(delivery, str(error), refused=True)
             return False
+        except Exception as error:
+            if delivery.reduced or isinstance(error, KbDrError):
+                raise  # the plainest text does it as well: it is the channel
+            # A bug that one text brings out must not stop what is behind it for ever.
+            return self._refused(delivery, type(error).__name__)
         now = self._round.clock.now()
         self.state = took(self.state, now)
         self.sent += 1
@@ -110,10 +118,12 @@ class ChannelWorker(threading.Thread):
         self._keep(replace(delivery, state=DeliveryState.PENDING, last_error=seen))
 
     def _refused(self, delivery: Delivery, seen: str) -> bool:
-        """Once more with the plain rest of it; then no more."""
+        """Once more with the plain rest of it. Where that is refused it is not the message but the
+        channel, most likely: it waits as for one that refuses us, and is given up after many tries
+        lest what is behind it waits for ever."""
         now = self._round.clock.now()
-        self.state = took(self.state, now)
         if not delivery.reduced:
+            self.state = took(self.state, now)
             logger.warning("%s refuses a message, which is reduced: %s", self.channel.name, seen)
             delivery = replace(
                 delivery,
@@ -124,8 +134,12 @@ class ChannelWorker(threading.Thread):
             )
             self._keep(delivery)
             return self._send(delivery)
+        if delivery.attempts < MOST_TRIES:
+            self._fails(delivery, seen, refused=True)
+            return False
         logger.error("%s refuses an alert for good: %s: %s", self.channel.name, delivery.id, seen)
         delivery = replace(delivery, state=DeliveryState.DEAD, finished_at=now, last_error=seen)
+        self.state = refused_for_good(self.state, now, seen)
         self.dead.append(delivery)
         self._keep(delivery)
         return True

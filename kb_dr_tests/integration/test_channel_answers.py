@@ -100,8 +100,10 @@ def test_a_bots_check_names_what_is_missing(
 def test_a_page_of_somebody_else_is_no_success_of_slack(slack_sink: SlackSink) -> None:
     slack_sink.answer_always(status(200, body="<html>please log in</html>"))
 
-    with pytest.raises(ChannelRefused):
-        bot(slack_sink).send(made_message(), tried_since=None)
+    hook = SlackWebhookChannel(SlackWebhook(Secret(slack_sink.webhook_url)), CLOCK)
+    for channel in (bot(slack_sink), hook):
+        with pytest.raises(ChannelRefused):
+            channel.send(made_message(), tried_since=None)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """Every channel by itself, in order, at least once; nothing critical hidden in a storm."""
 
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from kb_dr.domain.message import What
+from kb_dr.domain.message import Message, What
 from kb_dr.domain.notice import State
 from kb_dr.domain.severity import Severity
 from kb_dr.errors import ChannelUnavailable, OutboxUnavailable, RepositoryUnavailable
+from kb_dr.operations.serve_channel import ChannelWorker
 from kb_dr_tests.fake_channels import (
     FakeChannel,
     Hangs,
@@ -118,22 +120,55 @@ def test_a_channel_that_refuses_us_is_told_at_once_on_the_others(tmp_path: Path)
     assert mail.said[-1] == (What.OPENED, "An alert channel does not take messages: slack")
 
 
-def test_a_message_that_is_refused_is_sent_plain_and_then_given_up(tmp_path: Path) -> None:
+def test_a_message_that_is_refused_is_sent_plain_and_given_up_in_the_end(tmp_path: Path) -> None:
     slack, mail = FakeChannel(), FakeChannel("email")
     site = AlertSite(tmp_path, slack, mail, database=MemoryOutbox())
     slack.before, mail.before = refuses_what_is_rich, refuses_this
-    site.take(notice(seen="hält nicht"))
+    site.take(notice(seen="hält nicht", severity=Severity.WARNING))
 
     done = site.deliver()
 
     assert [each.happened for each in slack.arrived] == ["h?lt nicht"]
-    assert (done.sent, done.dead, done.failing) == (1, 1, ())
+    assert (done.sent, done.dead, done.failing) == (1, 0, ("email",))
+    deliver_for(site, minutes=5 * 60)
     assert [(each.channel, each.state) for each in site.unsent()] == [("email", "dead")]
     mail.works()
     site.take(notice(state=State.MENDED))
     site.deliver()
-    assert [what for what, _ in slack.said] == [What.OPENED, What.RECOVERED]
+    said = [what for what, title in slack.said if not title.endswith(": email")]
+    assert said == [What.OPENED, What.RECOVERED]
     assert mail.arrived == [], "it never heard that it was broken"
+
+
+def test_a_channel_that_refuses_every_message_loses_none_and_is_told_of(tmp_path: Path) -> None:
+    hook, mail = FakeChannel("webhook"), FakeChannel("email")
+    site = AlertSite(tmp_path, hook, mail, database=MemoryOutbox())
+    hook.before = refuses_this
+    site.take(*(failed_run(number) for number in range(5)))
+
+    done = site.deliver()
+    site.deliver()
+
+    assert (done.dead, done.failing) == (0, ("webhook",))
+    assert mail.said[-1] == (What.OPENED, "An alert channel does not take messages: webhook")
+    hook.works()
+    deliver_for(site, minutes=2)
+    assert titles(hook) == [f"job_{number:03d}" for number in range(5)]
+
+
+def test_a_text_that_breaks_a_channel_stops_nothing_behind_it(tmp_path: Path) -> None:
+    mail = FakeChannel("email")
+    site = AlertSite(tmp_path, mail, database=MemoryOutbox())
+
+    def breaks(message: Message) -> None:
+        if not message.happened.isascii():
+            raise ValueError("Header values may not contain linefeed")
+
+    mail.before = breaks
+    site.take(notice(seen="a\u2028b"), failed_run(1, at=1))
+
+    assert site.deliver().failing == ()
+    assert [each.happened for each in mail.arrived] == ["a b", "offsite: 2 h behind"]
 
 
 def test_a_channel_that_hangs_holds_up_itself_alone(tmp_path: Path) -> None:
@@ -151,6 +186,31 @@ def test_a_channel_that_hangs_holds_up_itself_alone(tmp_path: Path) -> None:
     assert len(slack.tries) == 1, "no second one is sent after it"
     assert mail.said[-1][1].endswith(": slack")
     hangs.let_go.set()
+
+
+def test_channels_that_hang_are_waited_for_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    def join(worker: ChannelWorker, timeout: float) -> None:
+        waited.append(timeout)
+        Thread.join(worker, timeout)
+
+    monkeypatch.setattr(ChannelWorker, "join", join)
+    hangs = Hangs()
+    channels = [FakeChannel(name) for name in ("slack", "email", "sns", "webhook")]
+    for each in channels:
+        each.before = hangs
+    site = AlertSite(tmp_path, *channels, database=MemoryOutbox())
+    site.take(notice())
+
+    done = site.deliver(seconds=0.1, patience_seconds=0.2)
+
+    hangs.let_go.set()
+    assert len(done.failing) == 4
+    assert waited[0] > 0.2
+    assert max(waited[1:]) < 0.1, "a tick has a minute, whatever number of channels hangs"
 
 
 def test_a_crash_of_a_channel_is_a_failure_of_that_channel(
@@ -172,6 +232,38 @@ def test_a_crash_of_a_channel_is_a_failure_of_that_channel(
     site.pass_time(minutes=1)
     site.deliver()
     assert len(slack.arrived) == 1
+
+
+def test_a_channel_set_later_hears_of_what_is_open_already(tmp_path: Path) -> None:
+    database, slack = MemoryOutbox(), FakeChannel()
+    before = AlertSite(tmp_path, database=database)
+    before.take(notice())
+    before.deliver()
+    before.pass_time(hours=1)
+    before.deliver()
+
+    site = AlertSite(tmp_path, slack, database=database, clock=before.clock)
+    site.pass_time(days=1)
+    site.deliver()
+    site.take(notice(state=State.MENDED, at=90000))
+    site.deliver()
+
+    assert [what for what, _ in slack.said] == [What.REMINDER, What.RECOVERED]
+
+
+def test_that_a_channel_fails_ends_when_it_is_configured_no_more(tmp_path: Path) -> None:
+    database, slack, mail = MemoryOutbox(), FakeChannel(), FakeChannel("email")
+    site = AlertSite(tmp_path, slack, mail, database=database)
+    slack.before = refuses
+    site.take(notice())
+    site.deliver()
+
+    site = AlertSite(tmp_path, mail, database=database, clock=site.clock)
+    site.deliver()
+    site.deliver()
+
+    assert [each.key for each in site.alerts(closed=False)] == [notice().key]
+    assert "not configured any more" in mail.arrived[-1].happened
 
 
 # storms
@@ -206,6 +298,31 @@ def test_a_storm_is_a_few_messages_that_name_every_critical_alert(
     deliver_for(site, minutes=25)
     opened = [title for what, title in pager.said if what is What.OPENED]
     assert len(opened) == len(set(opened)) == 500
+
+
+def test_the_end_of_an_alert_never_overtakes_the_next_one_of_its_key(tmp_path: Path) -> None:
+    pager = FakeChannel("pagerduty", groups=False)
+    site = AlertSite(tmp_path, pager, database=MemoryOutbox())
+    site.take(notice(severity=Severity.WARNING), notice(state=State.MENDED, at=1))
+    site.take(*(failed_run(n, at=2, severity=Severity.WARNING) for n in range(25)))
+    site.take(notice(at=3))
+
+    site.deliver()
+
+    said = [each.what for each in pager.arrived if each.dedup_key == notice().key]
+    assert said == [What.OPENED, What.RECOVERED, What.OPENED], "else PagerDuty shows it resolved"
+
+
+def test_a_storm_in_plain_text_names_every_critical_alert_too(tmp_path: Path) -> None:
+    slack = FakeChannel()
+    slack.before = refuses_what_is_rich
+    site = AlertSite(tmp_path, slack, database=MemoryOutbox())
+    site.take(*(failed_run(number) for number in range(30)))
+
+    site.deliver()
+
+    shown = "\n".join(line for each in slack.arrived for line in each.lines)
+    assert all(f"job_{number:03d}" in shown for number in range(30))
 
 
 def test_twenty_alerts_are_no_storm(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def composed(message: Message, sender: str, to: Sequence[str], now: datetime) ->
 
 
 def _page(message: Message) -> str:
-    over = message.what is What.RECOVERED
+    over = message.what is What.RECOVERED and message.seen_well
     colour = _GREEN if over else _COLOURS[message.severity]
     parts = [
         f'<h2 style="color:{colour}">{escape(light(message))} {escape(headline(message))}</h2>'

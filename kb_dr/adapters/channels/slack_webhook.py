@@ -40,6 +40,8 @@ class SlackWebhookChannel:
         answer = self._place.post(json.dumps(said).encode(), _JSON)
         if answer.status != 200:
             raise self._error(answer)
+        if answer.body.lstrip()[:1] == b"<":  # a page of somebody's proxy is no success
+            raise error_of(f"send to {self._place.shown}", "", setting=_SETTING)
         return ""
 
     def _error(self, answer: HttpAnswer) -> AlertError:

@@ -13,12 +13,13 @@ _BEGINNINGS = {
     What.ACKNOWLEDGED: "acknowledged: ",
     What.RECOVERED: "back to normal: ",
 }
+_CLOSED = "closed, not seen to be well: "
 
 
 def light(message: Message) -> str:
-    """One character that says how bad it is; green once it is over."""
+    """One character that says how bad it is; green once it was seen to be well."""
     if message.what is What.RECOVERED:
-        return "🟢"
+        return "🟢" if message.seen_well else "⚪"
     return "👀" if message.what is What.ACKNOWLEDGED else _LIGHTS[message.severity]
 
 
@@ -26,9 +27,10 @@ def headline(message: Message) -> str:
     """One line: how bad, why it is said, of which service, what."""
     loud = message.what not in (What.RECOVERED, What.ACKNOWLEDGED, What.TOLD)
     severity = f"{message.severity.upper()} " if loud else ""
-    return clean(
-        f"{severity}{message.service}: {_BEGINNINGS.get(message.what, '')}{message.title}"
-    ).replace("\n", " ")
+    beginning = _BEGINNINGS.get(message.what, "")
+    if message.what is What.RECOVERED and not message.seen_well:
+        beginning = _CLOSED
+    return clean(f"{severity}{message.service}: {beginning}{message.title}").replace("\n", " ")
 
 
 def times(message: Message) -> tuple[str, ...]:
@@ -82,8 +84,9 @@ def plain(message: Message) -> str:
 
 
 def clean(text: str) -> str:
-    """Without what no channel shows, or takes: control characters, halves of characters."""
+    """Without what no channel shows, or takes: control characters, halves of characters, and the
+    rarer ends of a line, which the header of a mail must not hold either."""
     whole = text.encode("utf-8", "replace").decode()
-    return "".join(
-        each for each in whole.replace("\r\n", "\n") if each in "\n\t" or ord(each) >= 32
-    ).strip()
+    for end in ("\r\n", "\x85", "\u2028", "\u2029"):
+        whole = whole.replace(end, "\n")
+    return "".join(each for each in whole if each in "\n\t" or ord(each) >= 32).strip()

@@ -112,10 +112,7 @@ def look_at_automation(
     for each in found:
         yield Condition(f"{each.key}/off", _off(each, now), lasting=True)
         if not each.runs:
-            # Not told as well: who turned it off knows that nothing happens.
-            yield Condition(each.key)
-            yield Condition(f"{each.key}/failing")
-            continue
+            continue  # who turned it off knows that nothing happens; that all is well nobody does
         yield Condition(f"{each.key}/failing", _failing(each, now), lasting=True)
         if each.cron:
             yield Condition(each.key, _missed(each, now, up_since), lasting=True)

@@ -56,8 +56,11 @@ def look_at_checks(instance: dg.DagsterInstance, repository: dg.RepositoryDefini
     graph = repository.asset_graph
     known = [key for key in graph.asset_check_keys if key.name in CHECKS]
     plain = [key for key in known if graph.get(key).partitions_def is None]
-    for found in newest_of_each(instance, plain):
-        yield Condition(check_key(found.check, None), check_notice(found))
+    said = {found.check: found for found in newest_of_each(instance, plain)}
+    for check in plain:
+        # One whose results were wiped is not well for that: what was told stands until it speaks.
+        key, last = check_key(check, None), said.get(check)
+        yield Condition(key, check_notice(last) if last else None, unsettled=last is None)
     busy = ledger.partitions_under_way(instance)
     for check in known:
         if check in plain:

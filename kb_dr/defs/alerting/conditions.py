@@ -74,7 +74,7 @@ class Open:
     ) -> Iterator[Notice]:
         """Notices that bring what was told in line with ``conditions``, which are all there is.
 
-        An open condition whose key ``is_ours`` and which is not among them is gone, and so over: a
+        An open condition whose key ``is_ours`` and which is not among them is gone, and closed: a
         check that no longer exists, a backup that was purged.
         """
         now = {each.key: each for each in conditions}
@@ -92,7 +92,7 @@ class Open:
                 yield well_again(condition.key, at, "no longer so")
         for key in sorted(self.keys - now.keys()):
             if is_ours(key):
-                yield well_again(key, at, "there is nothing of this name any more")
+                yield not_watched(key, at)
 
     def _told(self, notice: Notice) -> bool:
         """Whether this very notice was handed in, and is known where it was handed to."""
@@ -107,6 +107,11 @@ class Open:
 def well_again(key: str, at: datetime, seen: str) -> Notice:
     """A condition that is over."""
     return Notice(key, key, _kind_of(key), State.MENDED, Severity.INFO, at, seen)
+
+
+def not_watched(key: str, at: datetime) -> Notice:
+    """A condition nobody looks at any more: what was told of it ends, and not as well."""
+    return replace(well_again(key, at, "it is not looked at any more"), gone=True)
 
 
 def _kind_of(key: str) -> str:

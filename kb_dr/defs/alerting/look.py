@@ -8,7 +8,7 @@ import dagster as dg
 
 from kb_dr.defs.alerting.automation import automata, look_at_automation, missed_while_down
 from kb_dr.defs.alerting.check_notices import look_at_checks
-from kb_dr.defs.alerting.conditions import Condition, Open, well_again
+from kb_dr.defs.alerting.conditions import Condition, Open, not_watched
 from kb_dr.defs.alerting.finished_runs import Ended
 from kb_dr.defs.alerting.place import Broken, Place
 from kb_dr.defs.alerting.run_notices import (
@@ -176,7 +176,7 @@ class Look:
             _, job, *rest = key.split("/", 2)
             purged = job in BY_PARTITION and rest and rest[0] not in backups
             if job not in jobs or purged:
-                over.append(well_again(key, self._now, "there is nothing of this name any more"))
+                over.append(not_watched(key, self._now))
         return over
 
 
