@@ -342,6 +342,24 @@ def test_probes_are_few_and_old_ones_go() -> None:
     ]
 
 
+def test_a_probe_that_a_clock_ahead_left_stands_for_no_write_of_now() -> None:
+    of_the_store, of_the_host = FakeClock(STARTED), FakeClock(STARTED + timedelta(hours=2))
+    repository = MemoryRepository("primary", of_the_store)
+    probe_repository(repository, of_the_host, "h")
+    of_the_store.pass_time(timedelta(hours=2))
+
+    def refuse(key: str, body: bytes) -> None:
+        raise RepositoryRefused(f"put {key}: read only")
+
+    taken = probe_repository(repository, of_the_host, "h")
+    assert taken.written_at == of_the_host.now()
+    of_the_host.sleep(60)
+
+    repository.put = refuse  # type: ignore[method-assign, assignment]  # a store that is read-only
+    with pytest.raises(RepositoryRefused):
+        probe_repository(repository, of_the_host, "h")
+
+
 def test_a_probe_that_is_retained_stays_and_harms_nothing() -> None:
     clock = FakeClock()
     repository = MemoryRepository("primary", clock)
