@@ -210,7 +210,9 @@ def expressions(part: object) -> "list[str]":
 
 def names_in(expression: str) -> set[str]:
     """The metrics of an expression: no function, keyword or label of ours looks like one."""
-    bare = re.sub(r"\{[^}]*\}|\b(?:on|by|without|group_left)\s*\([^)]*\)|\[[^\]]*\]", " ", expression)
+    bare = re.sub(
+        r"\{[^}]*\}|\b(?:on|by|without|group_left)\s*\([^)]*\)|\[[^\]]*\]", " ", expression
+    )
     words = set(re.findall(r"[a-z_A-Z][\w:]*", bare))
     return words - {"time", "abs", "absent", "or", "and", "unless", "on", "by", "count", "max",
                     "min", "increase", "min_over_time", "max_over_time"}  # fmt: skip
