@@ -90,7 +90,7 @@ class Watch:
     def _judges(self) -> Mapping[str, Callable[[], Watched]]:
         return {
             "newest_backup_is_young": lambda: judge_backup_age(
-                self._backups, self._now, self._limits.backup_age_seconds
+                self._backups, self._now, self._limits.backup_age_seconds, self._cluster
             ),
             "newest_increment_is_young": lambda: judge_increment_age(
                 self._backups["primary"],
@@ -131,6 +131,12 @@ class Watch:
     @cached_property
     def _facts(self) -> SourceFacts | Unknown:
         return _seen(self._here.source.facts)
+
+    @property
+    def _cluster(self) -> int | None:
+        """The source's; None while it does not answer."""
+        facts = self._facts
+        return None if isinstance(facts, Unknown) else facts.system_identifier
 
     @cached_property
     def _archiver(self) -> ArchiverStatus | Unknown:

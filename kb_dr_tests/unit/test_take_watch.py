@@ -243,6 +243,31 @@ def test_a_backup_under_way_is_seen_until_it_is_done_or_has_failed(made: MadeIns
     assert "under_way_seconds" not in failed.values
 
 
+def test_a_try_that_hangs_is_seen_behind_one_that_failed(made: MadeInstallation) -> None:
+    first, again = STARTED + timedelta(minutes=59), STARTED + timedelta(minutes=61)
+    store_objects(made.primary, started=first, attempt="a2")
+    made.primary.put(layout.failure_key(BackupId.of("kb", BackupKind.FULL, first), "a2"), b"{}")
+    made.clock.sleep(60)
+    store_objects(made.primary, started=again, attempt="a3")
+    made.clock.sleep(1860)
+
+    seen = look(made, "backups_are_quick")
+
+    assert seen.broken == ("a full backup under way",)
+    assert seen.values["under_way_seconds"] == 1860
+
+
+def test_a_young_backup_of_another_server_is_none_of_this_one(made: MadeInstallation) -> None:
+    bring(made, "offsite")
+    assert look(made, "newest_backup_is_young").outcome is P
+
+    made.source.seen = replace(FACTS, system_identifier=99)  # type: ignore[attr-defined]  # played
+    seen = look(made, "newest_backup_is_young")
+
+    assert seen.broken == ("newest full backup in primary", "newest full backup in offsite")
+    assert "another cluster" in parts(seen)["newest full backup in primary"].seen
+
+
 # --- WAL that was called archived ---------------------------------------------------------
 
 
