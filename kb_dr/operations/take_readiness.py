@@ -88,7 +88,7 @@ def _judge_report(
             hint = "`kb-dr report --last` shows it all; docs/backup-audit.md says what to do."
             return Finding(REPORT, Outcome.FAILED, f"{judged.wrong[0]}{more}", hint)
         return Finding(REPORT, Outcome.PASSED, f"{judged.report.id}: nothing is wrong")
-    made = initialised_at(places, service, org)
+    made = initialised_at(places, service, org, status.now)
     if made is not None and (status.now - made).total_seconds() <= RECENT_DAYS * 86400:
         return Finding(REPORT, Outcome.NOT_APPLICABLE, "none has been made, none is due yet")
     seen = f"there is none of the last {RECENT_DAYS:g} days"

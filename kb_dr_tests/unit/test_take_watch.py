@@ -200,6 +200,22 @@ def test_a_copy_of_yesterday_is_not_late_with_what_is_older_than_itself(
     assert parts(look(made, "copies_follow"))["backups in offsite"].outcome is P
 
 
+def test_a_copy_made_by_a_clock_that_ran_ahead_excuses_nothing(made: MadeInstallation) -> None:
+    made.offsite.bodies[layout.MARKER] = made.offsite.bodies[layout.MARKER].replace(
+        b"2026", b"2031"
+    )
+    made.primary.bodies[layout.MARKER] = made.primary.bodies[layout.MARKER].replace(
+        b"2026", b"2031"
+    )
+    made.clock.sleep(3600)
+
+    late = look(made, "copies_follow")
+
+    assert parts(late)["backups in offsite"].outcome is F
+    drills = made.drills_held(young=True)
+    assert drills.outcome is C, "none is due yet, for five years"
+
+
 def test_what_retention_let_go_of_is_not_missed(tmp_path: Path) -> None:
     made = MadeInstallation(tmp_path, local=True)
     stored = store_backup(made.primary, CODEC, started=STARTED + timedelta(minutes=1))
