@@ -18,8 +18,8 @@ _RUNS_READ = 5
 def newest_whole_watch(instance: dg.DagsterInstance, since: datetime | None) -> datetime | None:
     """When the newest run began in which every check of a minute spoke, whatever it said.
 
-    None when none began after ``since``; one that lies ahead of the clock, which was set back since,
-    is as good as none.
+    None when none began after ``since``. One that lies ahead of the clock, which was set back
+    meanwhile, is as good as none.
     """
     if since is not None and since > datetime.now(UTC):
         since = None
