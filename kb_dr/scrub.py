@@ -5,6 +5,7 @@ its own message, such as an address with a token in it, goes no further.
 """
 
 import re
+from collections.abc import Iterator
 
 STRUCK_OUT = "…"
 
@@ -12,6 +13,10 @@ _SHORTEST = 4
 """Characters. A shorter value is no secret, and would be struck out of half of all words."""
 _ANYWHERE = 12
 """Characters from which on a value is struck out inside of words, too."""
+_OPAQUE = 20
+"""Characters from which on a piece of an address that is a secret is one by itself: a token."""
+_DEEPEST = 3
+"""Strings of JSON within each other: a message, in a line of a log, in an event."""
 
 _IDENTITY = re.compile(r"AGE-SECRET-KEY-[A-Z0-9]+")
 
@@ -59,28 +64,55 @@ def _bounded(form: str) -> str:
 
 
 def _forms(value: str) -> set[str]:
-    import json
-    from urllib.parse import quote, quote_plus, urlsplit
+    from urllib.parse import quote, quote_plus
 
-    plain = {value}
-    if "://" in value:
-        # Libraries speak of the host here and of the rest there.
-        try:
-            parts = urlsplit(value)
-        except ValueError:
-            parts = None
-        if parts is not None:
-            rest = value.split("://", 1)[1].removeprefix(parts.netloc)
-            plain |= {rest, rest.rstrip("/"), parts.path, parts.query, parts.password or ""}
     forms: set[str] = set()
-    for each in plain:
+    for each in {value, *_pieces(value)}:
         if len(each) < _SHORTEST:
             continue
-        forms |= {each, quote(each), quote(each, safe=""), quote_plus(each)}
-        forms |= {json.dumps(each)[1:-1], json.dumps(each, ensure_ascii=False)[1:-1]}
-        forms |= {repr(each)[1:-1]}
+        quoted = {quote(each), quote(each, safe=""), quote_plus(each)}
+        lower = {re.sub(r"%[0-9A-F]{2}", lambda code: code[0].lower(), form) for form in quoted}
+        forms |= {each, *quoted, *lower, *_escaped(each)}
     if len(value) >= _ANYWHERE:
         forms |= _in_base64(value.encode(errors="surrogateescape"))
+    return forms
+
+
+def _pieces(value: str) -> Iterator[str]:
+    """What of it is a secret by itself. Short pieces of an address are words."""
+    if len(lines := value.splitlines()) > 1:
+        yield from (line.strip() for line in lines if len(line.strip()) >= _ANYWHERE)
+    if "://" not in value:
+        return
+    from urllib.parse import unquote, urlsplit
+
+    # Libraries speak of the host here and of the rest there.
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return
+    rest = value.split("://", 1)[1].removeprefix(parts.netloc)
+    password = parts.password or ""
+    yield from (rest, rest.rstrip("/"), parts.path, parts.query, password, unquote(password))
+    for piece in re.split(r"[/&=]", f"{parts.path}&{parts.query}"):
+        if len(piece) >= _OPAQUE:
+            yield from (piece, unquote(piece))
+
+
+def _escaped(value: str) -> set[str]:
+    """As programs and documents quote it: in a string of JSON, also one within others."""
+    import json
+
+    marks = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
+    forms = {repr(value)[1:-1], value.replace("'", "''")}
+    forms.add(re.sub(r"([\\'])", r"\\\1", value))
+    forms.add("".join(marks.get(each, each) for each in value))
+    within = {value, *forms}
+    for _ in range(_DEEPEST):
+        within = {
+            json.dumps(each, ensure_ascii=only)[1:-1] for each in within for only in (True, False)
+        }
+        forms |= within
     return forms
 
 

@@ -22,7 +22,8 @@ create table if not exists watch_marks (
 
 _WRITE = """
 insert into watch_marks (service, org, at) values (%s, %s, %s)
-on conflict (service, org) do update set at = greatest(watch_marks.at, excluded.at)
+on conflict (service, org) do update set at =
+    case when watch_marks.at > %s then excluded.at else greatest(watch_marks.at, excluded.at) end
 """
 
 
@@ -33,13 +34,14 @@ class PostgresWatchMark:
         self._settings = settings
         self._owner = (service, org)
 
-    def write(self, at: datetime) -> None:
+    def write(self, at: datetime, *, believed_until: datetime) -> None:
+        values = (*self._owner, at, believed_until)
         with catalog_session(self._settings, _SCHEMA, deadline_seconds=_SECONDS) as session:
             try:
-                session.execute(_WRITE, (*self._owner, at))
+                session.execute(_WRITE, values)
             except errors.UndefinedTable:
                 _make(session)
-                session.execute(_WRITE, (*self._owner, at))
+                session.execute(_WRITE, values)
 
     def read(self) -> datetime | None:
         with catalog_session(self._settings, _SCHEMA, deadline_seconds=_SECONDS) as session:

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from kb_dr.domain.backup_id import BackupKind
 from kb_dr.domain.manifest import Manifest
+from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
 
 NAMESPACE = "KB"
 
@@ -108,9 +109,11 @@ def points_of_a_look(
             points += failure_points(kind, at)
     for kind in MEASURED:
         newest = max((each.finished for each in backups if each.kind is kind), default=None)
-        if newest is not None:  # without one there is no age, which is worse than any
-            seconds = max(0.0, (now - newest).total_seconds())
-            points.append(Datapoint(Metric.AGE, kind, seconds, now))
+        if newest is None:  # without one there is no age, which is worse than any
+            continue
+        seconds = (now - newest).total_seconds()
+        if seconds >= -CLOCK_SLACK_SECONDS:  # nor has one of the future: nobody knows how old it is
+            points.append(Datapoint(Metric.AGE, kind, max(0.0, seconds), now))
     return tuple(points)
 
 

@@ -2,11 +2,12 @@
 
 import logging
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from kb_dr import wiring
 from kb_dr.adapters.state_file import StateFile
 from kb_dr.domain.finding import Finding
+from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
 from kb_dr.domain.ping import WORKS, Signal
 from kb_dr.domain.proof import Outcome
 from kb_dr.errors import KbDrError
@@ -42,7 +43,7 @@ class Deadman(Places):
         mark = wiring.watch_mark(self.settings)
         if mark is not None:
             try:
-                mark.write(at)
+                mark.write(at, believed_until=self._believed_until())
             except KbDrError as error:
                 logger.warning("the watch is not noted beside the catalog: %s", error)
         pinger = wiring.pinger(self.settings, "watch")
@@ -53,7 +54,8 @@ class Deadman(Places):
     def last_watch(self) -> datetime | None:
         """When the newest complete watch was, of those noted here and beside the catalog.
 
-        None when none is known. A catalog that does not answer hides what only it knows.
+        None when none is known. A catalog that does not answer hides what only it knows. A mark
+        that lies ahead of the clock is none: it would look young for as long as it does.
         """
         known = [self._watched_here()]
         mark = wiring.watch_mark(self.settings)
@@ -62,7 +64,11 @@ class Deadman(Places):
                 known.append(mark.read())
             except KbDrError as error:
                 logger.warning("the mark of the watch beside the catalog: %s", error)
-        return max((at for at in known if at is not None), default=None)
+        until = self._believed_until()
+        return max((at for at in known if at is not None and at <= until), default=None)
+
+    def _believed_until(self) -> datetime:
+        return self.clock.now() + timedelta(seconds=CLOCK_SLACK_SECONDS)
 
     def _watched(self) -> StateFile:
         return StateFile(self.settings.state_dir / "watch.json")

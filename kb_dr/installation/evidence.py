@@ -121,12 +121,12 @@ class Evidence(CatalogNotes):
         from kb_dr.domain.drill_age import judge_drills
         from kb_dr.operations.status import initialised_at
 
-        settings = self.settings
-        made = initialised_at(self._to_be_looked_at(), settings.service, settings.org)
+        settings, now = self.settings, self.clock.now()
+        made = initialised_at(self._to_be_looked_at(), settings.service, settings.org, now)
         return judge_drills(
             self.drills(),
             {copy: self.repository(copy).url for copy in self.copies},
-            self.clock.now(),
+            now,
             settings.objectives.drill_age_seconds,
             void_through=self.void_through(),
             initialised=made if young else None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from kb_dr.domain.alert import Alert
 from kb_dr.domain.severity import Severity
 from kb_dr.installation.alerting import Alerting
+from kb_dr.installation.deadman import Deadman
 from kb_dr.installation.reports import Reports
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _DELIVER_SECONDS = 60.0
 
 
-class Readying(Reports, Alerting):
+class Readying(Reports, Alerting, Deadman):
     """Says whether the service could be recovered now, and tells the week."""
 
     if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Readying(Reports, Alerting):
             drills=self.drills,
             controls=self.controls,
             alerts=self._open_alerts,
+            watched_at=self.last_watch,
         )
 
     def draw_readiness(self, readiness: "Readiness") -> bytes:

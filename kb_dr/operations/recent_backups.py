@@ -132,20 +132,23 @@ class _Newest:
 def _under_way(
     repository: Repository, fulls: Sequence[ListedBackup], service: str
 ) -> datetime | None:
-    """When a full backup began behind the newest complete one that has neither a manifest nor a
-    record of its failure: it is at work, or its process is gone.
+    """When the first full backup began behind the newest complete one that has neither a manifest
+    nor a record of its failure: it is at work, or its process is gone.
     """
     prefix = layout.backups_prefix(BackupKind.FULL)
     after = f"{prefix}{fulls[-1].stamp}/~" if fulls else ""
-    for listed in repository.list(prefix, start_after=after):
+    while (listed := next(iter(repository.list(prefix, start_after=after)), None)) is not None:
         stamp = listed.key.removeprefix(prefix).partition("/")[0]
+        # Past all it stored, however much; a stray object may sort behind that.
+        after = max(f"{prefix}{stamp}/~", listed.key)
         try:
             backup = BackupId.parse(f"{service}-{BackupKind.FULL}-{stamp}")
         except ValueError:
             continue  # a stray object
         if repository.find(layout.manifest_key(backup)) is not None:
-            return None  # it was finished since the listing
+            continue  # it was finished since the listing
         failed = next(iter(repository.list(layout.failures_prefix(backup))), None)
-        # Objects encrypted anew bear the stamp of an old backup, and were stored just now.
-        return max(backup.started, listed.modified) if failed is None else None
+        if failed is None:
+            # Objects encrypted anew bear the stamp of an old backup, and were stored just now.
+            return max(backup.started, listed.modified)
     return None

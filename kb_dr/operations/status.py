@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from kb_dr.domain.control import ALL, blind_hosts, void_through, why_void
@@ -14,7 +14,7 @@ from kb_dr.domain.far_enough import (
     oldest_that_counts,
 )
 from kb_dr.domain.finding import Finding
-from kb_dr.domain.objective import judge_status
+from kb_dr.domain.objective import CLOCK_SLACK_SECONDS, judge_status
 from kb_dr.domain.replication_slot import judge_slot
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.status import CopyStatus, Status
@@ -131,14 +131,19 @@ def _hold(
         [str(problem) for problem in controls.problems],
         clock.now(),
         limits.control_age_seconds,
-        initialised=initialised_at(repositories, service, org),
+        initialised=initialised_at(repositories, service, org, clock.now()),
     )
 
 
-def initialised_at(repositories: Sequence[Repository], service: str, org: str) -> datetime | None:
-    """When the oldest of them was made; None when none can tell."""
+def initialised_at(
+    repositories: Sequence[Repository], service: str, org: str, now: datetime
+) -> datetime | None:
+    """When the oldest of them was made; None when none can tell. A clock that ran ahead tells
+    nothing: until then no drill and no control would be due.
+    """
     known: list[datetime] = []
     for repository in repositories:
         with suppress(KbDrError):  # survey() says it of the copy
             known.append(check_marker(repository, service=service, org=org).created)
-    return min(known, default=None)
+    until = now + timedelta(seconds=CLOCK_SLACK_SECONDS)
+    return min((each for each in known if each <= until), default=None)

@@ -1,6 +1,7 @@
 """Could we recover now, and how did that go of late: all of it read once, on one page."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from kb_dr.domain.control import ControlRun
@@ -13,12 +14,17 @@ from kb_dr.domain.objective import Limits
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.readiness import OpenAlert, Readiness
 from kb_dr.domain.status import Status
+from kb_dr.domain.wording import age
 from kb_dr.errors import KbDrError, RepositoryError
 from kb_dr.operations.gather_trends import gather_trends
 from kb_dr.operations.status import initialised_at
 from kb_dr.ports import Repository
 
 REPORT = "integrity report"
+WATCH = "watch"
+
+WATCH_SECONDS = 900.0
+"""An older watch is taken for a dead one, as by the alert KbDrWatchDead."""
 
 T = TypeVar("T")
 
@@ -35,6 +41,7 @@ def take_readiness(
     drills: Callable[[], Sequence[Drill]],
     controls: Callable[[], Sequence[ControlRun]],
     alerts: Callable[[], Sequence[OpenAlert]],
+    watched_at: Callable[[], datetime | None],
 ) -> Readiness:
     """The readiness at the moment of ``status``. Raises nothing of ours.
 
@@ -48,6 +55,7 @@ def take_readiness(
         also.append(_judge_report(judged(), places, status, service=service, org=org))
     except RepositoryError as error:
         also.append(Finding(REPORT, Outcome.COULD_NOT_RUN, str(error), error.hint))
+    also.append(_judge_watch(watched_at(), status.now))
     found_alerts, problem = _alerts(alerts)
     return judge_readiness(
         Looked(
@@ -80,11 +88,24 @@ def _judge_report(
             hint = "`kb-dr report --last` shows it all; docs/backup-audit.md says what to do."
             return Finding(REPORT, Outcome.FAILED, f"{judged.wrong[0]}{more}", hint)
         return Finding(REPORT, Outcome.PASSED, f"{judged.report.id}: nothing is wrong")
-    made = initialised_at(places, service, org)
+    made = initialised_at(places, service, org, status.now)
     if made is not None and (status.now - made).total_seconds() <= RECENT_DAYS * 86400:
         return Finding(REPORT, Outcome.NOT_APPLICABLE, "none has been made, none is due yet")
     seen = f"there is none of the last {RECENT_DAYS:g} days"
     return Finding(REPORT, Outcome.COULD_NOT_RUN, seen, "`kb-dr report` makes one.")
+
+
+def _judge_watch(at: datetime | None, now: datetime) -> Finding:
+    """That no alert is open says something only where somebody would have opened one."""
+    hint = "Start Dagster's daemon and code server; look at the runs of `watch_job`, and at doctor."
+    if at is None:
+        seen = "it never came to its end, or nobody noted it: alerts are opened by it alone"
+        return Finding(WATCH, Outcome.COULD_NOT_RUN, seen, hint)
+    seconds = (now - at).total_seconds()
+    seen = f"last complete {age(max(0.0, seconds))} ago, allowed {age(WATCH_SECONDS)}"
+    if seconds <= WATCH_SECONDS:
+        return Finding(WATCH, Outcome.PASSED, seen)
+    return Finding(WATCH, Outcome.COULD_NOT_RUN, seen, hint)
 
 
 def _alerts(

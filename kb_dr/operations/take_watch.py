@@ -5,7 +5,7 @@ read than the checks that were named need. The server is asked before any reposi
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -15,6 +15,7 @@ from kb_dr.domain.integrity_report import IntegrityReport
 from kb_dr.domain.judge_integrity import RECENT_DAYS
 from kb_dr.domain.key_check import KeyCheck
 from kb_dr.domain.manifest import StoredManifest
+from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
 from kb_dr.domain.proof import Standing
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.space import Space
@@ -90,7 +91,7 @@ class Watch:
     def _judges(self) -> Mapping[str, Callable[[], Watched]]:
         return {
             "newest_backup_is_young": lambda: judge_backup_age(
-                self._backups, self._now, self._limits.backup_age_seconds
+                self._backups, self._now, self._limits.backup_age_seconds, self._cluster
             ),
             "newest_increment_is_young": lambda: judge_increment_age(
                 self._backups["primary"],
@@ -131,6 +132,12 @@ class Watch:
     @cached_property
     def _facts(self) -> SourceFacts | Unknown:
         return _seen(self._here.source.facts)
+
+    @property
+    def _cluster(self) -> int | None:
+        """The source's; None while it does not answer."""
+        facts = self._facts
+        return None if isinstance(facts, Unknown) else facts.system_identifier
 
     @cached_property
     def _archiver(self) -> ArchiverStatus | Unknown:
@@ -229,6 +236,9 @@ class Watch:
         made_at = self._answers[copy][1]
         if made_at is None:
             return Unknown(f"when {copy} was made cannot be told")
+        if (made_at - self._now).total_seconds() > CLOCK_SLACK_SECONDS:
+            # By a clock that ran ahead: it would excuse all that is not there for as long.
+            made_at = datetime.min.replace(tzinfo=UTC)
         return _seen(
             lambda: measure_lag(
                 self._at("primary"),

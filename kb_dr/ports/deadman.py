@@ -24,9 +24,9 @@ class Pinger(Protocol):
 class WatchMark(Protocol):
     """When the watch last came to its end, where other machines see it."""
 
-    def write(self, at: datetime) -> None:
+    def write(self, at: datetime, *, believed_until: datetime) -> None:
         """Raises CatalogError and its children. An older moment than the one there changes
-        nothing.
+        nothing, unless that one is later than ``believed_until``: a clock that ran ahead wrote it.
         """
         ...
 

@@ -27,6 +27,20 @@ def test_another_machine_sees_the_newest_watch(
     assert made.last_watch() == elsewhere.last_watch() == now
 
 
+def test_a_mark_of_a_clock_that_ran_ahead_hides_no_dead_watch(
+    made: MadeInstallation, elsewhere: MadeInstallation
+) -> None:
+    now = made.clock.now()
+    elsewhere.note_watch(now + timedelta(days=365))
+
+    assert made.last_watch() is None
+    assert elsewhere.last_watch() is None
+
+    made.note_watch(now)
+
+    assert made.last_watch() == elsewhere.last_watch() == now
+
+
 def test_a_database_that_is_gone_fails_no_watch_and_hides_not_what_is_known_here(
     made: MadeInstallation, database: CatalogDatabase
 ) -> None:

@@ -181,6 +181,16 @@ def test_what_ended_long_ago_is_an_age_and_no_success(manifest: Manifest) -> Non
     assert max(each.value for each in points) == LOOK_BACK.total_seconds() + 1
 
 
+def test_a_backup_of_the_future_has_no_age_which_alarms_take_for_the_worst(
+    manifest: Manifest,
+) -> None:
+    ahead = points_of_a_look(manifest.finished - timedelta(hours=1), [manifest], [])
+    just_now = points_of_a_look(manifest.finished - timedelta(seconds=5), [manifest], [])
+
+    assert Metric.AGE not in {each.metric for each in ahead}
+    assert [each.value for each in just_now if each.metric is Metric.AGE] == [0]
+
+
 def test_without_any_backup_there_is_no_age_which_alarms_take_for_the_worst() -> None:
     points = points_of_a_look(datetime(2026, 11, 20, tzinfo=UTC), [], [])
 

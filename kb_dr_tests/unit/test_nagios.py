@@ -105,6 +105,15 @@ def test_what_nobody_can_tell_is_not_called_broken(status: Status) -> None:
     assert said.startswith("KB_DR UNKNOWN - nobody can tell whether all 2 objectives hold: RPO of")
 
 
+def test_limits_of_weeks_are_written_out(status: Status) -> None:
+    first = say_status(status, Objectives(3600, 7200, 93600, 14 * 86400)).output.split("\n")[0]
+
+    data = first.partition(" | ")[2].split()
+    assert all(PERFORMANCE.fullmatch(each) for each in data), data
+    ends = {each.split("=")[0]: each.split(";")[2] for each in data}
+    assert ends["proof_age_offsite"] == "1209600"
+
+
 @pytest.mark.parametrize(
     ("error", "state"),
     [

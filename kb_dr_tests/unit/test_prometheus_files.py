@@ -59,6 +59,12 @@ def test_the_example_of_alertmanager_is_valid() -> None:
     subprocess.run(["amtool", "check-config", str(config)], check=True, capture_output=True)
 
 
+def test_the_example_silences_no_other_exporter_than_the_one_that_is_down() -> None:
+    config = yaml.safe_load((PROMETHEUS / "alertmanager.yml").read_text())
+
+    assert all("instance" in each.get("equal", ()) for each in config["inhibit_rules"])
+
+
 def test_the_tests_of_the_rules_pass() -> None:
     assert "FAILED" not in promtool("test", "rules", *TESTS)
 
@@ -204,10 +210,12 @@ def expressions(part: object) -> "list[str]":
 
 def names_in(expression: str) -> set[str]:
     """The metrics of an expression: no function, keyword or label of ours looks like one."""
-    bare = re.sub(r"\{[^}]*\}|\b(?:on|by|group_left)\s*\([^)]*\)|\[[^\]]*\]", " ", expression)
+    bare = re.sub(
+        r"\{[^}]*\}|\b(?:on|by|without|group_left)\s*\([^)]*\)|\[[^\]]*\]", " ", expression
+    )
     words = set(re.findall(r"[a-z_A-Z][\w:]*", bare))
     return words - {"time", "abs", "absent", "or", "and", "unless", "on", "by", "count", "max",
-                    "min", "increase"}  # fmt: skip
+                    "min", "increase", "min_over_time", "max_over_time"}  # fmt: skip
 
 
 def anchor(heading: str) -> str:

@@ -18,13 +18,14 @@ from kb_dr.defs.weekly_digest import make_digest_schedules
 from kb_dr.domain import layout, trends
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.notice import Notice, State
-from kb_dr.domain.proof import Verdict
+from kb_dr.domain.proof import Outcome, Verdict
 from kb_dr.domain.readiness import OpenAlert
 from kb_dr.errors import ObjectiveBroken, OutboxUnavailable, RepositoryUnavailable
 from kb_dr.operations.deliver_alerts import Delivered
 from kb_dr.operations.drill_records import store_drill
 from kb_dr.operations.gather_trends import gather_trends
 from kb_dr.operations.take_notices import Taken
+from kb_dr.operations.take_readiness import WATCH_SECONDS
 from kb_dr_tests.made_drills import made_drill
 from kb_dr_tests.made_installation import MadeInstallation
 
@@ -119,6 +120,21 @@ def test_a_repository_that_is_down_leaves_a_page_that_says_so(
     assert "did not answer" in seen.verdict
     assert seen.trends.unread
     assert {each.recoverable_to for each in seen.copies} == {None}
+
+
+def test_no_open_alert_says_nothing_while_nobody_watches(installation: _Kept) -> None:
+    def watch() -> tuple[Outcome, ...]:
+        seen = installation.readiness()
+        return tuple(each.outcome for each in seen.findings if each.subject == "watch")
+
+    assert watch() == (Outcome.COULD_NOT_RUN,)
+
+    installation.note_watch(installation.clock.now())
+    assert watch() == (Outcome.PASSED,)
+
+    installation.clock.sleep(WATCH_SECONDS + 1)
+    assert watch() == (Outcome.COULD_NOT_RUN,)
+    assert installation.readiness().answer != "yes"
 
 
 def test_trends_come_from_proofs_drills_manifests_and_reports(installation: _Kept) -> None:

@@ -1,6 +1,7 @@
 """Secrets are struck out of texts in every form a library may quote them in; nothing else is."""
 
 import base64
+import html
 import json
 from urllib.parse import quote, quote_plus
 
@@ -23,6 +24,14 @@ SECRET = 'pl4nted/+& "ünd\\more'
         json.dumps(SECRET),
         json.dumps(SECRET, ensure_ascii=False),
         repr(SECRET),
+        # A message that quotes one, within a line of JSON, within Dagster's event.
+        json.dumps(json.dumps(SECRET)),
+        json.dumps(json.dumps(json.dumps(SECRET))),
+        json.dumps(json.dumps(SECRET), ensure_ascii=False),
+        json.dumps(repr(SECRET)),
+        quote(SECRET, safe="").replace("%2F", "%2f").replace("%2B", "%2b").lower(),
+        html.escape(SECRET),
+        SECRET.replace("\\", "\\\\"),
     ],
 )
 def test_every_form_of_a_secret_is_struck_out(form: str) -> None:
@@ -56,6 +65,31 @@ def test_the_password_of_an_address_is_one_by_itself() -> None:
     remember("https://user:planted-word@host.example/")
 
     assert "planted-word" not in scrub("401 for planted-word")
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        ("https://u:p%40ss-planted@host.example/", "401 for user u, password p@ss-planted"),
+        ("https://h.example/T0/B0/planted0planted0planted0", "no token planted0planted0planted0"),
+        ("https://h.example/hook?a=1&t=planted0planted0planted0", "t planted0planted0planted0 bad"),
+        ("first-line-of-it\nplanted-second-line", "parse: planted-second-line"),
+        ("it's-planted-0", "password='it''s-planted-0'"),
+        ("it's-planted-0", "password='it\\'s-planted-0'"),
+    ],
+)
+def test_a_piece_that_is_a_secret_by_itself_is_struck_out(secret: str, said: str) -> None:
+    remember(secret)
+
+    assert "planted" not in scrub(said)
+
+
+def test_short_pieces_of_an_address_are_words() -> None:
+    remember("https://h.example/services/kb-production?kind=backup")
+
+    assert scrub("services of kb-production: kind backup") == (
+        "services of kb-production: kind backup"
+    )
 
 
 def test_a_short_password_is_struck_out_where_it_stands_by_itself() -> None:

@@ -200,6 +200,22 @@ def test_a_copy_of_yesterday_is_not_late_with_what_is_older_than_itself(
     assert parts(look(made, "copies_follow"))["backups in offsite"].outcome is P
 
 
+def test_a_copy_made_by_a_clock_that_ran_ahead_excuses_nothing(made: MadeInstallation) -> None:
+    made.offsite.bodies[layout.MARKER] = made.offsite.bodies[layout.MARKER].replace(
+        b"2026", b"2031"
+    )
+    made.primary.bodies[layout.MARKER] = made.primary.bodies[layout.MARKER].replace(
+        b"2026", b"2031"
+    )
+    made.clock.sleep(3600)
+
+    late = look(made, "copies_follow")
+
+    assert parts(late)["backups in offsite"].outcome is F
+    drills = made.drills_held(young=True)
+    assert drills.outcome is C, "none is due yet, for five years"
+
+
 def test_what_retention_let_go_of_is_not_missed(tmp_path: Path) -> None:
     made = MadeInstallation(tmp_path, local=True)
     stored = store_backup(made.primary, CODEC, started=STARTED + timedelta(minutes=1))
@@ -241,6 +257,31 @@ def test_a_backup_under_way_is_seen_until_it_is_done_or_has_failed(made: MadeIns
     assert old.broken == ("a full backup under way",)
     assert failed.outcome is P
     assert "under_way_seconds" not in failed.values
+
+
+def test_a_try_that_hangs_is_seen_behind_one_that_failed(made: MadeInstallation) -> None:
+    first, again = STARTED + timedelta(minutes=59), STARTED + timedelta(minutes=61)
+    store_objects(made.primary, started=first, attempt="a2")
+    made.primary.put(layout.failure_key(BackupId.of("kb", BackupKind.FULL, first), "a2"), b"{}")
+    made.clock.sleep(60)
+    store_objects(made.primary, started=again, attempt="a3")
+    made.clock.sleep(1860)
+
+    seen = look(made, "backups_are_quick")
+
+    assert seen.broken == ("a full backup under way",)
+    assert seen.values["under_way_seconds"] == 1860
+
+
+def test_a_young_backup_of_another_server_is_none_of_this_one(made: MadeInstallation) -> None:
+    bring(made, "offsite")
+    assert look(made, "newest_backup_is_young").outcome is P
+
+    made.source.seen = replace(FACTS, system_identifier=99)  # type: ignore[attr-defined]  # played
+    seen = look(made, "newest_backup_is_young")
+
+    assert seen.broken == ("newest full backup in primary", "newest full backup in offsite")
+    assert "another cluster" in parts(seen)["newest full backup in primary"].seen
 
 
 # --- WAL that was called archived ---------------------------------------------------------
@@ -340,6 +381,24 @@ def test_probes_are_few_and_old_ones_go() -> None:
         "probes/20261120-021500-other",
         "probes/20261121-021500-other",
     ]
+
+
+def test_a_probe_that_a_clock_ahead_left_stands_for_no_write_of_now() -> None:
+    of_the_store, of_the_host = FakeClock(STARTED), FakeClock(STARTED + timedelta(hours=2))
+    repository = MemoryRepository("primary", of_the_store)
+    probe_repository(repository, of_the_host, "h")
+    of_the_store.pass_time(timedelta(hours=2))
+
+    def refuse(key: str, body: bytes) -> None:
+        raise RepositoryRefused(f"put {key}: read only")
+
+    taken = probe_repository(repository, of_the_host, "h")
+    assert taken.written_at == of_the_host.now()
+    of_the_host.sleep(60)
+
+    repository.put = refuse  # type: ignore[method-assign, assignment]  # a store that is read-only
+    with pytest.raises(RepositoryRefused):
+        probe_repository(repository, of_the_host, "h")
 
 
 def test_a_probe_that_is_retained_stays_and_harms_nothing() -> None:

@@ -1,12 +1,15 @@
 """A dead man's switch is told of a watch whose alerts reach somebody, and of no other."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 
 from kb_dr.definitions import build_definitions
+from kb_dr.defs.alerting.place import read_place, write_place
 from kb_dr.defs.resources import ScheduleTimes
 from kb_dr.defs.watch import POINT
 from kb_dr.domain.finding import Finding
@@ -36,6 +39,22 @@ def test_each_whole_watch_is_noted_once(alerts: Alerts) -> None:
     alerts.tick()
     alerts.tick()
     alerts.run("watch_job")
+    alerts.tick()
+
+    first, second = alerts.listening.noted
+    assert first < second
+
+
+def test_a_clock_that_was_set_back_keeps_no_watch_from_being_noted(alerts: Alerts) -> None:
+    alerts.run("watch_job")
+    alerts.tick()
+    place = read_place(alerts.cursor)
+    assert place is not None
+    ahead = alerts.listening.clock.now() + timedelta(days=1)
+    alerts.cursor = write_place(replace(place, watched_at=ahead))
+
+    alerts.run("watch_job")
+    alerts.tick()
     alerts.tick()
 
     first, second = alerts.listening.noted

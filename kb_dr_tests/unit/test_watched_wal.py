@@ -100,7 +100,7 @@ def test_the_slot_keeps_up_or_not(
         (segment(9).name, 9),
         (f"{segment(9).name}.00000028.backup", 9),
         (f"{segment(9).name}.partial", 8),
-        (history_name(2), None),
+        (history_name(2), 8),
         ("something else", None),
         ("00000001FFFFFFFFFFFFFFFF", None),
     ],
@@ -120,6 +120,9 @@ def test_where_statistics_were_reset_what_does_not_wait_was_archived(
     reach = called_archived(NONE_YET, replace(FACTS, waiting_segments=waiting))
 
     assert reach == (None if number is None else segment(number))
+
+
+HISTORY_LAST = replace(ARCHIVER, last_archived_wal=history_name(2))
 
 
 def stands(upto: int, *, last: bool | None = True) -> ArrivedWal:
@@ -144,7 +147,12 @@ def stands(upto: int, *, last: bool | None = True) -> ArrivedWal:
         # Statistics that were reset hide no hole.
         (FACTS, NONE_YET, stands(8, last=None), P),
         (FACTS, NONE_YET, stands(7, last=None), F),
-        (replace(FACTS, waiting_segments=None), NONE_YET, stands(3, last=None), N),
+        # A role that may not look does not make a server one that has archived nothing.
+        (replace(FACTS, waiting_segments=None), NONE_YET, stands(3, last=None), C),
+        # A history goes first of all, and says nothing of the segments a lie has let go.
+        (FACTS, HISTORY_LAST, stands(8), P),
+        (FACTS, HISTORY_LAST, stands(5), F),
+        (replace(FACTS, waiting_segments=None), HISTORY_LAST, stands(5), C),
         (replace(FACTS, written_lsn=Lsn(5)), NONE_YET, ArrivedWal(None, None, None), N),
         # A stream may bring the last one a moment later; it excuses no more than that.
         (STREAMED, ARCHIVER, stands(8, last=False), P),

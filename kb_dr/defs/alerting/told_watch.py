@@ -18,8 +18,11 @@ _RUNS_READ = 5
 def newest_whole_watch(instance: dg.DagsterInstance, since: datetime | None) -> datetime | None:
     """When the newest run began in which every check of a minute spoke, whatever it said.
 
-    None when none began after ``since``.
+    None when none began after ``since``. One that lies ahead of the clock, which was set back
+    meanwhile, is as good as none.
     """
+    if since is not None and since > datetime.now(UTC):
+        since = None
     records = instance.get_run_records(
         dg.RunsFilter(job_name=WATCH_JOB, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=_RUNS_READ
     )

@@ -10,9 +10,9 @@ from kb_dr.domain.base_backup import ArchiverStatus
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.source_facts import SourceFacts
-from kb_dr.domain.wal_names import Segment, is_backup_label, is_partial, is_segment
+from kb_dr.domain.wal_names import Segment, is_backup_label, is_history, is_partial, is_segment
 from kb_dr.domain.watch.conclude import Unknown, conclude
-from kb_dr.domain.watch.wal import archives
+from kb_dr.domain.watch.wal import MAY_LOOK, archives
 from kb_dr.domain.watched import Watched
 
 NAME = "archived_wal_has_arrived"
@@ -36,13 +36,13 @@ def called_archived(archiver: ArchiverStatus, facts: SourceFacts) -> Segment | N
     """The last segment that must have arrived, by what the server says; None: it says nothing.
 
     The archiver takes the oldest first, so all before the one it names went before it. A backup
-    label goes after its segment, the ``.partial`` of a promotion after the one before it; a
-    history says nothing of segments. Where statistics were reset all that has ended and does not
-    wait was archived, but for one segment that may just have ended.
+    label goes after its segment, the ``.partial`` of a promotion after the one before it. A
+    history goes before them all and says nothing of them; then, and where statistics were reset,
+    all that has ended and does not wait was archived, but for one segment that may just have ended.
     Source: PostgreSQL, src/backend/postmaster/pgarch.c (pgarch_readyXlog).
     """
     name = archiver.last_archived_wal
-    if name is not None:
+    if name is not None and not _by_waiting(name):
         try:
             if is_segment(name) or is_backup_label(name):
                 return Segment.parse(name[:24], facts.segment_bytes)
@@ -93,12 +93,20 @@ def judge_arrival(
         behind = max(0, reach.number + 1 - arrived.missing.number)
         values["missing_segments"] = behind
         parts.append(_whole(reach, arrived.since, arrived.missing, streamed=facts.streamed))
+    elif arrived.since is not None and facts.waiting_segments is None and _by_waiting(last):
+        said = f"{last or 'no file'} was archived last, and the role may not look at what waits"
+        parts.append(Finding(_SINCE, Outcome.COULD_NOT_RUN, said, MAY_LOOK))
     if arrived.problem:
         parts.append(Finding(_SINCE, Outcome.COULD_NOT_RUN, arrived.problem, _NEW_CHAIN))
     if not parts:
         said = "the server has archived nothing since its statistics began"
         parts.append(Finding(subject, Outcome.NOT_APPLICABLE, said))
     return conclude(NAME, parts, values)
+
+
+def _by_waiting(last: str | None) -> bool:
+    """Whether only what waits tells how far it is."""
+    return last is None or is_history(last)
 
 
 def _last(name: str, arrived: ArrivedWal, *, streamed: bool) -> Finding:

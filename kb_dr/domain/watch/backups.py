@@ -74,11 +74,15 @@ class SeenBackups:
 
 
 def judge_backup_age(
-    copies: Mapping[str, SeenBackups | Unknown], now: datetime, limit_seconds: float
+    copies: Mapping[str, SeenBackups | Unknown],
+    now: datetime,
+    limit_seconds: float,
+    system_identifier: int | None = None,
 ) -> Watched:
     """``newest_backup_is_young``: the newest good full backup of each copy.
 
-    One that ends in the future is not young: nobody knows how old it is.
+    One that ends in the future is not young: nobody knows how old it is. Where the source told
+    its ``system_identifier``, one of another cluster is none of this one.
     """
     parts, values = [], {}
     for copy, seen in copies.items():
@@ -87,6 +91,16 @@ def judge_backup_age(
             parts.append(seen.about(subject))
             continue
         newest = seen.newest_full
+        if newest is not None and system_identifier is not None:
+            own = seen.newest_full_of(system_identifier)
+            if own is None:
+                said = (
+                    f"{newest.id} is of another cluster, {newest.system_identifier}; expected one "
+                    f"of the source's, {system_identifier}"
+                )
+                parts.append(Finding(subject, Outcome.FAILED, said, _OF_ANOTHER))
+                continue
+            newest = own
         if newest is None:
             parts.append(Finding(subject, Outcome.FAILED, _why_no_full(seen), _TAKE_ONE))
             continue
@@ -231,6 +245,10 @@ def _young(subject: str, name: str, seconds: float, limit: float, hint: str) -> 
 
 
 _TAKE_ONE = "Read why the last run failed; then `kb-dr backup full`, and `kb-dr copy`."
+_OF_ANOTHER = (
+    "Is KB_DB_HOST the server meant, and does another one back up into this repository? Then "
+    "`kb-dr backup full`."
+)
 _TAKE_INCREMENT = "`kb-dr backup incr`, and read what it says."
 _SET_CLOCK = "Set the clock of this machine and of the source by NTP, then take a backup."
 _SLOW = "Look at the run's phases, the network and the load of the source."

@@ -27,7 +27,7 @@ def judge_waiting(
     waiting = facts.waiting_segments
     if waiting is None:
         said = "the role may not look at them"
-        return conclude(name, [Finding(subject, Outcome.COULD_NOT_RUN, said, _MAY_LOOK)])
+        return conclude(name, [Finding(subject, Outcome.COULD_NOT_RUN, said, MAY_LOOK)])
     said = f"{waiting}, allowed {most}"
     held = waiting <= most
     part = Finding(
@@ -83,7 +83,7 @@ def judge_stream(facts: SourceFacts | Unknown, archiver: ArchiverStatus | Unknow
     return conclude(name, [Finding(SUBJECT, Outcome.FAILED, said, _START_STREAM)])
 
 
-_MAY_LOOK = "grant pg_monitor to the role of KB_DB_USER."
+MAY_LOOK = "grant pg_monitor to the role of KB_DB_USER."
 _PILES_UP = "The server's log says why archive_command fails or is slow; `kb-dr doctor`."
 _SET_COMMAND = (
     "Set archive_mode = on and archive_command = 'kb-dr wal push %p', or start `kb-dr wal stream`."
