@@ -8,6 +8,7 @@ import pytest
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.defs import ledger
+from kb_dr.defs.alerting.run_notices import run_key
 from kb_dr.domain.notice import Notice, State
 from kb_dr.domain.severity import Severity
 from kb_dr.errors import KbDrError
@@ -115,6 +116,33 @@ def test_a_copy_that_failed_is_mended_by_a_run_of_the_same_backup_alone(
     assert fresh(alerts) == []
     alerts.run("offsite_copy_job", tags={ledger.PARTITION_TAG: "one"})
     assert fresh(alerts) == [(key, MENDED)]
+
+
+def test_an_incremental_backup_that_succeeds_mends_no_full_one_that_failed(
+    alerts: Alerts, world: World
+) -> None:
+    full, incr = "kb-full-20261128-020000", "kb-incr-20261128-023000"
+    world.backup = False
+    alerts.run("backup_job", tags={ledger.PARTITION_TAG: full})
+    assert fresh(alerts) == [(f"{JOB}/full", BROKEN)]
+
+    world.backup = True
+    alerts.run("backup_job", tags={ledger.PARTITION_TAG: incr})
+    alerts.tick()
+    assert list(alerts.listening.open) == [f"{JOB}/full"]
+    alerts.run("backup_job", tags={ledger.PARTITION_TAG: "kb-full-20261129-020000"})
+    alerts.tick()
+    assert list(alerts.listening.open) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "condition"),
+    [("offsite", "run/verify_job/offsite"), ("auto", "run/verify_job"), (None, "run/verify_job")],
+)
+def test_a_proof_of_one_copy_is_a_condition_of_its_own(asked: str | None, condition: str) -> None:
+    config = {"ops": {"proof": {"config": {"copy_read": asked} if asked else {}}}}
+
+    assert run_key(dg.DagsterRun(job_name="verify_job", run_config=config)) == condition
 
 
 def test_a_copy_of_a_backup_that_was_purged_is_no_longer_broken(

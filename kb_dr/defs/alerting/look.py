@@ -12,7 +12,9 @@ from kb_dr.defs.alerting.conditions import Condition, Open, not_watched
 from kb_dr.defs.alerting.finished_runs import Ended
 from kb_dr.defs.alerting.place import Broken, Place
 from kb_dr.defs.alerting.run_notices import (
+    BACKUP_JOB,
     BY_PARTITION,
+    VERIFY_JOB,
     begin_with_the_present,
     notices_of,
     read_runs,
@@ -22,7 +24,9 @@ from kb_dr.defs.alerting.run_notices import (
 from kb_dr.defs.alerting.stuck_runs import is_stuck_key, look_for_stuck_runs
 from kb_dr.defs.partitions import POSTGRES_BACKUPS
 from kb_dr.domain.alert_kinds import KINDS
+from kb_dr.domain.backup_id import BackupKind
 from kb_dr.domain.notice import Notice, State
+from kb_dr.settings import COPY_NAMES
 
 DOWN_FOR = timedelta(minutes=10)
 """So long a pause between two looks is told."""
@@ -162,6 +166,8 @@ class Look:
         keys = {key for key in opened.keys if key.startswith("run/") and not is_stuck_key(key)}
         if opened.outbox is None:
             keys |= {f"run/{job}" for job in self._repository.job_names}
+            keys |= {f"run/{BACKUP_JOB}/{kind}" for kind in BackupKind}
+            keys |= {f"run/{VERIFY_JOB}/{copy}" for copy in COPY_NAMES}
         found = (went_well(self._instance, key) for key in sorted(keys))
         return [each for each in found if each is not None]
 

@@ -1,8 +1,10 @@
 """Runs that ended, as notices: failures, results of checks, successes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -18,7 +20,9 @@ from kb_dr.defs.alerting.finished_runs import (
 )
 from kb_dr.defs.alerting.place import Place
 from kb_dr.defs.alerting.run_story import evaluations_of, story_of
+from kb_dr.defs.copies import CopyRead
 from kb_dr.domain.alert_kinds import CHECKS
+from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.notice import Notice, State
 from kb_dr.domain.severity import Severity
 
@@ -31,6 +35,11 @@ FIRST_LOOK = timedelta(days=1)
 
 BY_PARTITION = frozenset({"offsite_copy_job", "local_copy_job"})
 """Jobs in which one backup fails while others go well: each is a condition of its own."""
+
+BACKUP_JOB, VERIFY_JOB = "backup_job", "verify_job"
+
+_SUCCESSES_READ = 100
+"""A full backup stands behind those of each hour of a day or two."""
 
 BY_HAND = frozenset({"restore_database", "repair_copies", "__ASSET_JOB"})
 """Only a person launches them, and looks at what comes of it: told once, nothing to be mended."""
@@ -53,10 +62,28 @@ class RunsRead:
 
 
 def run_key(run: dg.DagsterRun) -> str:
-    """The condition of a job, or of one partition of it."""
-    partition = run.tags.get(ledger.PARTITION_TAG)
-    by_partition = run.job_name in BY_PARTITION and partition
-    return f"run/{run.job_name}/{partition}" if by_partition else f"run/{run.job_name}"
+    """The condition of a job, or of one part of it, which no other part mends."""
+    part = _part_of(run)
+    return f"run/{run.job_name}/{part}" if part else f"run/{run.job_name}"
+
+
+def _part_of(run: dg.DagsterRun) -> str:
+    """The hourly backup that succeeds mends no daily one, nor a proof of one copy another's."""
+    partition = run.tags.get(ledger.PARTITION_TAG, "")
+    if run.job_name in BY_PARTITION:
+        return partition
+    if run.job_name == BACKUP_JOB:
+        with suppress(ValueError):
+            return str(BackupId.parse(partition).kind)
+    if run.job_name == VERIFY_JOB:
+        config: Mapping[str, Any] = run.run_config
+        asked = (_copy_read(op) for op in config.get("ops", {}).values())
+        return next((copy for copy in asked if copy and copy != CopyRead.auto.value), "")
+    return ""
+
+
+def _copy_read(op: Mapping[str, Any]) -> str:
+    return str(op.get("config", {}).get("copy_read") or "")
 
 
 def read_runs(
@@ -131,17 +158,18 @@ def begin_with_the_present(
 
 def went_well(instance: dg.DagsterInstance, key: str) -> Notice | None:
     """The newest run of this condition's job that succeeded; None when there is none."""
-    _, job, *partition = key.split("/", 2)
+    _, job, *part = key.split("/", 2)
     wanted = dg.RunsFilter(
         job_name=job,
         statuses=[dg.DagsterRunStatus.SUCCESS],
-        tags={ledger.PARTITION_TAG: partition[0]} if partition else None,
+        tags={ledger.PARTITION_TAG: part[0]} if part and job in BY_PARTITION else None,
     )
-    records = instance.get_run_records(wanted, limit=1)
-    if not records or not records[0].end_time:
+    records = instance.get_run_records(wanted, limit=_SUCCESSES_READ)
+    record = next((each for each in records if run_key(each.dagster_run) == key), None)
+    if record is None or not record.end_time:
         return None
-    at = datetime.fromtimestamp(records[0].end_time, UTC)
-    run = records[0].dagster_run
+    at = datetime.fromtimestamp(record.end_time, UTC)
+    run = record.dagster_run
     return _of_run(
         Ended(0, at, "", run), State.MENDED, Severity.INFO, "run_failed", "a run of it succeeded"
     )
@@ -174,11 +202,33 @@ def notices_of(instance: dg.DagsterInstance, ended: Ended) -> Iterator[Notice]:
         yield _canceled(ended)
         return
     if ended.run.job_name not in BY_HAND:
-        yield _of_run(ended, State.MENDED, Severity.INFO, "run_failed", "a run of it succeeded")
+        for key in _mended_by(instance, ended.run):
+            well = _of_run(
+                ended, State.MENDED, Severity.INFO, "run_failed", "a run of it succeeded"
+            )
+            yield replace(well, key=key)
     if ended.run.job_name in TOLD_OF:
         yield _of_run(
             ended, State.TOLD, Severity.INFO, "run_succeeded", f"{ended.run.job_name} succeeded"
         )
+
+
+def _mended_by(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[str]:
+    """What a run that succeeded mends: of a proof, also one that named no copy."""
+    own = run_key(run)
+    yield own
+    if run.job_name != VERIFY_JOB:
+        return
+    if own != f"run/{VERIFY_JOB}":
+        yield f"run/{VERIFY_JOB}"
+        return
+    for each in instance.get_records_for_run(
+        run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+    ).records:
+        made = each.asset_materialization
+        read = made.metadata.get("copy_read") if made is not None else None
+        if isinstance(read, dg.TextMetadataValue) and read.value:
+            yield f"run/{VERIFY_JOB}/{read.value.split()[0]}"
 
 
 def _failed(instance: dg.DagsterInstance, ended: Ended) -> Iterator[Notice]:
