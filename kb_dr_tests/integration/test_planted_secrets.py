@@ -35,6 +35,8 @@ from kb_dr_tests.sinks import (
 )
 from kb_dr_tests.sinks.ping_sink import PingSink
 
+pytestmark = pytest.mark.timeout(900)  # a backup, a proof and a run, all before the first test
+
 MARK = "pl4nted"
 
 
