@@ -1,6 +1,6 @@
 """An installation on repositories in memory, for what Dagster makes of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -41,6 +41,7 @@ class MadeInstallation(Installation):
         offsite: bool = True,
         local: bool = False,
         catalog_url: str = "",
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         environment = {
             "KB_DR_REPOSITORY_URL": str(directory / "primary"),
@@ -53,7 +54,9 @@ class MadeInstallation(Installation):
         if local:
             environment["KB_DR_LOCAL_COPY_PATH"] = str(directory / "local")
         clock = FakeClock()
-        super().__init__(load_settings(environment), clock)
+        super().__init__(load_settings(environment | dict(settings or {})), clock)
+        self.made_clock = clock
+        """The same clock, to be set."""
         self.memory = {name: MemoryRepository(name, clock) for name in self.copies}
         self._repositories.update(self.memory)
         self.known_manifests = KnownEntries()  # other tests have the same URLs

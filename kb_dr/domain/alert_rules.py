@@ -12,6 +12,7 @@ from kb_dr.domain.delivery import Delivery
 from kb_dr.domain.message import What
 from kb_dr.domain.notice import Notice, State
 from kb_dr.domain.severity import Severity
+from kb_dr.scrub import scrub
 
 NOT_WATCHED = "kb-dr"
 """Who closes what is not looked at any more: that it is well nobody saw."""
@@ -83,7 +84,15 @@ def take_notice(book: Book, notice: Notice, now: datetime, rules: Rules) -> str:
 
 
 def _storable(notice: Notice, now: datetime) -> Notice:
-    """The notice as any store can keep it, and not from the future."""
+    """The notice as any store can keep it, not from the future, and without what is secret.
+
+    Nobody knows where its words are from: an error of a library, a check's, a run's. Names of
+    conditions are ours; struck out of them, a password that is a word would part what belongs
+    together.
+    """
+
+    def said(text: str) -> str:
+        return scrub(plain(text))
 
     def plain(text: str) -> str:
         return text.encode("utf-8", "replace").decode().replace("\0", "")
@@ -93,10 +102,10 @@ def _storable(notice: Notice, now: datetime) -> Notice:
         id=plain(notice.id),
         key=plain(notice.key),
         at=min(notice.at, now),
-        seen=plain(notice.seen),
-        do=plain(notice.do),
-        subjects=tuple(plain(each) for each in notice.subjects),
-        facts=tuple((plain(label), plain(value)) for label, value in notice.facts),
+        seen=said(notice.seen),
+        do=said(notice.do),
+        subjects=tuple(said(each) for each in notice.subjects),
+        facts=tuple((said(label), said(value)) for label, value in notice.facts),
     )
 
 

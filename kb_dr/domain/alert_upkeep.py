@@ -10,6 +10,7 @@ from kb_dr.domain.alert_rules import OPENING, Rules, close, tell, tell_worse
 from kb_dr.domain.delivery import Delivery, DeliveryState
 from kb_dr.domain.message import What
 from kb_dr.domain.severity import Severity
+from kb_dr.scrub import scrub
 
 MANY = 20
 """Alerts that wait for one channel; more of them come as a group."""
@@ -74,7 +75,7 @@ def acknowledge(
     book: Book, alert: Alert, now: datetime, rules: Rules, *, by: str, note: str
 ) -> Alert:
     """Somebody takes care of it: reminded of daily all the same, and never escalated."""
-    alert = replace(alert, acknowledged_at=now, acknowledged_by=by, note=note)
+    alert = replace(alert, acknowledged_at=now, acknowledged_by=by, note=scrub(note))
     to = tuple(each for each in alert.told if each in rules.singly)
     return tell(book, alert, What.ACKNOWLEDGED, to, now, rules)
 

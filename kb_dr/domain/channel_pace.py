@@ -85,6 +85,7 @@ def tell_of_channels(
 
     One that is no longer configured fails no more, and was not seen to take messages either.
     """
+    rules = _while_warnings_reach_nobody(book, rules)
     for state in sorted(book.channels.values(), key=lambda each: each.name):
         if state.name == DATABASE:
             continue
@@ -105,6 +106,17 @@ def tell_of_channels(
         elif state.refused or (now - since).total_seconds() >= FAILS_SECONDS:
             notice = _of(state, key, State.BROKEN, now, state.last_error, f"{since.isoformat()}")
             take_notice(book, notice, now, rules)
+
+
+def _while_warnings_reach_nobody(book: Book, rules: Rules) -> Rules:
+    """The same rules; while every channel told of warnings fails, those told of critical alerts
+    alone are told as well: else a channel that is lost would be lost in silence."""
+    warned = rules.routes.get(Severity.WARNING, ())
+    states = [book.channels.get(each) for each in warned]
+    if any(state is None or state.failing_since is None for state in states):
+        return rules
+    others = (each for each in rules.routes.get(Severity.CRITICAL, ()) if each not in warned)
+    return replace(rules, routes={**rules.routes, Severity.WARNING: (*warned, *others)})
 
 
 def note_outage(book: Book, now: datetime, error: str, rules: Rules) -> None:

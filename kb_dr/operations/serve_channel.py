@@ -10,6 +10,7 @@ from kb_dr.domain.alert_message import reduced
 from kb_dr.domain.channel_pace import failed, may_send, refused_for_good, took
 from kb_dr.domain.delivery import ChannelState, Delivery, DeliveryState
 from kb_dr.errors import ChannelRefused, ChannelUnavailable, KbDrError, MessageRefused
+from kb_dr.logs import bound, bound_ids
 from kb_dr.ports import Channel, Clock
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class ChannelWorker(threading.Thread):
         self.ended = False
         """False also after an error that is none of ours."""
         self._round = round_
+        self._ids = bound_ids()  # a thread begins without any
         self._left = threading.Event()
 
     def leave(self) -> None:
@@ -57,8 +59,11 @@ class ChannelWorker(threading.Thread):
         for delivery in self.waiting:
             if self._left.is_set() or clock.monotonic() >= self._round.until:
                 break
-            if not may_send(self.state, clock.now()) or not self._send(delivery):
+            if not may_send(self.state, clock.now()):
                 break
+            with bound(**{**self._ids, "alert_id": delivery.alert_id}):
+                if not self._send(delivery):
+                    break
         self.ended = True
 
     def _send(self, delivery: Delivery) -> bool:
@@ -91,6 +96,7 @@ class ChannelWorker(threading.Thread):
         now = self._round.clock.now()
         self.state = took(self.state, now)
         self.sent += 1
+        logger.info("%s went out by %s", delivery.id, self.channel.name)
         self._keep(
             replace(
                 delivery,

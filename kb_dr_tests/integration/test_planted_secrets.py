@@ -15,7 +15,7 @@ import threading
 import types
 import typing
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,7 +24,18 @@ import pytest
 from kb_dr.cli.app import app
 from kb_dr.settings import Secret, Settings, load_settings
 from kb_dr_tests.protected_service import BUCKET, ProtectedService, Said, Service, environment
+from kb_dr_tests.sinks import (
+    DROP,
+    HANG,
+    MailSink,
+    PagerDutySink,
+    SlackSink,
+    WebhookSink,
+    status,
+)
 from kb_dr_tests.sinks.ping_sink import PingSink
+
+pytestmark = pytest.mark.timeout(900)  # a backup, a proof and a run, all before the first test
 
 MARK = "pl4nted"
 
@@ -43,8 +54,64 @@ class Planted(typing.NamedTuple):
     """Where to what was said there."""
 
 
-def planted_settings(service: ProtectedService, directory: Path, sink: PingSink) -> dict[str, str]:
-    """Every secret setting there is: none of them is right, but for the source's password."""
+class Sinks(typing.NamedTuple):
+    """At the other end of the channels; they know the secrets planted."""
+
+    slack: SlackSink
+    bot: SlackSink
+    mail: MailSink
+    pager: PagerDutySink
+    hook: WebhookSink
+
+    def answer_badly(self) -> None:
+        """Each in a way of its own: a connection that breaks, a wrong token, an answer that
+        repeats what it was told, no answer at all."""
+        self.slack.answer_next(DROP)
+        self.bot.answer_next(status(200, body=json.dumps({"ok": False, "error": secret("bot")})))
+        self.mail.answer_next(status(451, body=secret("KB_DR_SMTP_PASSWORD_FILE")))
+        self.pager.answer_next(status(400, body=f"no routing_key {secret('routing')}"))
+        self.hook.answer_next(HANG)
+
+    def shown(self) -> dict[str, str]:
+        """What people see there."""
+        events = [
+            {name: each for name, each in event.items() if name != "routing_key"}
+            for event in self.pager.messages
+        ]
+        return {
+            "shown by slack": "\n".join(f"{each}" for each in self.slack.messages),
+            "shown by the bot": "\n".join(f"{each}" for each in self.bot.messages),
+            "shown as mail": "\n".join(
+                f"{each.message.items()}\n{each.text}\n{each.html}" for each in self.mail.messages
+            ),
+            "shown by pagerduty": "\n".join(f"{each}" for each in events),
+            "shown by the webhook": "\n".join(f"{each.content}" for each in self.hook.messages),
+        }
+
+
+@contextmanager
+def listening_sinks() -> Iterator[Sinks]:
+    """One of each."""
+    with ExitStack() as stack:
+        made = Sinks(
+            stack.enter_context(SlackSink()),
+            stack.enter_context(SlackSink()),
+            stack.enter_context(MailSink(user="kb", password=secret("KB_DR_SMTP_PASSWORD_FILE"))),
+            stack.enter_context(PagerDutySink()),
+            stack.enter_context(WebhookSink(secret=secret("signature"))),
+        )
+        made.slack.webhook_path = f"/services/{MARK}/webhook"
+        made.bot.token = secret("bot")
+        made.pager.routing_key = secret("routing")
+        made.hook.path = f"/{MARK}/hook"
+        yield made
+
+
+def planted_settings(
+    service: ProtectedService, directory: Path, sink: PingSink, sinks: Sinks
+) -> dict[str, str]:
+    """Every secret setting there is: none of them is right, but for the source's password, the
+    catalog's and those of the channels."""
     nowhere = "http://127.0.0.1:9"
     files = {}
     for name in ("KB_DR_CATALOG_PASSWORD_FILE", "KB_DR_SMTP_PASSWORD_FILE"):
@@ -77,19 +144,21 @@ def planted_settings(service: ProtectedService, directory: Path, sink: PingSink)
             "KB_DR_STATE_DIR": str(directory / "state"),
             "KB_DR_SCRATCH_DIR": str(directory / "scratch"),
             "KB_DR_CATALOG_URL": f"postgresql://planted@/none?host={service.settings['KB_DB_HOST']}",
-            "KB_DR_SLACK_WEBHOOK_URL": f"{nowhere}/services/{MARK}/webhook",
+            "KB_DR_SLACK_WEBHOOK_URL": sinks.slack.webhook_url,
             "KB_DR_SLACK_BOT_TOKEN": secret("bot"),
-            "KB_DR_SLACK_CHANNEL": "C0123456789",
-            "KB_DR_SLACK_API_URL": f"{nowhere}/api/",
+            "KB_DR_SLACK_CHANNEL": sinks.bot.channel,
+            "KB_DR_SLACK_API_URL": sinks.bot.api_url,
             "KB_DR_EMAIL_TO": "nobody@localhost",
             "KB_DR_EMAIL_FROM": "kb@localhost",
             "KB_DR_SMTP_HOST": "127.0.0.1",
-            "KB_DR_SMTP_PORT": "9",
+            "KB_DR_SMTP_PORT": str(sinks.mail.port),
             "KB_DR_SMTP_USER": "kb",
             "KB_DR_SMTP_TLS": "off",
+            "KB_DR_SNS_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:kb",
+            "KB_DR_SNS_ENDPOINT_URL": nowhere,
             "KB_DR_PAGERDUTY_ROUTING_KEY": secret("routing"),
-            "KB_DR_PAGERDUTY_URL": nowhere,
-            "KB_DR_WEBHOOK_URL": f"{nowhere}/{MARK}/hook",
+            "KB_DR_PAGERDUTY_URL": sinks.pager.url,
+            "KB_DR_WEBHOOK_URL": sinks.hook.webhook_url,
             "KB_DR_WEBHOOK_SECRET": secret("signature"),
         }
     )  # fmt: skip
@@ -107,12 +176,21 @@ def planted(
     cluster.query(
         f"create role planted superuser replication login password '{secret('database')}'"
     )
-    rules.write_text(f"local all,replication planted scram-sha-256\n{before}")
+    cluster.query(
+        f"create role keeper superuser login password '{secret('KB_DR_CATALOG_PASSWORD_FILE')}'"
+    )
+    cluster.query("create database planted_alerts")
+    rules.write_text(
+        "local all,replication planted scram-sha-256\n"
+        f"local planted_alerts keeper scram-sha-256\n{before}"
+    )
     cluster.query("select pg_reload_conf()")
     try:
-        with PingSink() as sink, arguments_of_all() as arguments:
-            service = Service(directory, planted_settings(protected_service, directory, sink))
+        with PingSink() as sink, listening_sinks() as sinks, arguments_of_all() as arguments:
+            settings = planted_settings(protected_service, directory, sink, sinks)
+            service = Service(directory, settings)
             seen = everything_said(protected_service, service)
+            seen |= everything_told(protected_service, service, sinks)
             seen |= everything_left(service)
             seen["arguments of processes"] = "\n".join(sorted(arguments))
             for check in ("backup", "verify"):
@@ -124,6 +202,8 @@ def planted(
         rules.write_text(before)
         cluster.query("select pg_reload_conf()")
         cluster.query("drop role planted")
+        cluster.query("drop database planted_alerts with (force)")
+        cluster.query("drop role keeper")
 
 
 def everything_said(real: ProtectedService, service: Service) -> dict[str, str]:
@@ -146,9 +226,7 @@ def everything_said(real: ProtectedService, service: Service) -> dict[str, str]:
     ]
     verbs = app.list_commands(typing.cast("typing.Any", None))
     commands += [
-        (words, {})
-        for words in (("alerts", "test"), ("metrics", "textfile", "."), ("watch",))
-        if words[0] in verbs
+        (words, {}) for words in (("metrics", "textfile", "."), ("watch",)) if words[0] in verbs
     ]
     seen = {}
     for words, more in commands:
@@ -161,6 +239,44 @@ def everything_said(real: ProtectedService, service: Service) -> dict[str, str]:
             assert said.status == 0, said
     seen["retention_job"] = dagster_run(service).out
     return seen
+
+
+def everything_told(real: ProtectedService, service: Service, sinks: Sinks) -> dict[str, str]:
+    """Alerts in which every secret stands: by channels that fail and then work, kept in the
+    database, and once more while that refuses us."""
+    seen = {}
+    sinks.answer_badly()
+    unreachable = {"KB_DR_SMTP_PORT": "9", "KB_DR_LOG_FORMAT": "json"}
+    for words, more in (("badly", unreachable), ("well", {})):
+        said = service.run("--verbose", "alerts", "test", **more)
+        seen[f"kb-dr alerts test, answered {words}"] = said.out + said.err
+    host = service.settings["KB_DB_HOST"]
+    kept = {"KB_DR_CATALOG_URL": f"postgresql://keeper@/planted_alerts?host={host}"}
+    bucket = {
+        "KB_DR_REPOSITORY_URL": str(service.directory / "bucket"),
+        "KB_DR_OFFSITE_URL": "",
+    }
+    service.run("init", **bucket).require(0)
+    for where, more in (("database", kept), ("records", bucket)):
+        sinks.answer_badly()
+        sinks.hook.heal()  # it has hung once; that takes long
+        sinks.hook.answer_next(status(500, body=secret("signature")))
+        done = subprocess.run(
+            [sys.executable, "-m", "kb_dr_tests.integration.planted_alerts", where],
+            env=environment(service.settings | more),
+            cwd=service.directory,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stderr
+        seen[f"alerts kept in {where}"] = done.stdout + done.stderr
+    listed = service.run("alerts", "list", "--all", "--json", **kept).require(0)
+    seen["kb-dr alerts list"] = listed.out + listed.err
+    for table in ("alert_log", "alert_deliveries", "alert_channels", "alert_notices"):
+        rows = real.cluster.query(f"select * from {table}", database="planted_alerts")
+        seen[f"outbox, {table}"] = "\n".join(f"{row}" for row in rows)
+    return seen | sinks.shown()
 
 
 def dagster_run(service: Service) -> Said:
@@ -299,3 +415,37 @@ def test_what_was_looked_at_is_where_secrets_would_be(planted: Planted) -> None:
     kept = [text for where, text in planted.seen.items() if where.startswith("dagster/")]
     assert any("RepositoryRefused" in text for text in kept)
     assert os.environ.get("KB_DB_PASSWORD") is None
+
+
+def test_alerts_stand_without_secrets_wherever_they_were_kept_and_shown(planted: Planted) -> None:
+    said = "cannot log in as"
+    for where in ("slack", "the bot", "pagerduty", "the webhook"):
+        assert said in planted.seen[f"shown by {where}"], where
+    assert said in planted.seen["shown as mail"]
+    assert said in planted.seen["outbox, alert_log"]
+    assert said in planted.seen["outbox, alert_deliveries"]
+    for place in ("bucket/alerts/", "state/alerts/"):
+        assert any(
+            said in text for where, text in planted.seen.items() if where.startswith(place)
+        ), place
+
+
+def test_each_channel_failed_and_its_lines_bear_the_id_that_the_alert_shows(
+    planted: Planted,
+) -> None:
+    lines = [
+        json.loads(line)
+        for line in planted.seen["alerts kept in database"].splitlines()
+        if line.startswith("{")
+    ]
+    waits = {each["message"].split()[4].rstrip(":"): each for each in lines
+             if each["message"].startswith("an alert waits for")}  # fmt: skip
+    sent = {each["message"].split()[-1]: each for each in lines
+            if " went out by " in each["message"]}  # fmt: skip
+
+    assert waits.keys() >= {"slack", "slack-bot", "email", "sns", "pagerduty", "webhook"}
+    assert sent.keys() == {"slack", "slack-bot", "email", "pagerduty", "webhook"}
+    for each in (*waits.values(), *sent.values()):
+        assert each["alert_id"] in planted.seen["kb-dr alerts list"]
+    assert sent["slack"]["alert_id"] in planted.seen["shown by slack"]
+    assert sent["slack"]["alert_id"] in planted.seen["outbox, alert_log"]

@@ -57,6 +57,7 @@ class SlackSink(HttpSink[SlackMessage]):
         super().__init__(certificates)
         self.token = TOKEN
         self.channel = CHANNEL
+        self.webhook_path = WEBHOOK_PATH
         self.scopes: tuple[str, ...] = SCOPES
         self.member = True
         """Whether the bot was invited to the channel."""
@@ -67,7 +68,7 @@ class SlackSink(HttpSink[SlackMessage]):
 
     @property
     def webhook_url(self) -> str:
-        return f"{self.url}{WEBHOOK_PATH}"
+        return f"{self.url}{self.webhook_path}"
 
     @property
     def api_url(self) -> str:
@@ -79,7 +80,7 @@ class SlackSink(HttpSink[SlackMessage]):
 
     def understand(self, request: Request) -> Reply:
         path = urlsplit(request.path).path
-        if path == WEBHOOK_PATH:
+        if path == self.webhook_path:
             return self._webhook(request)
         if path.startswith("/services/"):
             return _text(404, "no_service")

@@ -29,14 +29,15 @@ class WebhookSink(HttpSink[Delivery]):
     ) -> None:
         super().__init__(certificates)
         self.secret = secret
+        self.path = PATH
 
     @property
     def webhook_url(self) -> str:
         """Where it takes them; a secret, as with real ones."""
-        return f"{self.url}{PATH}"
+        return f"{self.url}{self.path}"
 
     def understand(self, request: Request) -> Reply:
-        if (request.method, request.path) != ("POST", PATH):
+        if (request.method, request.path) != ("POST", self.path):
             return json_reply(404, {"error": "not found"})
         timestamp = request.headers.get("x-kb-dr-timestamp", "")
         if self.secret is not None:

@@ -1,5 +1,6 @@
 """What a notice comes to: one alert while it lasts, and messages that are worth reading."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from kb_dr.domain.alert_upkeep import acknowledge, close_by_hand, look_after
 from kb_dr.domain.message import What
 from kb_dr.domain.notice import Notice, State
 from kb_dr.domain.severity import Severity
+from kb_dr.scrub import remember
 from kb_dr_tests.made_alerts import RPO, START, failed_run, notice, rules_of
 
 
@@ -301,6 +303,28 @@ def test_text_no_database_keeps_is_cleaned() -> None:
 
     assert desk.only.seen == "ab ?"
     assert isinstance(desk.only.opened_at, datetime)
+
+
+def test_words_that_hold_a_secret_are_kept_without_it_and_names_stay() -> None:
+    remember("postgres")
+    remember("hush+hush/hush=hush")
+    desk = Desk()
+    desk.take(
+        replace(
+            notice(
+                "check/postgres/wal_archive/rpo_holds", seen="login hush+hush/hush=hush refused"
+            ),
+            do="try postgresql://kb:hush%2Bhush%2Fhush%3Dhush@db",
+            subjects=("hush+hush/hush=hush",),
+            facts=(("url", "https://x/?hush+hush/hush=hush"),),
+        )
+    )
+    acknowledge(desk.book, desk.only, START, desk.rules, by="anna", note="hush+hush/hush=hush?")
+
+    assert "hush+" not in f"{desk.book}"
+    assert "hush%2B" not in f"{desk.book}"
+    assert desk.only.seen == "login … refused"
+    assert desk.only.key == "check/postgres/wal_archive/rpo_holds"
 
 
 def test_what_was_seen_by_a_clock_that_ran_ahead_can_be_mended_at_once() -> None:
