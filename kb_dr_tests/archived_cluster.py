@@ -18,6 +18,7 @@ from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.cli.program import program
 from kb_dr.domain.lsn import Lsn
 from kb_dr.operations.initialise import init_repository
+from kb_dr_tests.new_clusters import make_cluster
 from kb_dr_tests.postgres_servers import START_SECONDS, RunningCluster, programs_of
 
 ROWS = 3
@@ -118,13 +119,7 @@ def archived_cluster(
     store = WalStore.make(directory / "store")
     data = directory / "source" / "data"
     data.parent.mkdir(parents=True)
-    data.mkdir(mode=0o700)
-    programs.unprivileged.give(data)
-    programs.run(
-        "initdb",
-        *("-D", data, "-U", "postgres", "-A", "trust", "--locale=C.UTF-8", "--no-sync"),
-        f"--wal-segsize={segment_mib}",
-    )
+    make_cluster(programs, data, f"--wal-segsize={segment_mib}")
     sizes = {"min_wal_size": f"{4 * segment_mib}MB", "max_wal_size": f"{8 * segment_mib}MB"}
     with RunningCluster(
         programs, directory / "source", archive_command=store.archive_command, settings=sizes

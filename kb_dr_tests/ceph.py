@@ -77,7 +77,7 @@ class CephStore(RunningStore):
 
     def __init__(self) -> None:
         # Not below the directories of pytest: the user ceph may not go through those.
-        super().__init__(Path(tempfile.mkdtemp(prefix="kb-dr-ceph-")))
+        super().__init__(Path(tempfile.mkdtemp(prefix="kb-dr-ceph-", dir="/tmp")))
         self._user = "ceph" if os.geteuid() == 0 else None
         self._programs: list[Program] = []
 

@@ -1,5 +1,7 @@
 """What many tests share: PostgreSQL's programs, and a cluster to back up."""
 
+import gc
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -58,6 +60,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(getattr(pytest.mark, folder))
 
 
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: looking it through for garbage takes seconds."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Name the marks; let children hear Ctrl-C, and a terminal that is closed."""
     # A shell starts what it runs in the background deaf to it, and children inherit that.
@@ -95,6 +103,7 @@ def primary(
     """A running cluster of one's own; its WAL goes nowhere until archive_with() is called."""
     with RunningCluster(postgres_programs, tmp_path_factory.mktemp("primary")) as cluster:
         yield cluster
+    shutil.rmtree(cluster.data.parent)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +113,7 @@ def shared_primary(
     """A running cluster shared by the tests of one module: leave it as it was found."""
     with RunningCluster(postgres_programs, tmp_path_factory.mktemp("primary")) as cluster:
         yield cluster
+    shutil.rmtree(cluster.data.parent)
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.unprivileged import Unprivileged, end
 from kb_dr.sandbox.postgres_binaries import install_postgres
 from kb_dr.settings import SourceSettings
+from kb_dr_tests.new_clusters import make_cluster
 
 START_SECONDS = 120.0
 """Generous: the machine may be starved. Never measured against."""
@@ -58,7 +59,7 @@ class RunningCluster:
     """A PostgreSQL cluster that runs while the ``with`` block does.
 
     ``archive_command`` is a shell line as PostgreSQL takes it; the default drops WAL.
-    Each is made by initdb, not copied: copies would share one system identifier.
+    Each has a system identifier of its own, as after initdb.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class RunningCluster:
         self.data.parent.mkdir(parents=True, exist_ok=True)
         self.programs.unprivileged.give(self.sockets)
         if not self.data.exists():
-            self._initialise()
+            make_cluster(self.programs, self.data, "--data-checksums")
         self.configure()
         try:
             self.start()
@@ -102,15 +103,6 @@ class RunningCluster:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _initialise(self) -> None:
-        self.data.mkdir(mode=0o700)
-        self.programs.unprivileged.give(self.data)
-        self.programs.run(
-            "initdb",
-            *("-D", self.data, "-U", "postgres", "-A", "trust", "--encoding=UTF8"),
-            *("--locale=C.UTF-8", "--data-checksums", "--no-sync"),
-        )
 
     def configure(self) -> None:
         """Write the configuration; takes effect at the next start or reload()."""

@@ -55,6 +55,8 @@ class PostgresCatalog:
                 _migrate(session, self._schema)
                 claim(session, self._owner)
             yield PostgresCatalogWriter(session, self._schema)
+            # The server notices later that a session has ended; the next writer need not wait.
+            session.execute("select pg_advisory_unlock_all()")
 
     @contextmanager
     def reading(self) -> Iterator["PostgresCatalogReader"]:
@@ -79,7 +81,7 @@ class PostgresCatalog:
                 session.execute(sql.SQL("drop schema if exists {} cascade").format(made))
 
     def _lock(self, session: Session, wait_seconds: float, *, schema: str | None = None) -> None:
-        """Held until the session ends."""
+        """Held until it is given up, or the session ends."""
         of = schema or self._schema
         if wait_seconds > 0:
             milliseconds = str(int(wait_seconds * 1000))

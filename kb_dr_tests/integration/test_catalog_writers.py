@@ -104,6 +104,21 @@ def test_a_note_does_not_wait_for_a_long_writer(
     assert statuses(database) == {stored.manifest.id: "completed"}
 
 
+def test_the_next_writer_need_not_wait_until_the_server_ended_the_session_before(
+    made: MadeInstallation, database: CatalogDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.has_backup()
+    lingering: list[psycopg.Connection] = []
+    with monkeypatch.context() as slow:
+        slow.setattr(psycopg.Connection, "close", lambda session: lingering.append(session))
+        made.sync_catalog()
+
+    made.sync_catalog()
+
+    for each in lingering:
+        each.close()
+
+
 # migrations
 
 
