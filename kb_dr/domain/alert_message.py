@@ -65,13 +65,13 @@ def _subject(notice: Notice) -> str:
 
 
 def _short(subject: str) -> str:
-    """What of a check's part belongs into a title, which says the rest: the copy, or the one word
-    it is called by; nothing of a part that every such check has."""
+    """What of a check's part belongs into a title, which says the rest: the copy, or what a path
+    is of; nothing of a part that every such check has."""
     words = subject.split()
     named = [copy for copy in _COPIES if copy in words]
     if named:
         return named[0]
-    return words[0] if len(words) == 1 or words[1].startswith("(") else ""
+    return words[0] if len(words) > 1 and words[1].startswith("(") else ""
 
 
 def _sentence(check: str) -> str:

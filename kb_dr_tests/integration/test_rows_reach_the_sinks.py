@@ -222,14 +222,11 @@ def test_what_breaks_is_read_at_every_sink_and_so_is_its_end(
             joined.tick()
             assert heard_everywhere(sinks, What.OPENED) == first
             assert {each.times for each in joined.alerting.alerts()} == {2}
-        dump(sinks)
         sinks.forget()
     joined.for_a_while, joined.clock = {}, SystemClock
     assert joined.run(*breach.jobs)
     joined.tick()
-
     over = heard_everywhere(sinks, What.RECOVERED)
-    dump(sinks)
     assert first == breach.told
     assert over == first
 
@@ -245,7 +242,6 @@ def test_a_backup_run_that_fails_and_a_command_that_lies_are_told_and_mended_by_
         assert joined.run("watch_job")
         joined.tick()
         told = heard_everywhere(sinks, What.OPENED)
-        dump(sinks)
         sinks.forget()
     joined.run("watch_job")
     joined.tick()
@@ -255,12 +251,5 @@ def test_a_backup_run_that_fails_and_a_command_that_lies_are_told_and_mended_by_
     joined.tick()
 
     over = heard_everywhere(sinks, What.RECOVERED)
-    dump(sinks)
     assert told == {key("archived_wal_has_arrived"): C, RUN: C}
     assert over == told
-
-
-def dump(sinks):
-    with open("/tmp/rows/messages.txt", "a") as out:
-        for m in sinks.mail.messages:
-            out.write(m.text + "\n-------\n")

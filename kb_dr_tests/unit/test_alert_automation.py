@@ -77,7 +77,7 @@ def test_a_schedule_the_daemon_never_saw_is_missed_once_it_was_due(
     told = broken(instance, up_since=since)
 
     assert set(told) == {f"schedule/{DAILY}", f"schedule/{MINUTE}"}
-    assert "never yet" in told[f"schedule/{DAILY}"].seen
+    assert "it has never run" in told[f"schedule/{DAILY}"].seen
     assert broken(instance, up_since=NOW - timedelta(hours=1)).keys() == {f"schedule/{MINUTE}"}
 
 

@@ -156,7 +156,8 @@ def copies_have_room(
     bounded = [each for each in rooms if each.space is not None]
     tight = [each for each in bounded if not each.enough]
     filling = [each for each in bounded if each.filling_up]
-    said = [each.finding.seen for each in (*tight, *(e for e in filling if e.enough))]
+    worst = [*tight, *(each for each in filling if each.enough)]
+    said = [f"{each.copy}: {each.finding.seen}" for each in worst]
     if not bounded:
         context.log.info("no copy lies on a file system: nothing can fill up")
     return dg.AssetCheckResult(
@@ -164,6 +165,7 @@ def copies_have_room(
         severity=dg.AssetCheckSeverity.ERROR if tight else dg.AssetCheckSeverity.WARN,
         description="; ".join(said) or f"{len(bounded)} of {len(rooms)} copies have a bound",
         metadata={
+            SUBJECTS: dg.MetadataValue.text(json.dumps([each.copy for each in worst])),
             "most_used_percent": dg.MetadataValue.float(
                 max((e.space.used_percent for e in bounded if e.space is not None), default=0.0)
             ),
