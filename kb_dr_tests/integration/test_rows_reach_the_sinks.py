@@ -67,7 +67,7 @@ def service(
         made.run("verify", "latest", "--from", "primary").require(0)
         opened = made.opened()
         offsite = opened.repository("offsite")
-        store_drill([offsite], made_drill(opened.clock.now(), url=offsite.url))
+        store_drill((offsite,), made_drill(opened.clock.now(), url=offsite.url))
         yield made
 
 
@@ -128,6 +128,8 @@ class Breach:
     settings: Mapping[str, str] = field(default_factory=dict)
     """While it is broken: a threshold is what breaks it."""
     days_ahead: float = 0.0
+    said: Mapping[str, str] = field(default_factory=dict)
+    """Words people read, by condition."""
     twice: bool = False
     """Whether it is looked at twice."""
 
@@ -164,6 +166,10 @@ BREACHES = (
             key("copies_follow"): W,
         },
         rows=("bucket is away",),
+        said={
+            key("repositories_answer"): "cannot be read or written: primary: primary: get s3://",
+            key("archived_wal_has_arrived"): "Nobody can tell whether archived WAL has arrived",
+        },
     ),
     Breach(
         "a month goes by, and nothing happens",
@@ -195,6 +201,7 @@ BREACHES = (
         rows=("copy lags", "backup shrinks"),
         also=(segment_is_gone,),
         jobs=("watch_job", "wal_audit_job"),
+        said={GAP: "foreign WAL: offsite: gap 0000000100000000000000"},
     ),
 )  # fmt: skip
 
@@ -216,6 +223,10 @@ def test_what_breaks_is_read_at_every_sink_and_so_is_its_end(
         assert joined.run(*breach.jobs)
         joined.tick()
         first = heard_everywhere(sinks, What.OPENED)
+        texts = {
+            each.content["dedup_key"]: f"{each.content['title']}: {each.content['happened']}"
+            for each in sinks.webhook.messages
+        }
         if breach.twice:
             # Seen again it is counted, and not told again.
             joined.run(*breach.jobs)
@@ -228,6 +239,8 @@ def test_what_breaks_is_read_at_every_sink_and_so_is_its_end(
     joined.tick()
     over = heard_everywhere(sinks, What.RECOVERED)
     assert first == breach.told
+    for condition, words in breach.said.items():
+        assert words in texts[condition]
     assert over == first
 
 

@@ -38,7 +38,7 @@ def times(message: Message) -> tuple[str, ...]:
     at, opened_at, lasted = message.at, message.opened_at, message.lasted_seconds
     if opened_at is None:
         return (f"at {moment(at)}",)
-    if at == opened_at:
+    if at == opened_at and not lasted:
         return (f"since {moment(opened_at)}",)
     if message.what is What.RECOVERED:
         return (f"from {moment(opened_at)} to {moment(at)}", f"for {age(lasted)}")
