@@ -11,11 +11,17 @@ from dataclasses import dataclass, field
 import pyrage
 
 from kb_dr.domain import layout
+from kb_dr.domain.control import Damage
 from kb_dr.domain.severity import Severity
+from kb_dr.operations.controls import store_control_run
 from kb_dr_tests.faults.s3_proxy import Fault, Kind
+from kb_dr_tests.made_controls import MISJUDGED, made_run
 from kb_dr_tests.protected_service import ProtectedService, shell_line
 
 MANY = 1_000_000
+
+Breaking = Callable[[ProtectedService], AbstractContextManager[None]]
+"""Something breaks, and is mended behind the block."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,7 @@ class Row:
     check: str
     """The check that says no while it is broken."""
     severity: Severity
-    broken: Callable[[ProtectedService], AbstractContextManager[None]]
-    """Make it so; it is mended behind the block."""
+    broken: Breaking
     settings: dict[str, str] = field(default_factory=dict)
     """Thresholds to look with, all the time."""
     while_broken: dict[str, str] = field(default_factory=dict)
@@ -60,8 +65,9 @@ def archive_command_fails(service: ProtectedService) -> Iterator[None]:
 
 
 @contextmanager
-def archive_command_lies(service: ProtectedService) -> Iterator[None]:
-    """The server calls archived what nobody stored; only a full backup makes that good."""
+def archive_command_lied(service: ProtectedService) -> Iterator[None]:
+    """The server calls archived what nobody stored; behind the block it archives again, and the
+    gap stays."""
     cluster = service.cluster
     cluster.archive_with("/bin/true")
     try:
@@ -69,6 +75,15 @@ def archive_command_lies(service: ProtectedService) -> Iterator[None]:
         yield
     finally:
         archive_again(service)
+
+
+@contextmanager
+def archive_command_lies(service: ProtectedService) -> Iterator[None]:
+    """The same; only a full backup makes that good."""
+    try:
+        with archive_command_lied(service):
+            yield
+    finally:
         service.run("backup", "full").require(0)
 
 
@@ -125,6 +140,31 @@ def copy_lags(service: ProtectedService) -> Iterator[None]:
         yield
     finally:
         service.run("copy").require(0)
+
+
+@contextmanager
+def segment_is_gone(service: ProtectedService) -> Iterator[None]:
+    """A segment offsite is not where it was, between others that are."""
+    segment = service.segments[1]
+    (stored,) = (service.directory / "offsite").glob(f"wal/*/*/{segment}-*")
+    elsewhere = service.directory / stored.name
+    stored.rename(elsewhere)
+    try:
+        yield
+    finally:
+        elsewhere.rename(stored)
+
+
+@contextmanager
+def verifier_misjudges(service: ProtectedService) -> Iterator[None]:
+    """A round of negative controls in which damage was taken for another; then a good one."""
+    opened = service.opened()
+    places = [opened.repository(copy) for copy in opened.copies]
+    store_control_run(places, made_run(opened.clock.now(), {next(iter(Damage)): MISJUDGED}))
+    try:
+        yield
+    finally:
+        store_control_run(places, made_run(opened.clock.now()))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import dagster as dg
 
+from kb_dr.defs.check_results import HINT
 from kb_dr.defs.failures import reported_failures
 from kb_dr.defs.metadata import Metadata
 from kb_dr.defs.postgres.assets import at_work
@@ -54,13 +55,19 @@ def what_is_kept_is_whole(door: dg.ResourceParam[InstallationDoor]) -> dg.AssetC
     """The newest report of every copy is of the last two days, and found nothing wrong.
 
     Read from the repositories, so reports made by hand count as well, where they speak of the
-    very places that are configured here.
+    very places that are configured here. That there is none is a warning: it says nothing of what
+    is kept.
     """
     with reported_failures():
         judged = door.open().reports_judged(days=RECENT_DAYS)
     if judged is None:
         return dg.AssetCheckResult(
-            passed=False, description=f"no report of the last {RECENT_DAYS:g} days"
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"no report of the last {RECENT_DAYS:g} days",
+            metadata={
+                HINT: dg.MetadataValue.text("`kb-dr report` makes one, and says what fails.")
+            },
         )
     wrong = judged.wrong
     return dg.AssetCheckResult(

@@ -173,7 +173,7 @@ CHECKS = _kinds(
             "copies_have_room",
             W,
             "A copy has no room for the next backup, or fills up",
-            "The next backup fails there.",
+            "The next backup fails there, or one before long.",
             "Make room there, or move it to a larger disk.",
         ),
         AlertKind(

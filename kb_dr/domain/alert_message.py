@@ -6,6 +6,7 @@ from datetime import datetime
 
 from kb_dr.domain.alert import Alert
 from kb_dr.domain.alert_kinds import KINDS, AlertKind
+from kb_dr.domain.copies import OFFSITE, PRIMARY
 from kb_dr.domain.delivery import Delivery
 from kb_dr.domain.message import Message, What
 from kb_dr.domain.notice import Notice
@@ -17,6 +18,7 @@ LINES = 40
 WARNINGS = 10
 """So many of a group's warnings are named; critical ones all are."""
 _LINE = 160
+_COPIES = (PRIMARY, OFFSITE, "local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,11 @@ def describe(notice: Notice) -> tuple[str, str, str]:
         # A kind nobody has described is no reason to keep quiet.
         known = AlertKind(notice.kind, notice.severity, notice.kind.replace("_", " "), "", "")
     subject = _subject(notice)
-    title = f"{known.broken}: {subject}" if subject else known.broken
-    return title, known.means, notice.do or known.first_move
+    broken, means = known.broken, known.means
+    if notice.unsure:
+        broken, means = f"Nobody can tell whether {_sentence(notice.kind)}", _UNSURE
+    title = f"{broken}: {subject}" if subject else broken
+    return title, means, notice.do or known.first_move
 
 
 def _subject(notice: Notice) -> str:
@@ -56,7 +61,26 @@ def _subject(notice: Notice) -> str:
     last = rest.rpartition("/")[2]
     if family == "check" and last not in ("", notice.kind):
         return last  # its partition, or the check that crashed
-    return ", ".join(notice.subjects)
+    return ", ".join(dict.fromkeys(filter(None, map(_short, notice.subjects))))
+
+
+def _short(subject: str) -> str:
+    """What of a check's part belongs into a title, which says the rest: the copy, or what a path
+    is of; nothing of a part that every such check has."""
+    words = subject.split()
+    named = [copy for copy in _COPIES if copy in words]
+    if named:
+        return named[0]
+    return words[0] if len(words) > 1 and words[1].startswith("(") else ""
+
+
+def _sentence(check: str) -> str:
+    """A check's name as the sentence it is."""
+    words = {"wal": "WAL", "rpo": "RPO"}
+    return " ".join(words.get(each, each) for each in check.split("_"))
+
+
+_UNSURE = "It may be well or broken: until somebody can look, take it for broken."
 
 
 def render(alert: Alert, what: What, at: datetime, number: int, links: Links) -> Message:

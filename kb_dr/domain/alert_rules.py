@@ -143,12 +143,13 @@ def _fold(book: Book, there: Alert, notice: Notice, now: datetime, rules: Rules)
         subjects=(*there.subjects, *new),
         run_id=notice.run_id or there.run_id,
         facts=notice.facts or there.facts,
-        do=notice.do or there.do,
     )
+    # What nobody could tell may be known by now, and the reverse.
+    title, means, do = describe(replace(notice, subjects=alert.subjects))
+    alert = replace(alert, title=title, means=means, do=do)
     if not rises and not new:
         book.put_alert(alert)
         return "folded"
-    alert = replace(alert, title=describe(replace(notice, subjects=alert.subjects))[0])
     tell_worse(book, alert, notice.severity if rises else alert.severity, now, rules)
     return "worse"
 

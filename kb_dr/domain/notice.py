@@ -40,6 +40,8 @@ class Notice:
     """The parts that are broken, e.g. copies; one more of them is worth another message."""
     run_id: str = ""
     """The Dagster run it was seen by."""
+    unsure: bool = False
+    """Whether nobody could look: what it is of is neither known to be broken nor to be well."""
     facts: tuple[tuple[str, str], ...] = ()
     """Label and value, for those who look closer. Never a secret."""
     gone: bool = False

@@ -15,7 +15,7 @@ class RepositoryUnavailable(RepositoryError):
 
     exit_code = 11
     retryable = True
-    default_hint = "Check the network and the store, then run the same command again."
+    default_hint = "Check the network and the store (`kb-dr doctor` tries both), then try again."
 
 
 class ObjectMissing(RepositoryError):

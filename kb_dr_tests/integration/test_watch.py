@@ -152,7 +152,7 @@ def test_nothing_is_green_that_a_silent_bucket_would_have_to_show(
         "disks_have_room",
         "newest_proof_is_young",  # offsite is the copy that counts
     } | {"clocks_agree"}
-    assert seen["repositories_answer"].broken == ("primary answers",)
+    assert seen["repositories_answer"].broken == ("primary",)
     assert seen["newest_backup_is_young"].broken == ("newest full backup in primary",)
     assert seen["archived_wal_has_arrived"].outcome is Outcome.COULD_NOT_RUN
     assert again.outcome is Outcome.PASSED, "an installation that stays open asks anew"

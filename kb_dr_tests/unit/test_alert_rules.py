@@ -7,6 +7,8 @@ import pytest
 
 from kb_dr.domain.alert import Alert
 from kb_dr.domain.alert_book import Book
+from kb_dr.domain.alert_kinds import KINDS
+from kb_dr.domain.alert_message import describe
 from kb_dr.domain.alert_rules import Rules, take_notice
 from kb_dr.domain.alert_upkeep import acknowledge, close_by_hand, look_after
 from kb_dr.domain.message import What
@@ -333,3 +335,35 @@ def test_what_was_seen_by_a_clock_that_ran_ahead_can_be_mended_at_once() -> None
 
     assert desk.take(notice(state=State.MENDED, at=60)) == "closed"
     assert desk.only.lasted_seconds == 0
+
+
+def test_what_nobody_could_look_at_is_not_called_broken_until_it_is_known_to_be() -> None:
+    desk = Desk()
+    desk.take(replace(notice(severity=Severity.WARNING), unsure=True))
+    assert desk.only.title == "Nobody can tell whether RPO holds"
+    assert "well or broken" in desk.only.means
+
+    desk.take(notice(severity=Severity.WARNING, at=60))
+    assert desk.only.title == KINDS["rpo_holds"].broken
+    assert desk.only.means == KINDS["rpo_holds"].means
+    desk.take(replace(notice(severity=Severity.CRITICAL, at=120), unsure=True))
+    assert desk.only.title == "Nobody can tell whether RPO holds"
+    assert desk.said() == [What.OPENED, What.WORSE]
+
+
+@pytest.mark.parametrize(
+    ("subjects", "named"),
+    [
+        (("newest full backup in primary", "newest full backup in offsite"), ": primary, offsite"),
+        (("plain size in primary", "stored size in primary"), ": primary"),
+        (("scratch (/var/a long/path)", "state (/var/other)"), ": scratch, state"),
+        (("archiver",), ""),
+        (("segments waiting to be archived",), ""),
+        ((), ""),
+    ],
+)
+def test_a_title_names_copies_and_no_more_of_what_it_says_anyhow(
+    subjects: tuple[str, ...], named: str
+) -> None:
+    title, _, _ = describe(notice(subjects=subjects))
+    assert title == KINDS["rpo_holds"].broken + named

@@ -106,6 +106,8 @@ def test_the_page_is_materialised_with_its_picture_and_its_numbers(
     # The check is evaluated in the same run: it speaks of this very page.
     (check,) = result.get_asset_check_evaluations()
     assert check.check_name == "a_passed_drill_is_recent"
+    assert not check.passed
+    assert check.severity is dg.AssetCheckSeverity.WARN, "none is due yet"
 
 
 def test_a_repository_that_is_down_leaves_a_page_that_says_so(

@@ -77,6 +77,8 @@ def test_the_check_reads_the_repositories_and_the_clock(
 
     assert not check.passed
     assert check.description == "no report of the last 2 days"
+    assert check.severity is dg.AssetCheckSeverity.WARN
+    assert "makes one" in str(check.metadata["hint"].value)
 
 
 def watched(

@@ -115,7 +115,7 @@ def test_a_copy_that_fails_is_red_and_leaves_what_needs_it_unknown(made: MadeIns
 
     seen = {each.name: each for each in made.watch()}
 
-    assert seen["repositories_answer"].broken == ("offsite answers",)
+    assert seen["repositories_answer"].broken == ("offsite",)
     assert seen["copies_follow"].outcome is C
     assert parts(seen["newest_backup_is_young"])["newest full backup in offsite"].outcome is C
     assert parts(seen["newest_backup_is_young"])["newest full backup in primary"].outcome is P
@@ -130,7 +130,7 @@ def test_a_copy_that_takes_nothing_is_red_and_can_still_be_read(made: MadeInstal
 
     made.primary.put = refuse  # type: ignore[method-assign, assignment]  # a store that is read-only
 
-    assert look(made, "repositories_answer").broken == ("primary answers",)
+    assert look(made, "repositories_answer").broken == ("primary",)
     assert look(made, "newest_backup_is_young").values["age_seconds_primary"] == 540
 
 
@@ -422,5 +422,5 @@ def test_a_probe_that_reads_back_as_something_else_is_red(made: MadeInstallation
 
     seen = look(made, "repositories_answer")
 
-    assert seen.broken == ("offsite answers",)
-    assert "expected the" in parts(seen)["offsite answers"].seen
+    assert seen.broken == ("offsite",)
+    assert "expected the" in parts(seen)["offsite"].seen

@@ -42,7 +42,7 @@ def test_a_repository_that_does_not_answer_is_broken_and_not_unknown() -> None:
     assert judge_answers({"primary": probed}).outcome is P
     judged = judge_answers({"primary": probed, "offsite": SILENT})
     assert (judged.outcome, judged.severity) == (F, Severity.CRITICAL)
-    assert judged.broken == ("offsite answers",)
+    assert judged.broken == ("offsite",)
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,14 @@ def headline(message: Message) -> str:
 
 def times(message: Message) -> tuple[str, ...]:
     """Since when, for how long, and when what is told was seen."""
-    found = [f"at {moment(message.at)}"]
-    if message.opened_at is not None:
-        found.append(f"since {moment(message.opened_at)}")
-    if message.lasted_seconds is not None:
-        found.append(f"lasted {age(message.lasted_seconds)}")
-    return tuple(found)
+    at, opened_at, lasted = message.at, message.opened_at, message.lasted_seconds
+    if opened_at is None:
+        return (f"at {moment(at)}",)
+    if at == opened_at and not lasted:
+        return (f"since {moment(opened_at)}",)
+    if message.what is What.RECOVERED:
+        return (f"from {moment(opened_at)} to {moment(at)}", f"for {age(lasted)}")
+    return (f"since {moment(opened_at)}", f"for {age(lasted)}", f"told at {moment(at)}")
 
 
 def links(message: Message) -> tuple[tuple[str, str], ...]:

@@ -185,8 +185,8 @@ def _missed(each: Automaton, now: datetime, up_since: datetime) -> Notice | None
     last = each.ticks[0].timestamp if each.ticks else 0.0
     if last >= due.timestamp():
         return None
-    when = f"last at {_instant(last):%Y-%m-%d %H:%M} UTC" if last else "never yet"
-    said = f"{each.name} was due at {due:%Y-%m-%d %H:%M} UTC and did not run; it ran {when}"
+    when = f"it last ran at {_instant(last):%Y-%m-%d %H:%M} UTC" if last else "it has never run"
+    said = f"{each.name} was due at {due:%Y-%m-%d %H:%M} UTC and did not run; {when}"
     return _notice(each, "", "schedule_missed", Severity.CRITICAL, now, said, last)
 
 

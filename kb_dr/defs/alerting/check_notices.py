@@ -6,6 +6,7 @@ import dagster as dg
 
 from kb_dr.defs import ledger
 from kb_dr.defs.alerting.conditions import Condition
+from kb_dr.defs.check_results import UNKNOWN_SINCE
 from kb_dr.defs.evaluations import Evaluated, newest_of, newest_of_each
 from kb_dr.domain.alert_kinds import CHECKS
 from kb_dr.domain.notice import Notice, State
@@ -37,6 +38,7 @@ def check_notice(found: Evaluated, *facts: tuple[str, str]) -> Notice:
         do="" if found.passed or hint == kind.first_move else hint,
         subjects=() if found.passed else found.subjects,
         run_id=found.run_id,
+        unsure=not found.passed and UNKNOWN_SINCE in found.texts,
         facts=(
             *((("backup", found.partition),) if found.partition else ()),
             *((name, f"{value:g}") for name, value in numbers),

@@ -1,11 +1,13 @@
 """PostgreSQL checks: each is a sentence that is true when it is green."""
 
+import json
 from collections.abc import Iterator
 
 import dagster as dg
 
 from kb_dr.adapters.log_progress import LogProgress
 from kb_dr.defs import ledger
+from kb_dr.defs.check_results import SUBJECTS
 from kb_dr.defs.failures import reported_failures
 from kb_dr.defs.heartbeat import signs_of_life
 from kb_dr.defs.metadata import table
@@ -74,7 +76,8 @@ def every_chunk_is_stored(
     bad = [finding for finding in found.findings if not finding.good]
     return dg.AssetCheckResult(
         passed=found.sound,
-        description=f"{found.objects} objects looked at, {len(bad)} findings",
+        description=f"{found.objects} objects looked at, {len(bad)} findings"
+        + (f": {bad[0].subject}: {bad[0].seen}" if bad else ""),
         metadata={
             "manifest_digest": dg.MetadataValue.text(found.digest),
             "copy": dg.MetadataValue.text(found.copy),
@@ -110,12 +113,26 @@ def wal_archive_has_no_gap(
     ]
     problems = [problem for audit in audits for problem in audit.archive.problems]
     more = sum(audit.archive.more_problems for audit in audits)
+    # Named, so that a further gap behind one that is known is told as well.
+    named = {
+        f"{problem.kind} {problem.name} in {copy}": problem.detail
+        for copy, found in by_copy.items()
+        for audit in found
+        for problem in audit.archive.problems
+    }
+    said = [*bare, *(f"{what}: {detail}" for what, detail in named.items())]
+    if not by_copy["primary"]:
+        said.append("there is no WAL in primary")
+    rest = len(bare) + len(problems) + more - 1
     return dg.AssetCheckResult(
         passed=bool(by_copy["primary"]) and not bare and all(audit.passed for audit in audits),
-        description="; ".join(
-            (*bare, f"{len(problems) + more} problems in {len(audits)} archives")
+        description=(
+            said[0] + (f"; and {rest} more" if rest > 0 else "")
+            if said
+            else f"no gap in {len(audits)} archives"
         ),
         metadata={
+            SUBJECTS: dg.MetadataValue.text(json.dumps([*bare, *named])),
             "segments": dg.MetadataValue.int(sum(a.archive.segments for a in audits)),
             "problems": dg.MetadataValue.int(len(problems) + more),
             "named": table(
@@ -139,7 +156,8 @@ def copies_have_room(
     bounded = [each for each in rooms if each.space is not None]
     tight = [each for each in bounded if not each.enough]
     filling = [each for each in bounded if each.filling_up]
-    said = [each.finding.seen for each in (*tight, *(e for e in filling if e.enough))]
+    worst = [*tight, *(each for each in filling if each.enough)]
+    said = [f"{each.copy}: {each.finding.seen}" for each in worst]
     if not bounded:
         context.log.info("no copy lies on a file system: nothing can fill up")
     return dg.AssetCheckResult(
@@ -147,6 +165,7 @@ def copies_have_room(
         severity=dg.AssetCheckSeverity.ERROR if tight else dg.AssetCheckSeverity.WARN,
         description="; ".join(said) or f"{len(bounded)} of {len(rooms)} copies have a bound",
         metadata={
+            SUBJECTS: dg.MetadataValue.text(json.dumps([each.copy for each in worst])),
             "most_used_percent": dg.MetadataValue.float(
                 max((e.space.used_percent for e in bounded if e.space is not None), default=0.0)
             ),

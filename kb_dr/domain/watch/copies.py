@@ -29,13 +29,12 @@ def judge_answers(answers: Mapping[str, Probed | Unknown]) -> Watched:
     """
     parts, values = [], {}
     for copy, seen in answers.items():
-        subject = f"{copy} answers"
         if isinstance(seen, Unknown):
-            parts.append(Finding(subject, Outcome.FAILED, seen.why, seen.hint))
+            parts.append(Finding(copy, Outcome.FAILED, seen.why, seen.hint))
             continue
         values[f"answer_seconds_{copy}"] = seen.seconds
         said = f"read just now, last written {seen.written_at:%Y-%m-%d %H:%M:%S}Z"
-        parts.append(Finding(subject, Outcome.PASSED, said))
+        parts.append(Finding(copy, Outcome.PASSED, said))
     return conclude("repositories_answer", parts, values)
 
 
