@@ -46,6 +46,9 @@ def describe(notice: Notice) -> tuple[str, str, str]:
         known = AlertKind(notice.kind, notice.severity, notice.kind.replace("_", " "), "", "")
     subject = _subject(notice)
     title = f"{known.broken}: {subject}" if subject else known.broken
+    if notice.unsure:
+        # That it is broken is more than anybody knows.
+        title = f"Nobody can tell: {subject or known.name}"
     return title, known.means, notice.do or known.first_move
 
 

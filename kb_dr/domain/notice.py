@@ -17,6 +17,10 @@ class State(StrEnum):
     """No condition: something to be told once, such as a success or the weekly digest."""
 
 
+UNSURE = "nobody can tell: "
+"""What was seen begins so where it cannot be told whether anything is broken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """One event somebody may have to know of."""
@@ -44,3 +48,8 @@ class Notice:
     """Label and value, for those who look closer. Never a secret."""
     gone: bool = False
     """Of one that is MENDED: nobody saw it well; it is not looked at any more."""
+
+    @property
+    def unsure(self) -> bool:
+        """Whether nobody can tell: it is not known to be broken, nor to be well."""
+        return self.seen.startswith(UNSURE)
