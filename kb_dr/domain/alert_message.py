@@ -18,6 +18,9 @@ WARNINGS = 10
 """So many of a group's warnings are named; critical ones all are."""
 _LINE = 160
 
+NOBODY_KNOWS = "Nobody can tell: "
+"""Titles of what is not known to be broken begin so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Links:
@@ -48,7 +51,7 @@ def describe(notice: Notice) -> tuple[str, str, str]:
     title = f"{known.broken}: {subject}" if subject else known.broken
     if notice.unsure:
         # That it is broken is more than anybody knows.
-        title = f"Nobody can tell: {subject or known.name}"
+        title = f"{NOBODY_KNOWS}{subject or known.name}"
     return title, known.means, notice.do or known.first_move
 
 

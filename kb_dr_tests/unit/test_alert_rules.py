@@ -9,7 +9,7 @@ from kb_dr.domain.alert_book import Book
 from kb_dr.domain.alert_rules import Rules, take_notice
 from kb_dr.domain.alert_upkeep import acknowledge, close_by_hand, look_after
 from kb_dr.domain.message import What
-from kb_dr.domain.notice import Notice, State
+from kb_dr.domain.notice import UNSURE, Notice, State
 from kb_dr.domain.severity import Severity
 from kb_dr_tests.made_alerts import RPO, START, failed_run, notice, rules_of
 
@@ -93,6 +93,26 @@ def test_only_what_is_worse_is_told_again() -> None:
     assert desk.said() == [What.OPENED, What.WORSE, What.WORSE]
     assert desk.only.severity is Severity.CRITICAL
     assert desk.only.title.endswith(": offsite, local")
+
+
+def test_of_what_nobody_can_tell_no_more_is_said_until_it_is_known() -> None:
+    desk = Desk()
+    unsure = f"{UNSURE}offsite: it does not answer"
+    desk.take(notice(seen=unsure, subjects=("RPO of offsite",)))
+    assert desk.only.title == "Nobody can tell: RPO of offsite"
+    assert desk.take(notice(seen=unsure, subjects=("RPO of offsite",), at=60)) == "folded"
+
+    known = notice(seen="RPO of offsite: 2 h", subjects=("RPO of offsite",), at=120)
+    assert desk.take(known) == "worse"
+    assert desk.only.title == "More would be lost than is allowed: RPO of offsite"
+
+    # To and fro it is one message: that it cannot be looked at again is no better.
+    for minute in range(3, 9):
+        seen = unsure if minute % 2 else "RPO of offsite: 2 h"
+        again = notice(seen=seen, subjects=("RPO of offsite",), at=minute * 60)
+        assert desk.take(again) == "folded"
+    assert desk.only.title == "More would be lost than is allowed: RPO of offsite"
+    assert desk.said() == [What.OPENED, What.WORSE]
 
 
 def test_a_channel_hears_of_the_end_only_if_it_heard_of_the_beginning() -> None:
