@@ -68,7 +68,7 @@ class Pages:
         try:
             up(self.directory, entries=ENTRIES)
             with self.env_file.open("a") as file:
-                file.writelines(f"{name}={value}\n" for name, value in self._settings.items())
+                file.writelines(f"{name}='{value}'\n" for name, value in self._settings.items())
             self.start()
         except BaseException:
             self.__exit__()
