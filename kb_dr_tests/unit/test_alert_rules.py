@@ -114,6 +114,9 @@ def test_of_what_nobody_can_tell_no_more_is_said_until_it_is_known() -> None:
     assert desk.only.title == "More would be lost than is allowed: RPO of offsite"
     assert desk.said() == [What.OPENED, What.WORSE]
 
+    assert desk.take(notice(seen=unsure, subjects=("RPO of local",), at=600)) == "worse"
+    assert desk.only.title.startswith("More would be lost than is allowed: ")
+
 
 def test_a_channel_hears_of_the_end_only_if_it_heard_of_the_beginning() -> None:
     rules = Rules(
