@@ -71,8 +71,9 @@ def render(alert: Alert, what: What, at: datetime, number: int, links: Links) ->
     if alert.open:
         lasted = max(0.0, (at - alert.opened_at).total_seconds())
     over = what in (What.RECOVERED, What.TOLD)
-    happened = alert.seen
+    happened, title = alert.seen, alert.title
     if what is What.RECOVERED:
+        title = title.removeprefix(NOBODY_KNOWS)
         how = f"closed by {alert.closed_by}" if alert.closed_by else "back to normal"
         happened = f"{how} after {age(lasted)}" + (f": {alert.seen}" if alert.seen else "")
     elif what is What.ACKNOWLEDGED:
@@ -87,7 +88,7 @@ def render(alert: Alert, what: What, at: datetime, number: int, links: Links) ->
         kind=alert.kind,
         severity=alert.severity,
         service=links.service,
-        title=alert.title,
+        title=title,
         happened=happened,
         means="" if over else alert.means,
         do="" if over else alert.do,

@@ -118,6 +118,16 @@ def test_of_what_nobody_can_tell_no_more_is_said_until_it_is_known() -> None:
     assert desk.only.title.startswith("More would be lost than is allowed: ")
 
 
+def test_what_can_be_told_again_is_not_called_unknown() -> None:
+    desk = Desk()
+    desk.take(notice(seen=f"{UNSURE}offsite: it does not answer", subjects=("RPO of offsite",)))
+    desk.take(notice(state=State.MENDED, at=60))
+
+    opened, over = (each.message for each in desk.book.waiting("slack"))
+    assert opened.title == "Nobody can tell: RPO of offsite"
+    assert over.title == "RPO of offsite"
+
+
 def test_a_channel_hears_of_the_end_only_if_it_heard_of_the_beginning() -> None:
     rules = Rules(
         links=rules_of().links,
