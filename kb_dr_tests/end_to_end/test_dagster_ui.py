@@ -136,6 +136,7 @@ def test_a_flipped_byte_turns_the_lights_red_and_everybody_is_told_and_of_a_whol
     assert again["status"] == "SUCCESS"
     eventually(lambda: pages.light(backup.id) is True, what="the light is green again")
     told.wait_for("restore_proven", backup.id, over=True)
+    assert not told.of("there is nothing of this name any more", over=True)
     told.show_in_slack(page, "restore_proven", backup.id)
     picture(page, "slack-alert")
 
@@ -341,7 +342,7 @@ def test_ctrl_c_ends_everything_and_a_lost_database_is_filled_from_the_repositor
 
 
 def test_a_dead_dagster_is_missed_by_the_switch_and_by_prometheus(
-    pages: Pages, switch: PingSink, point: ProvenBackup, tmp_path: Path
+    pages: Pages, switch: PingSink, backup: ProvenBackup, tmp_path: Path
 ) -> None:
     before = len(switch.pings("watch"))
     assert launch_and_wait(pages.url, "watch_job")["status"] == "SUCCESS"
