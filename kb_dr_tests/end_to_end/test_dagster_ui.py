@@ -342,7 +342,7 @@ def test_ctrl_c_ends_everything_and_a_lost_database_is_filled_from_the_repositor
 
 
 def test_a_dead_dagster_is_missed_by_the_switch_and_by_prometheus(
-    pages: Pages, switch: PingSink, backup: ProvenBackup, tmp_path: Path
+    pages: Pages, switch: PingSink, tmp_path: Path
 ) -> None:
     before = len(switch.pings("watch"))
     assert launch_and_wait(pages.url, "watch_job")["status"] == "SUCCESS"
