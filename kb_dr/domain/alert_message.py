@@ -99,7 +99,8 @@ def render(alert: Alert, what: What, at: datetime, number: int, links: Links) ->
         seen_well=not alert.closed_by,
         runbook_url=links.runbook(alert.kind),
         run_url=links.run(alert.run_id),
-        facts=() if digest else alert.facts,
+        # Those of one that is over are what was seen while it was broken.
+        facts=() if digest or what is What.RECOVERED else alert.facts,
         lines=tuple(f"{label}: {value}" for label, value in alert.facts) if digest else (),
     )
 

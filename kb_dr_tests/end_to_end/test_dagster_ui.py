@@ -136,7 +136,7 @@ def test_a_flipped_byte_turns_the_lights_red_and_everybody_is_told_and_of_a_whol
     assert again["status"] == "SUCCESS"
     eventually(lambda: pages.light(backup.id) is True, what="the light is green again")
     told.wait_for("restore_proven", backup.id, over=True)
-    assert not told.of("there is nothing of this name any more", over=True)
+    assert not told.of("it is not looked at any more", over=True)
     told.show_in_slack(page, "restore_proven", backup.id)
     picture(page, "slack-alert")
 
