@@ -13,6 +13,7 @@ from kb_dr.defs.evaluations import Evaluated
 from kb_dr.defs.metadata import Metadata, table
 from kb_dr.domain.alert_kinds import CHECKS
 from kb_dr.domain.grace import Before, judge_unknown
+from kb_dr.domain.notice import UNSURE
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.severity import Severity
 from kb_dr.domain.watched import Watched
@@ -37,7 +38,7 @@ def check_result(
     severity, said, metadata = watched.severity, watched.seen, _metadata(watched)
     if watched.outcome is Outcome.COULD_NOT_RUN:
         unknown = judge_unknown(at, said_before(before), grace_seconds)
-        severity, said = unknown.severity, f"nobody can tell: {watched.seen}"
+        severity, said = unknown.severity, f"{UNSURE}{watched.seen}"
         metadata[UNKNOWN_SINCE] = dg.MetadataValue.text(unknown.since.isoformat())
     elif watched.outcome is Outcome.NOT_APPLICABLE:
         said = f"does not apply here: {watched.seen}"

@@ -108,15 +108,26 @@ def shown(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dict[str, bo
     Partitions whose check speaks of an older materialisation are left out: the page shows them
     as not evaluated.
     """
-    found: dict[str, bool] = {}
+    return {
+        partition: light
+        for partition, light in lights(instance, check).items()
+        if light is not None
+    }
+
+
+def lights(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dict[str, bool | None]:
+    """The same, and None for a partition whose check a run is about to carry out, or never did."""
+    found: dict[str, bool | None] = {}
     for info in instance.event_log_storage.get_asset_check_partition_info([check]):
         current = (
             info.latest_target_materialization_storage_id == info.latest_materialization_storage_id
         )
-        if info.partition_key is None or not current:
+        if info.partition_key is None:
             continue
         status = info.latest_execution_status.value
-        if status in ("SUCCEEDED", "FAILED"):
+        if status not in ("SUCCEEDED", "FAILED"):
+            found[info.partition_key] = None
+        elif current:
             found[info.partition_key] = status == "SUCCEEDED"
     return found
 

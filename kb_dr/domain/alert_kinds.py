@@ -37,7 +37,7 @@ CHECKS = _kinds(
         AlertKind(
             "newest_backup_is_young",
             C,
-            "The newest full backup is too old",
+            "No full backup is young enough",
             "A restore still works, but each hour it replays more WAL, and rests on more of it.",
             "Read why the last run failed; then `kb-dr backup full`.",
         ),

@@ -20,6 +20,9 @@ WARNINGS = 10
 _LINE = 160
 _COPIES = (PRIMARY, OFFSITE, "local")
 
+NOBODY_KNOWS = "Nobody can tell whether "
+"""Titles of what is not known to be broken begin so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Links:
@@ -49,7 +52,7 @@ def describe(notice: Notice) -> tuple[str, str, str]:
     subject = _subject(notice)
     broken, means = known.broken, known.means
     if notice.unsure:
-        broken, means = f"Nobody can tell whether {_sentence(notice.kind)}", _UNSURE
+        broken, means = f"{NOBODY_KNOWS}{_sentence(notice.kind)}", _UNSURE
     title = f"{broken}: {subject}" if subject else broken
     return title, means, notice.do or known.first_move
 
@@ -89,8 +92,9 @@ def render(alert: Alert, what: What, at: datetime, number: int, links: Links) ->
     if alert.open:
         lasted = max(0.0, (at - alert.opened_at).total_seconds())
     over = what in (What.RECOVERED, What.TOLD)
-    happened = alert.seen
+    happened, title = alert.seen, alert.title
     if what is What.RECOVERED:
+        title = title.removeprefix(NOBODY_KNOWS)
         how = f"closed by {alert.closed_by}" if alert.closed_by else "back to normal"
         happened = f"{how} after {age(lasted)}" + (f": {alert.seen}" if alert.seen else "")
     elif what is What.ACKNOWLEDGED:
@@ -105,7 +109,7 @@ def render(alert: Alert, what: What, at: datetime, number: int, links: Links) ->
         kind=alert.kind,
         severity=alert.severity,
         service=links.service,
-        title=alert.title,
+        title=title,
         happened=happened,
         means="" if over else alert.means,
         do="" if over else alert.do,
@@ -116,7 +120,8 @@ def render(alert: Alert, what: What, at: datetime, number: int, links: Links) ->
         seen_well=not alert.closed_by,
         runbook_url=links.runbook(alert.kind),
         run_url=links.run(alert.run_id),
-        facts=() if digest else alert.facts,
+        # Those of one that is over are what was seen while it was broken.
+        facts=() if digest or what is What.RECOVERED else alert.facts,
         lines=tuple(f"{label}: {value}" for label, value in alert.facts) if digest else (),
     )
 

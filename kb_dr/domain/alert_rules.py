@@ -7,7 +7,7 @@ from datetime import datetime
 
 from kb_dr.domain.alert import Alert
 from kb_dr.domain.alert_book import Book
-from kb_dr.domain.alert_message import Links, describe, render
+from kb_dr.domain.alert_message import NOBODY_KNOWS, Links, describe, render
 from kb_dr.domain.delivery import Delivery
 from kb_dr.domain.message import What
 from kb_dr.domain.notice import Notice, State
@@ -132,7 +132,8 @@ def _opened(notice: Notice, now: datetime) -> Alert:
 
 
 def _fold(book: Book, there: Alert, notice: Notice, now: datetime, rules: Rules) -> str:
-    """The same condition again: said only if it is worse, or more of it is broken."""
+    """The same condition again: said only if it is worse, more of it is broken, or what nobody
+    could tell is known to be broken."""
     rises = notice.severity.rank > there.severity.rank
     new = [each for each in notice.subjects if each not in there.subjects]
     alert = replace(
@@ -144,10 +145,12 @@ def _fold(book: Book, there: Alert, notice: Notice, now: datetime, rules: Rules)
         run_id=notice.run_id or there.run_id,
         facts=notice.facts or there.facts,
     )
-    # What nobody could tell may be known by now, and the reverse.
-    title, means, do = describe(replace(notice, subjects=alert.subjects))
+    doubted = there.title.startswith(NOBODY_KNOWS)
+    # Once it was known to be broken, that nobody can look any more is no better news.
+    unsure = notice.unsure and doubted
+    title, means, do = describe(replace(notice, subjects=alert.subjects, unsure=unsure))
     alert = replace(alert, title=title, means=means, do=do)
-    if not rises and not new:
+    if not rises and not new and not (doubted and not notice.unsure):
         book.put_alert(alert)
         return "folded"
     tell_worse(book, alert, notice.severity if rises else alert.severity, now, rules)

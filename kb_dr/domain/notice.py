@@ -17,6 +17,10 @@ class State(StrEnum):
     """No condition: something to be told once, such as a success or the weekly digest."""
 
 
+UNSURE = "nobody can tell: "
+"""What was seen begins so where it cannot be told whether anything is broken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """One event somebody may have to know of."""

@@ -43,6 +43,16 @@ class Delivered:
     """Whether nothing was done, since another process delivers."""
     kept_in: str = ""
 
+    def __str__(self) -> str:
+        said = f"{self.sent} messages sent, {self.waiting} wait"
+        if self.busy:
+            said = f"another process delivers; {self.waiting} messages wait"
+        if self.dead:
+            said += f", {self.dead} will never arrive"
+        if self.failing:
+            said += f"; {', '.join(self.failing)} takes nothing"
+        return f"{said}; kept in {self.kept_in}" if self.kept_in else said
+
 
 def deliver_alerts(
     outboxes: Outboxes,

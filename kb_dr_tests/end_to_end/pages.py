@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,14 +50,25 @@ query { assetNodeOrError(assetKey: {path: ["postgres", "backup"]}) { ... on Asse
 class Pages:
     """What `kb-dr ui` brings up over a small sandbox; it can be ended and started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """``settings`` are added to the sandbox's; ``environment`` is what its processes find."""
         self.directory = directory
         self.url = ""
+        self._settings = dict(settings or {})
+        self._environment = dict(environment or {})
         self._log = directory.parent / "ui.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         try:
+            up(self.directory, entries=ENTRIES)
+            with self.env_file.open("a") as file:
+                file.writelines(f"{name}='{value}'\n" for name, value in self._settings.items())
             self.start()
         except BaseException:
             self.__exit__()
@@ -76,6 +88,7 @@ class Pages:
         with self._log.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "kb_dr.cli", *words],
+                env=os.environ | self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -98,6 +111,24 @@ class Pages:
         code = self._process.wait(WAIT_SECONDS)
         self._process = None
         return code
+
+    def kill(self) -> None:
+        """End Dagster for good, and the command with it: none of them can clean up. The databases
+        and the buckets go on.
+        """
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)  # else it would end the databases, too
+        for service in psutil.Process(self._process.pid).children():
+            with suppress(ProcessLookupError):
+                os.killpg(service.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait(WAIT_SECONDS)
+        self._process = None
+
+    @property
+    def env_file(self) -> Path:
+        """The sandbox's settings."""
+        return self.directory / "kb_dr.env"
 
     def left_over(self) -> list[str]:
         """Processes that still run for this sandbox: they work in it, or name it."""
@@ -151,6 +182,14 @@ class Pages:
         found = sorted(self.directory.glob(f"region-b/**/full/{stamp}/*/base.tar.*.00000"))
         assert len(found) == 1, found
         return found[0]
+
+
+@dataclass(frozen=True)
+class ProvenBackup:
+    """A backup that went the whole way."""
+
+    id: str
+    digest: str
 
 
 def environment(directory: Path) -> dict[str, str]:

@@ -4,10 +4,6 @@
 """
 
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,70 +15,30 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import ControlOutcome, ControlRun, Damage
 from kb_dr.domain.proof import Check, Outcome, Proof, Verdict
 from kb_dr.operations import check_restored
-from kb_dr.sandbox.bring_up import state_of
-from kb_dr.sandbox.clusters import query
 from kb_dr.sandbox.dagster_questions import (
-    back_up_now,
-    launch,
     launch_and_wait,
     wait_for_run,
-    wait_for_run_of,
 )
-from kb_dr.sandbox.story import archive
 from kb_dr_tests.end_to_end import launchpad
+from kb_dr_tests.end_to_end.dead_dagster import asked_of_prometheus
 from kb_dr_tests.end_to_end.pages import (
     ENTRIES,
     WAIT_SECONDS,
     Pages,
-    browser,
+    ProvenBackup,
     eventually,
     follow,
     picture,
     read,
 )
+from kb_dr_tests.end_to_end.told import Told
 from kb_dr_tests.postgres_servers import ask_single_user
+from kb_dr_tests.sinks.ping_sink import PingSink
 
+WATCH_PAGE = "/assets/recovery/point?view=checks&checkDetail=newest_backup_is_young"
 CHECK_PAGE = "/assets/postgres/backup?view=checks&checkDetail=restore_proven"
 
 pytestmark = pytest.mark.timeout(900)
-
-
-@dataclass(frozen=True)
-class ProvenBackup:
-    """A backup that went the whole way."""
-
-    id: str
-    digest: str
-
-
-@pytest.fixture(scope="module")
-def pages() -> Iterator[Pages]:
-    # The path of a socket may be 107 bytes long; pytest's directories are longer than that.
-    directory = Path(tempfile.mkdtemp(prefix="kbdr-ui-", dir="/tmp"))
-    try:
-        with Pages(directory / "sandbox") as made:
-            yield made
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    with browser() as started:
-        yield started.new_page(viewport={"width": 1500, "height": 1000})
-
-
-@pytest.fixture(scope="module")
-def backup(pages: Pages) -> ProvenBackup:
-    """Asked for on the page, copied offsite by the sensor, proven from there."""
-    backup_id, taken = back_up_now(pages.url)
-    assert taken["status"] == "SUCCESS"
-    copied = wait_for_run_of(pages.url, "offsite_copy_job", backup_id)
-    assert copied["status"] == "SUCCESS"
-    proven = launch_and_wait(pages.url, "verify_job", partition=backup_id)
-    assert proven["status"] == "SUCCESS"
-    stored = pages.installation.find_backup(BackupId.parse(backup_id))
-    return ProvenBackup(backup_id, stored.digest)
 
 
 def proofs_of(pages: Pages, backup: ProvenBackup) -> tuple[Proof, ...]:
@@ -147,8 +103,8 @@ def test_a_verifier_that_does_not_see_damage_voids_the_light_until_it_sees_again
     eventually(lambda: pages.light(backup.id) is True, what="the light is green again")
 
 
-def test_a_flipped_byte_turns_the_light_red_and_a_whole_copy_green_again(
-    pages: Pages, page: Page, backup: ProvenBackup
+def test_a_flipped_byte_turns_the_lights_red_and_everybody_is_told_and_of_a_whole_copy_again(
+    pages: Pages, page: Page, backup: ProvenBackup, told: Told
 ) -> None:
     eventually(lambda: pages.light(backup.id) is True, what="the light is green")
     read(page, pages.url + CHECK_PAGE, "proven to restore from the offsite copy")
@@ -157,6 +113,7 @@ def test_a_flipped_byte_turns_the_light_red_and_a_whole_copy_green_again(
     whole = chunk.read_bytes()
     middle = len(whole) // 2
 
+    told.forget()
     chunk.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
     try:
         failed = launch_and_wait(pages.url, "verify_job", partition=backup.id)
@@ -165,12 +122,23 @@ def test_a_flipped_byte_turns_the_light_red_and_a_whole_copy_green_again(
         eventually(lambda: pages.light(backup.id) is False, what="the light is red")
         read(page, pages.url + CHECK_PAGE, "the offsite copy failed", "Failed")
         picture(page, "proven-red")
+        assert launch_and_wait(pages.url, "watch_job")["status"] == "SUCCESS"
+        read(page, pages.url + WATCH_PAGE, "a proof of it FAILED", "newest full backup in offsite")
+        picture(page, "watch-red")
+        told.wait_for("restore_proven", backup.id, failed["runId"])
+        told.wait_for("newest_backup_is_young", backup.id)
+        severities = {e.severity for e in told.of("restore_proven", backup.id) if e.severity}
+        assert severities == {"critical"}
     finally:
         chunk.write_bytes(whole)
 
     again = launch_and_wait(pages.url, "verify_job", partition=backup.id)
     assert again["status"] == "SUCCESS"
     eventually(lambda: pages.light(backup.id) is True, what="the light is green again")
+    told.wait_for("restore_proven", backup.id, over=True)
+    assert not told.of("it is not looked at any more", over=True)
+    told.show_in_slack(page, "restore_proven", backup.id)
+    picture(page, "slack-alert")
 
 
 def test_the_archive_of_a_healthy_source_has_no_gap(pages: Pages, backup: ProvenBackup) -> None:
@@ -178,14 +146,6 @@ def test_the_archive_of_a_healthy_source_has_no_gap(pages: Pages, backup: Proven
 
     assert audited["status"] == "SUCCESS"
     assert all(audit.passed for audit in pages.installation.audit_wal("primary"))
-
-
-@pytest.fixture(scope="module")
-def place(pages: Pages) -> Path:
-    """Where restores go to."""
-    made = pages.directory / "restored"
-    made.mkdir()
-    return made
 
 
 def test_the_launchpad_shows_a_plan_unless_told_otherwise(
@@ -292,26 +252,6 @@ def test_a_drill_leaves_its_report_on_the_page(
     )
 
 
-@pytest.fixture(scope="module")
-def point(pages: Pages, backup: ProvenBackup) -> ProvenBackup:
-    """A recovery point on top of the backup, proven from region B, and retention looked at it."""
-    taken = pages.installation.back_up_incremental(None, SilentProgress())
-    state = state_of(pages.directory)
-    query(state, "production", "create table later as select now()")
-    archive(state)
-    pages.installation.copy_wal(SilentProgress(), "offsite")
-    assert taken.manifest.parent == backup.id
-    point = ProvenBackup(taken.manifest.id, taken.digest)
-    assert wait_for_run_of(pages.url, "offsite_copy_job", point.id)["status"] == "SUCCESS"
-    runs = [
-        launch(pages.url, "verify_job", partition=point.id),
-        launch(pages.url, "retention_job"),
-    ]
-    for run in runs:
-        assert wait_for_run(pages.url, run, timeout_seconds=600)["status"] == "SUCCESS"
-    return point
-
-
 def test_a_proof_leads_back_to_all_it_read_and_a_backup_forward_to_its_proofs(
     pages: Pages, page: Page, backup: ProvenBackup, point: ProvenBackup
 ) -> None:
@@ -399,3 +339,26 @@ def test_ctrl_c_ends_everything_and_a_lost_database_is_filled_from_the_repositor
     picture(page, "rebuilt")
     proof = proofs_of(pages, point)[-1]
     read(page, pages.partition("restore_proof", point.id), "from this proof back to", proof.id)
+
+
+def test_a_dead_dagster_is_missed_by_the_switch_and_by_prometheus(
+    pages: Pages, switch: PingSink, tmp_path: Path
+) -> None:
+    before = len(switch.pings("watch"))
+    assert launch_and_wait(pages.url, "watch_job")["status"] == "SUCCESS"
+    eventually(lambda: len(switch.pings("watch")) > before, what="the switch is told of the watch")
+    assert switch.state("watch", period=3600, grace=3600) == "up"
+
+    pages.kill()
+
+    told = len(switch.pings("watch"))
+    with asked_of_prometheus(pages.env_file, tmp_path) as prometheus:
+        eventually(
+            lambda: (
+                prometheus.finds("kb_dr_watch_last_success_timestamp_seconds")
+                and prometheus.finds('ALERTS{alertname="KbDrWatchDead", alertstate="firing"}')
+            ),
+            what="the rule fires on a watch that is old",
+        )
+    eventually(lambda: switch.state("watch", period=1, grace=1) == "down", what="it is missed")
+    assert len(switch.pings("watch")) == told

@@ -6,6 +6,12 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
+# Not exported by Dagster: what is written down when a run is to carry out a check.
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationPlanned,
+)
+from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
+
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.defs import ledger
 from kb_dr.defs.alerting.run_notices import run_key
@@ -280,6 +286,37 @@ def test_a_light_that_no_run_turned_red_is_told_and_its_green_too(alerts: Alerts
 
     report_proof(alerts.instance, "one", passed=True)
     assert fresh(alerts) == [(key, MENDED)]
+
+
+def test_a_light_that_is_about_to_be_looked_at_again_stays_red(alerts: Alerts) -> None:
+    made_backup(alerts.instance, "one")
+    report_proof(alerts.instance, "one", passed=False)
+    assert fresh(alerts) == [("check/postgres/backup/restore_proven/one", BROKEN)]
+    told = len(alerts.listening.taken)
+    queued = dg.DagsterRun(
+        job_name="verify_job",
+        status=dg.DagsterRunStatus.STARTED,
+        tags={ledger.PARTITION_TAG: "one"},
+    )
+    run = alerts.instance.add_run(queued)
+    alerts.instance.report_dagster_event(
+        dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED.value,
+            job_name="verify_job",
+            event_specific_data=AssetCheckEvaluationPlanned(
+                asset_key=BACKUP,
+                check_name="restore_proven",
+                partitions_subset=DefaultPartitionsSubset({"one"}),
+            ),
+        ),
+        run_id=run.run_id,
+    )
+    assert fresh(alerts) == []
+
+    # A run that ended and never said a thing has mended nothing either.
+    alerts.instance.report_run_canceled(run)
+    alerts.tick()
+    assert [each for each in alerts.listening.taken[told:] if each.key.startswith("check/")] == []
 
 
 def test_a_light_that_is_taken_off_the_page_is_no_longer_red(alerts: Alerts) -> None:

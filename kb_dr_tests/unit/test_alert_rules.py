@@ -99,6 +99,40 @@ def test_only_what_is_worse_is_told_again() -> None:
     assert desk.only.title.endswith(": offsite, local")
 
 
+def test_of_what_nobody_can_tell_no_more_is_said_until_it_is_known() -> None:
+    desk = Desk()
+    doubt = notice(seen="offsite: it does not answer", subjects=("RPO of offsite",))
+    doubt = replace(doubt, unsure=True)
+    desk.take(doubt)
+    assert desk.only.title == "Nobody can tell whether RPO holds: offsite"
+    assert desk.take(replace(doubt, id="again", at=doubt.at + timedelta(seconds=60))) == "folded"
+
+    known = notice(seen="RPO of offsite: 2 h", subjects=("RPO of offsite",), at=120)
+    assert desk.take(known) == "worse"
+    assert desk.only.title == "More would be lost than is allowed: offsite"
+
+    # To and fro it is one message: that it cannot be looked at again is no better.
+    for minute in range(3, 9):
+        again = notice(subjects=("RPO of offsite",), at=minute * 60)
+        assert desk.take(replace(again, unsure=bool(minute % 2))) == "folded"
+    assert desk.only.title == "More would be lost than is allowed: offsite"
+    assert desk.said() == [What.OPENED, What.WORSE]
+
+    more = replace(notice(subjects=("RPO of local",), at=600), unsure=True)
+    assert desk.take(more) == "worse"
+    assert desk.only.title.startswith("More would be lost than is allowed: ")
+
+
+def test_what_can_be_told_again_is_not_called_unknown() -> None:
+    desk = Desk()
+    desk.take(replace(notice(subjects=("RPO of offsite",)), unsure=True))
+    desk.take(notice(state=State.MENDED, at=60))
+
+    opened, over = (each.message for each in desk.book.waiting("slack"))
+    assert opened.title == "Nobody can tell whether RPO holds: offsite"
+    assert over.title == "RPO holds: offsite"
+
+
 def test_a_channel_hears_of_the_end_only_if_it_heard_of_the_beginning() -> None:
     rules = Rules(
         links=rules_of().links,
@@ -347,8 +381,8 @@ def test_what_nobody_could_look_at_is_not_called_broken_until_it_is_known_to_be(
     assert desk.only.title == KINDS["rpo_holds"].broken
     assert desk.only.means == KINDS["rpo_holds"].means
     desk.take(replace(notice(severity=Severity.CRITICAL, at=120), unsure=True))
-    assert desk.only.title == "Nobody can tell whether RPO holds"
-    assert desk.said() == [What.OPENED, What.WORSE]
+    assert desk.only.title == KINDS["rpo_holds"].broken
+    assert desk.said() == [What.OPENED, What.WORSE, What.WORSE]
 
 
 @pytest.mark.parametrize(

@@ -591,3 +591,11 @@ def test_of_what_was_never_restored_the_next_step_is_a_proof() -> None:
 
     assert found.outcome is Outcome.COULD_NOT_RUN
     assert "`kb-dr verify latest --from offsite`" in found.hint
+
+
+def test_before_anything_is_recorded_the_clock_of_the_source_is_compared() -> None:
+    ahead = replace(SOURCE, now=NOW + timedelta(minutes=3))
+
+    assert "clocks" not in broken(judge(EMPTY, source=SOURCE))
+    assert "clocks" in broken(judge(EMPTY, source=ahead))
+    assert "clocks" in broken(judge(EMPTY)), "there is nothing to compare with"

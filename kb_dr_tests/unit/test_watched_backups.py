@@ -1,5 +1,6 @@
 """Backups that are watched: what is old, small or slow is red, and what nobody knows not green."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from kb_dr.domain.watch.backups import (
     judge_increment_age,
 )
 from kb_dr.domain.watch.conclude import Unknown
+from kb_dr.domain.watched import Watched
 from kb_dr_tests.made_watch import NOW, SILENT, full, holds, increment
 
 P, F, C, N = Outcome.PASSED, Outcome.FAILED, Outcome.COULD_NOT_RUN, Outcome.NOT_APPLICABLE
@@ -99,7 +101,6 @@ def test_where_no_increments_are_taken_none_is_missed() -> None:
         # The newest is judged, good or not.
         (holds(full(48, size=1000), full(1, size=10, good=False)), F),
         (holds(full(48, size=0), full(1, size=0)), P),
-        (holds(), C),
         (SILENT, C),
     ],
 )
@@ -138,6 +139,26 @@ def test_a_backup_that_never_ends_is_red_before_it_ends(minutes: float, outcome:
     assert judged.outcome is outcome
 
 
-def test_without_a_backup_nobody_knows_how_long_one_takes() -> None:
-    assert judge_backup_duration(holds(), NOW, 1800.0).outcome is C
-    assert judge_backup_duration(SILENT, NOW, 1800.0).outcome is C
+@pytest.mark.parametrize(
+    "judge",
+    [
+        lambda seen: judge_backup_duration(seen, NOW, 1800.0),
+        lambda seen: judge_backup_size(seen, 50.0),
+    ],
+)
+def test_before_the_first_backup_only_its_absence_is_red(
+    judge: Callable[[SeenBackups | Unknown], Watched],
+) -> None:
+    assert judge(holds()).outcome is N
+    assert judge_backup_age({"primary": holds()}, NOW, 3600.0).outcome is F
+
+    # One that stands there and cannot be read is no absence.
+    assert judge(replace(holds(), unreadable=("kb-full-1: torn",))).outcome is C
+    assert judge(replace(holds(), older=1)).outcome is C
+    assert judge(SILENT).outcome is C
+
+
+def test_one_that_is_under_way_for_too_long_is_told_before_the_first_is_there() -> None:
+    stuck = replace(holds(), under_way_since=NOW - timedelta(hours=2))
+
+    assert judge_backup_duration(stuck, NOW, 1800.0).outcome is F

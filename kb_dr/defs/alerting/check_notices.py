@@ -67,9 +67,10 @@ def look_at_checks(instance: dg.DagsterInstance, repository: dg.RepositoryDefini
     for check in known:
         if check in plain:
             continue
-        for partition, green in ledger.shown(instance, check).items():
+        for partition, green in ledger.lights(instance, check).items():
             key = check_key(check, partition)
-            if partition in busy:
+            # That it is being looked at again mends nothing yet.
+            if partition in busy or green is None:
                 yield Condition(key, None, unsettled=True)
             elif green:
                 yield Condition(key, None)

@@ -146,7 +146,7 @@ def judge_backup_size(seen: SeenBackups | Unknown, least_percent: float) -> Watc
         return conclude(name, [seen.about(subject)])
     newest = seen.last_full
     if newest is None:
-        return conclude(name, [Finding(subject, Outcome.COULD_NOT_RUN, _why_no_full(seen))])
+        return conclude(name, [_of_no_full(subject, seen)])
     since = newest.started - timedelta(days=MEAN_DAYS)
     before = [
         each
@@ -194,7 +194,7 @@ def judge_backup_duration(
     parts, values = [], {}
     newest = seen.last_full
     if newest is None:
-        parts.append(Finding(subject, Outcome.COULD_NOT_RUN, _why_no_full(seen)))
+        parts.append(_of_no_full(subject, seen))
     else:
         seconds = (newest.finished - newest.started).total_seconds()
         values["duration_seconds"] = seconds
@@ -216,6 +216,16 @@ def judge_backup_duration(
         hint = "It is slow, or its process is gone: look at its run." if late else ""
         parts.append(Finding("a full backup under way", outcome, said, hint))
     return conclude(name, parts, values)
+
+
+def _of_no_full(subject: str, seen: SeenBackups) -> Finding:
+    """Where none was ever taken there is nothing to speak of: ``newest_backup_is_young`` is red.
+
+    One that stands there and was not read is another matter: of that nobody can tell.
+    """
+    never = not seen.older and not seen.unreadable
+    outcome = Outcome.NOT_APPLICABLE if never else Outcome.COULD_NOT_RUN
+    return Finding(subject, outcome, _why_no_full(seen))
 
 
 def _why_no_full(seen: SeenBackups) -> str:
