@@ -19,6 +19,7 @@ from kb_dr.operations.deliver_alerts import Delivered, deliver_alerts
 from kb_dr.operations.reach_outbox import Outboxes
 from kb_dr.operations.take_notices import Taken, take_notices
 from kb_dr.ports import Channel, Outbox, Repository
+from kb_dr_tests.fake_channels import FakeChannel
 from kb_dr_tests.fakes import FakeClock
 
 START = datetime.fromisoformat("2026-11-20T02:00:00+00:00")
@@ -220,3 +221,15 @@ class AlertSite:
 
     def pass_time(self, **span: float) -> None:
         self.clock.pass_time(timedelta(**span))
+
+
+def titles(channel: FakeChannel) -> list[str]:
+    """The last word of each title a channel was told."""
+    return [title.rpartition(" ")[2] for _, title in channel.said]
+
+
+def deliver_for(site: AlertSite, *, minutes: int) -> None:
+    """A round each half minute."""
+    for _ in range(minutes * 2):
+        site.deliver()
+        site.pass_time(seconds=30)
