@@ -48,7 +48,7 @@ GAP = "check/postgres/wal_archive/wal_archive_has_no_gap"
 ROOM = "check/postgres/wal_archive/copies_have_room"
 BLIND = "check/recovery/controls/verifier_sees_damage"
 REPORT = "check/repository/integrity_report/what_is_kept_is_whole"
-RUN = "run/backup_job"
+RUN = "run/backup_job/full"
 
 
 def key(check: str) -> str:
