@@ -58,9 +58,7 @@ def evaluated(entry: dg.EventLogEntry) -> Evaluated | None:
         run_id=entry.run_id,
         at=datetime.fromtimestamp(entry.timestamp, UTC),
         passed=found.passed,
-        severity=(
-            Severity.CRITICAL if found.severity is dg.AssetCheckSeverity.ERROR else Severity.WARNING
-        ),
+        severity=_severity(found),
         seen=found.description or "",
         texts={
             name: value.value
@@ -75,6 +73,15 @@ def evaluated(entry: dg.EventLogEntry) -> Evaluated | None:
         },
         blocking=bool(found.blocking),
     )
+
+
+def _severity(found: dg.AssetCheckEvaluation) -> Severity:
+    """Dagster knows two; what nobody has to act on says so in its metadata."""
+    if found.severity is dg.AssetCheckSeverity.ERROR:
+        return Severity.CRITICAL
+    said = found.metadata.get("severity")
+    is_info = isinstance(said, dg.TextMetadataValue) and said.value == Severity.INFO
+    return Severity.INFO if is_info else Severity.WARNING
 
 
 def newest_of(

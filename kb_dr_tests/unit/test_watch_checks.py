@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from kb_dr.definitions import build_definitions, defs
+from kb_dr.defs.evaluations import newest_of
 from kb_dr.defs.resources import ScheduleTimes
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.grace import Before, judge_unknown
@@ -176,3 +177,24 @@ def test_a_start_in_the_future_counts_from_now() -> None:
     ahead = Before(Outcome.COULD_NOT_RUN, Severity.WARNING, NOW + timedelta(hours=1))
 
     assert judge_unknown(NOW, ahead, 900).since == NOW
+
+
+def test_what_nobody_has_to_act_on_is_no_warning(instance: dg.DagsterInstance) -> None:
+    @dg.asset_check(asset=dg.AssetKey(["recovery", "readiness"]), name="a_passed_drill_is_recent")
+    def none_is_due() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(
+            passed=False,
+            severity=WARN,
+            metadata={"severity": dg.MetadataValue.text(str(Severity.INFO))},
+        )
+
+    made = dg.Definitions(
+        asset_checks=[none_is_due],
+        jobs=[dg.define_asset_job("look", dg.AssetSelection.all_asset_checks())],
+    )
+    made.resolve_job_def("look").execute_in_process(instance=instance)
+
+    (check,) = none_is_due.check_keys
+    said = newest_of(instance, check)
+    assert said is not None
+    assert (said.passed, said.severity) == (False, Severity.INFO)

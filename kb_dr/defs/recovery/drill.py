@@ -14,6 +14,7 @@ from kb_dr.defs.recovery import keys
 from kb_dr.defs.recovery.metadata import drill_metadata
 from kb_dr.defs.resources import InstallationDoor
 from kb_dr.domain.drill import Drill
+from kb_dr.domain.severity import Severity
 from kb_dr.errors import KbDrError
 from kb_dr.installation import Installation
 
@@ -92,7 +93,7 @@ def a_passed_drill_is_recent(door: dg.ResourceParam[InstallationDoor]) -> dg.Ass
     """The newest drill of every copy was passed, and one within `KB_DR_DRILL_AGE_DAYS`.
 
     Read from the repositories, so drills run by hand count as well. While none is due yet, as the
-    repositories are too young, that there was none is a warning and no error.
+    repositories are too young, that there was none is yellow, and wakes nobody.
     """
     with reported_failures():
         installation = door.open()
@@ -105,6 +106,8 @@ def a_passed_drill_is_recent(door: dg.ResourceParam[InstallationDoor]) -> dg.Ass
         metadata={
             "outcome": dg.MetadataValue.text(str(held.outcome)),
             "hint": dg.MetadataValue.text(held.hint or "nothing is to be done"),
+            # A warning becomes critical when it lasts; nobody has to act while none is due.
+            **({"severity": dg.MetadataValue.text(str(Severity.INFO))} if none_is_due else {}),
         },
     )
 
