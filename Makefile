@@ -23,7 +23,7 @@ test: $(VENV)/installed-dev
 	scripts/install-test-programs
 	@# Tests start some thousand commands; where nothing writes bytecode, each would compile kb_dr anew.
 	$(BIN)/python -m compileall -q kb_dr kb_dr_tests
-	scripts/in-memory $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
