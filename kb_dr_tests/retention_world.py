@@ -17,7 +17,7 @@ from kb_dr.domain.wal_names import Segment
 WalFile = tuple[int, int, int]
 """System identifier, timeline and number of one segment."""
 
-STRANGER: WalFile = (9, 1, 5)
+STRANGER: WalFile = (9_999, 1, 5)
 """WAL of a cluster no backup is of."""
 
 
