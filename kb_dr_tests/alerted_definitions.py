@@ -94,21 +94,6 @@ def alerted(world: World) -> dg.Definitions:
     def after() -> None:
         """What a blocking check keeps from being made."""
 
-    jobs: list[dg.JobDefinition | object] = [
-        dg.define_asset_job(
-            "watch_job",
-            selection=dg.AssetSelection.checks(watch),
-            executor_def=dg.in_process_executor,
-        ),
-        dg.define_asset_job(
-            "integrity_report_job",
-            selection=dg.AssetSelection.assets(whole, after),
-            executor_def=dg.in_process_executor,
-        ),
-        backup_job,
-        offsite_copy_job,
-        restore_database,
-    ]
     schedules = [
         dg.ScheduleDefinition(
             name=name, job=backup_job, cron_schedule=cron, execution_timezone="UTC",
@@ -119,7 +104,21 @@ def alerted(world: World) -> dg.Definitions:
     return dg.Definitions(
         assets=[dg.AssetSpec(ARCHIVE), dg.AssetSpec(POINT), backup, whole, after],
         asset_checks=[watch, restore_proven],
-        jobs=jobs,  # type: ignore[arg-type]  # two kinds of jobs in one list
+        jobs=[
+            dg.define_asset_job(
+                "watch_job",
+                selection=dg.AssetSelection.checks(watch),
+                executor_def=dg.in_process_executor,
+            ),
+            dg.define_asset_job(
+                "integrity_report_job",
+                selection=dg.AssetSelection.assets(whole, after),
+                executor_def=dg.in_process_executor,
+            ),
+            backup_job,
+            offsite_copy_job,
+            restore_database,
+        ],
         schedules=schedules,
         sensors=[alerts_go_out],
     )

@@ -1,6 +1,7 @@
 """Backups as retention sees them, made up from a time."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.hold import HoldAction, HoldEvent
@@ -80,7 +81,7 @@ DAYS = RetentionPolicy(0, 5, 0, 0, 0)
 
 
 def plan(
-    *candidates: Candidate, policy: RetentionPolicy = DAYS, now: datetime = NOW, **more: object
+    *candidates: Candidate, policy: RetentionPolicy = DAYS, now: datetime = NOW, **more: Any
 ) -> RetentionPlan:
     """What goes of these, of a copy nobody has to name."""
-    return plan_retention(candidates, policy, now, copy="primary", url="file:///b", **more)  # type: ignore[arg-type]  # tests name what they vary
+    return plan_retention(candidates, policy, now, copy="primary", url="file:///b", **more)

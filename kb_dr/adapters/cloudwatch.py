@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kb_dr.adapters.aws_answers import code_of, error_of
@@ -50,10 +50,11 @@ class AwsCloudWatch:
             ]
             _done(
                 "put metrics into CloudWatch",
-                lambda values=values: self._metrics.put_metric_data(  # type: ignore[misc]  # mypy infers no type for a default of a lambda
-                    Namespace=NAMESPACE, MetricData=values
-                ),
+                partial(self._put_values, values),
             )
+
+    def _put_values(self, values: list[Any]) -> None:
+        self._metrics.put_metric_data(Namespace=NAMESPACE, MetricData=values)
 
     def tell(self, group: str, stream: str, at: datetime, event: Mapping[str, Any]) -> None:
         what = f"put an event into log group {group}"
@@ -68,10 +69,9 @@ class AwsCloudWatch:
             )
 
         if _found(what, send) is None:
-            _done(
+            _made(
                 f"{what}: make stream {stream}",
                 lambda: self._logs.create_log_stream(logGroupName=group, logStreamName=stream),
-                but=_THERE,
             )
             _done(what, send)
 
@@ -139,10 +139,9 @@ class AwsCloudWatch:
         return LogGroup(name, raw.get("retentionInDays"), tags.get(_TAG, ""))
 
     def make_log_group(self, group: LogGroup) -> None:
-        _done(
+        _made(
             f"make log group {group.name}",
             lambda: self._logs.create_log_group(logGroupName=group.name, tags={_TAG: group.mark}),
-            but=_THERE,
         )
 
     def keep_logs(self, name: str, days: int) -> None:
@@ -197,15 +196,27 @@ class AwsCloudWatch:
         )
 
 
-def _done(what: str, call: Callable[[], T], *, but: str = "") -> T:
-    """What ``call`` returns; one answer may be passed over. Raises ours, without the vendor's."""
+def _made(what: str, call: Callable[[], object]) -> None:
+    """Make it; what is there already is made. Raises as _done() does."""
+    from botocore.exceptions import ClientError
+
+    def unless_there() -> None:
+        try:
+            call()
+        except ClientError as error:
+            if code_of(error) != _THERE:
+                raise
+
+    _done(what, unless_there)
+
+
+def _done(what: str, call: Callable[[], T]) -> T:
+    """What ``call`` returns. Raises ours, without the vendor's."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         return call()
     except (BotoCoreError, ClientError, OSError) as error:
-        if but and code_of(error) == but:
-            return None  # type: ignore[return-value]  # who passes ``but`` looks at no answer
         failed = error_of(error, what)
     raise failed
 

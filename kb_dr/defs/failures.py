@@ -34,7 +34,7 @@ def reported_failures() -> Iterator[None]:
             metadata=failure_metadata(error),
             allow_retries=error.retryable,
         ) from without_secrets(error)
-    except Exception as error:
+    except Exception as error:  # raised again, without the secrets it quotes
         clean = without_secrets(error)
         if clean is error:
             raise

@@ -20,6 +20,7 @@ OLDEST_HOURS = 25
 LONGEST_SECONDS = 30 * 60
 
 _MINUTES, _HOUR = 300, 3600
+ABOVE, BELOW = "GreaterThanThreshold", "LessThanThreshold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ def wanted_alarms(scope: Scope, topic_arn: str | None) -> tuple[Alarm, ...]:
         meaning: str,
         metric: Metric,
         *,
-        above: float | None = None,
-        below: float | None = None,
+        comparison: str,
+        threshold: float,
         period: int,
         periods: int = 1,
         missing: str,
@@ -109,8 +110,8 @@ def wanted_alarms(scope: Scope, topic_arn: str | None) -> tuple[Alarm, ...]:
             period_seconds=period,
             evaluation_periods=periods,
             datapoints_to_alarm=periods,
-            threshold=above if below is None else below,  # type: ignore[arg-type]  # one is given
-            comparison="GreaterThanThreshold" if below is None else "LessThanThreshold",
+            threshold=threshold,
+            comparison=comparison,
             missing=missing,
             alarm_actions=actions,
             ok_actions=actions,
@@ -121,7 +122,8 @@ def wanted_alarms(scope: Scope, topic_arn: str | None) -> tuple[Alarm, ...]:
             "BackupFailure",
             f"No full backup has succeeded for {OLDEST_HOURS} hours, or nobody says so.",
             Metric.SUCCESS,
-            below=1,
+            comparison=BELOW,
+            threshold=1,
             period=_HOUR,
             periods=OLDEST_HOURS,
             missing="breaching",
@@ -131,7 +133,8 @@ def wanted_alarms(scope: Scope, topic_arn: str | None) -> tuple[Alarm, ...]:
             "BackupOverdue",
             f"The newest full backup is older than {OLDEST_HOURS} hours, or its age is not known.",
             Metric.AGE,
-            above=OLDEST_HOURS * 3600,
+            comparison=ABOVE,
+            threshold=OLDEST_HOURS * 3600,
             period=_MINUTES,
             periods=3,
             missing="breaching",
@@ -141,7 +144,8 @@ def wanted_alarms(scope: Scope, topic_arn: str | None) -> tuple[Alarm, ...]:
             "BackupDurationHigh",
             f"A full backup took longer than {LONGEST_SECONDS // 60} minutes.",
             Metric.DURATION,
-            above=LONGEST_SECONDS,
+            comparison=ABOVE,
+            threshold=LONGEST_SECONDS,
             period=_HOUR,
             missing="ignore",
         ),
@@ -149,7 +153,8 @@ def wanted_alarms(scope: Scope, topic_arn: str | None) -> tuple[Alarm, ...]:
             "BackupRunFailed",
             "A full backup failed within the last hour.",
             Metric.FAILURE,
-            above=0,
+            comparison=ABOVE,
+            threshold=0,
             period=_HOUR,
             missing="notBreaching",
         ),
@@ -157,7 +162,8 @@ def wanted_alarms(scope: Scope, topic_arn: str | None) -> tuple[Alarm, ...]:
             "IncrementRunFailed",
             "An incremental backup failed within the last hour.",
             Metric.FAILURE,
-            above=0,
+            comparison=ABOVE,
+            threshold=0,
             period=_HOUR,
             missing="notBreaching",
             kind=BackupKind.INCR,

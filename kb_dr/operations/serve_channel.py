@@ -88,7 +88,7 @@ class ChannelWorker(threading.Thread):
         except ChannelRefused as error:
             self._fails(delivery, str(error), refused=True)
             return False
-        except Exception as error:
+        except Exception as error:  # a bug is raised again, or refuses this one message
             if delivery.reduced or isinstance(error, KbDrError):
                 raise  # the plainest text does it as well: it is the channel
             # A bug that one text brings out must not stop what is behind it for ever.

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 
 from kb_dr.sandbox.places import Places, State, free_port, is_free, with_port, write_state
 from kb_dr.sandbox.processes import EndedEarly, listens, running, start_detached
@@ -34,9 +35,7 @@ def start_alerts(places: Places, state: State) -> State:
                 log=places.log(ALERTS),
                 pid_file=places.pid_file(ALERTS),
                 environment=os.environ,
-                ready=lambda pid, both=ports: all(  # type: ignore[misc]  # these ports
-                    listens(pid, port) for port in both.values()
-                ),
+                ready=partial(_listens_on_all, ports=tuple(ports.values())),
             )  # fmt: skip
         except EndedEarly:
             if attempt == ATTEMPTS or all(is_free(port) for port in ports.values()):
@@ -87,3 +86,7 @@ def alert_settings(state: State, written: Mapping[str, str]) -> dict[str, str]:
 
 def _is_ours(value: str) -> bool:
     return value in _LOOPBACK or value.startswith(_LOOPBACK[-1])
+
+
+def _listens_on_all(pid: int, ports: Collection[int]) -> bool:
+    return all(listens(pid, port) for port in ports)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 from kb_dr.adapters.unprivileged import Unprivileged
@@ -38,7 +39,7 @@ def start_region(places: Places, state: State, copy: str) -> State:
                 log=places.log(part),
                 pid_file=places.pid_file(part),
                 environment=_environment(state),
-                ready=lambda pid, port=port: listens(pid, port),  # type: ignore[misc]  # this port
+                ready=partial(listens, port=port),
             )
         except EndedEarly:
             if attempt == ATTEMPTS or is_free(port):

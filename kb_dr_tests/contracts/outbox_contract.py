@@ -1,5 +1,6 @@
 """What every outbox promises, whoever keeps it."""
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,11 +16,12 @@ from kb_dr_tests.made_alerts import START, failed_run, notice, rules_of
 RULES = rules_of("slack", "email")
 
 
-class OutboxContract:
+class OutboxContract(ABC):
     """Subclasses say what ``outbox`` is: each call of it a new handle on the same one."""
 
+    @abstractmethod
     def outbox(self) -> Outbox:
-        raise NotImplementedError
+        """A handle."""
 
     def opens(self, *numbers: int) -> Book:
         """Take failed runs in one step."""

@@ -358,7 +358,7 @@ def test_put_tells_ages_and_what_ended_lately_and_twice_is_once(
 def store_now(made: MadeInstallation) -> StoredManifest:
     """A backup that ended lately by the clock of the test."""
     stored = made.has_backup()
-    made.clock.set(stored.manifest.finished + timedelta(minutes=5))  # type: ignore[attr-defined]  # a FakeClock
+    made.made_clock.set(stored.manifest.finished + timedelta(minutes=5))
     return stored
 
 

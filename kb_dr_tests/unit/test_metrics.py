@@ -22,6 +22,7 @@ from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.space import Space
 from kb_dr.domain.watched import Watched
 from kb_dr.errors import RepositoryUnavailable
+from kb_dr.operations.catalog import readable
 from kb_dr.operations.controls import store_control_run
 from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.operations.listed_backups import KINDS
@@ -55,7 +56,7 @@ def made(tmp_path: Path) -> MadeInstallation:
 def test_the_names_of_the_requirements_are_those_of_the_newest_full_backup(
     made: MadeInstallation,
 ) -> None:
-    newest = made.catalog("primary")[-1].manifest  # type: ignore[union-attr]  # all are readable
+    newest = readable(made.catalog("primary"))[-1].manifest
 
     found = made.measure()
 
@@ -92,12 +93,12 @@ def test_an_increment_is_no_success_of_the_full_backup_that_is_due() -> None:
 
 
 def test_a_backup_whose_proof_failed_is_no_success(made: MadeInstallation) -> None:
-    first, newest = made.catalog("primary")
-    made.has_proof(newest, Verdict.FAILED, copy="primary")  # type: ignore[arg-type]  # as above
+    first, newest = readable(made.catalog("primary"))
+    made.has_proof(newest, Verdict.FAILED, copy="primary")
 
     found = made.measure()
 
-    at = first.manifest.finished.timestamp()  # type: ignore[union-attr]  # as above
+    at = first.manifest.finished.timestamp()
     assert value(found, "backup_postgres_last_success_timestamp") == at
     assert value(found, "kb_dr_proof_verdict", copy="primary", verdict="FAILED") == 1
 
@@ -157,7 +158,7 @@ def test_a_backup_whose_wal_nobody_could_look_at_is_no_success_yet() -> None:
 
 
 def test_a_proof_that_cannot_be_read_hides_every_verdict(made: MadeInstallation) -> None:
-    newest = made.catalog("primary")[-1].manifest  # type: ignore[union-attr]  # all are readable
+    newest = readable(made.catalog("primary"))[-1].manifest
     key = layout.proof_key(newest.backup_id, "primary", "20261121-030000-bad")
     made.primary.bodies[key] = b"{"
 
@@ -198,7 +199,7 @@ def test_a_backup_that_was_let_go_of_was_a_success_all_the_same() -> None:
 
 
 def test_what_was_not_copied_waits_since_it_was_taken(made: MadeInstallation) -> None:
-    newest = made.catalog("primary")[-1].manifest  # type: ignore[union-attr]  # all are readable
+    newest = readable(made.catalog("primary"))[-1].manifest
 
     found = made.measure()
 

@@ -21,6 +21,7 @@ from kb_dr.domain.status import (
     Status,
     Window,
 )
+from kb_dr_tests.made_watch import FACTS
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -65,19 +66,12 @@ PRIMARY = CopyStatus(
     windows=(WINDOW,),
 )
 OFFSITE = replace(PRIMARY, copy="offsite", url="s3://b")
-SOURCE = SourceFacts(
-    server_version=160014,
-    system_identifier=SYSTEM,
+SOURCE = replace(
+    FACTS,
     segment_bytes=SEGMENT_BYTES,
-    is_standby=False,
+    system_identifier=SYSTEM,
     written_lsn=Lsn(6 * SEGMENT_BYTES + 100),
-    timeline=1,
     now=NOW,
-    wal_level="replica",
-    max_wal_senders=10,
-    archive_timeout_seconds=300,
-    waiting_segments=0,
-    may_replicate=True,
 )
 
 
