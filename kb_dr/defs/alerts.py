@@ -10,7 +10,7 @@ from dataclasses import replace
 import dagster as dg
 
 from kb_dr.defs.alerting.look import Look
-from kb_dr.defs.alerting.place import Broken, read_place, write_place
+from kb_dr.defs.alerting.place import Broken, Place, read_place, write_place
 from kb_dr.defs.alerting.told_watch import newest_whole_watch
 from kb_dr.defs.resources import InstallationDoor
 from kb_dr.errors import KbDrError
@@ -68,8 +68,7 @@ def alerts_go_out(
         installation.take(looked.notices)
     except KbDrError as error:
         return dg.SkipReason(f"{len(looked.notices)} notices were not taken: {error}")
-    watched_at = None if before is None else before.watched_at
-    place = replace(looked.place, watched_at=watched_at)
+    place = replace(looked.place, watched_at=None if before is None else before.watched_at)
     context.update_cursor(write_place(place))
     # From here on nothing may be raised: the cursor of a tick that raises is dropped.
     left = max(TICK_SECONDS - (time.monotonic() - began), LEAST_SECONDS)
@@ -80,16 +79,23 @@ def alerts_go_out(
     else:
         delivered = f"{done}"
         if _reaches_somebody(installation, done) and time.monotonic() - began < NOTE_UNTIL_SECONDS:
-            at = newest_whole_watch(context.instance, watched_at)
-            if at is not None:
-                installation.note_watch(at)
-                installation.note_in_cloudwatch()
-                context.update_cursor(write_place(replace(place, watched_at=at)))
+            place = _note_watch(context.instance, installation, place)
+            context.update_cursor(write_place(place))
     return dg.SkipReason(
         f"{len(looked.notices)} notices; {delivered}"
         + ("; more runs are read next" if looked.more else "")
         + "".join(f"; could not read {each}" for each in looked.faults)
     )
+
+
+def _note_watch(instance: dg.DagsterInstance, installation: Installation, place: Place) -> Place:
+    """Tell of the newest watch outside of Dagster, once."""
+    at = newest_whole_watch(instance, place.watched_at)
+    if at is None:
+        return place
+    installation.note_watch(at)
+    installation.note_in_cloudwatch()
+    return replace(place, watched_at=at)
 
 
 def _reaches_somebody(installation: Installation, done: Delivered) -> bool:
