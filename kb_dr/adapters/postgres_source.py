@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -55,9 +55,11 @@ class PostgresSource:
         try:
             lock = PostgresSourceLock(connection, self._source)
             lock.take()
-            yield lock
+            try:
+                yield lock
+            finally:
+                lock.give_up()
         finally:
-            # The server gives the lock up with the session.
             connection.close()
 
     def describe(self) -> Source:
@@ -168,6 +170,11 @@ class PostgresSourceLock:
                 f"back up {self._source.host}:{self._source.port}: another backup of this "
                 "server is running"
             )
+
+    def give_up(self) -> None:
+        """Let the next backup begin at once: that a session ended the server notices later."""
+        with suppress(psycopg.Error):  # a session that is gone holds nothing
+            self._connection.execute("select pg_advisory_unlock(%s, %s)", _LOCK)
 
     def check(self) -> None:
         try:
