@@ -48,8 +48,20 @@ def attempt_prefix(backup: BackupId, attempt: str) -> str:
 
 
 def chunk_key(backup: BackupId, attempt: str, number: int) -> str:
-    """One chunk of the base backup's tar."""
-    return f"{attempt_prefix(backup, attempt)}base.tar{CODED}.{number:05d}"
+    """One chunk of the base backup's tar, or of the dump."""
+    dump = backup.kind is BackupKind.DUMP
+    whole = f"{local_dump_name(backup.stamp)}.dump" if dump else "base.tar"
+    return f"{attempt_prefix(backup, attempt)}{whole}{CODED}.{number:05d}"
+
+
+def local_dump_name(stamp: str) -> str:
+    """What a dump's file is called, but for its ending; in the repository and beside it."""
+    return f"kb-backup-{stamp}"
+
+
+def globals_key(backup: BackupId, attempt: str) -> str:
+    """Roles and tablespaces that travel with a dump."""
+    return f"{attempt_prefix(backup, attempt)}globals.sql{CODED}"
 
 
 def configuration_key(backup: BackupId, attempt: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.dump import DumpFacts
 from kb_dr.domain.fingerprint import Fingerprint
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.stored import StoredObject
@@ -13,7 +14,10 @@ from kb_dr.domain.tablespaces import Tablespace
 
 @dataclass(frozen=True, slots=True)
 class WalPosition:
-    """The WAL a base backup needs to become consistent."""
+    """The WAL a base backup needs to become consistent.
+
+    Of a logical dump, which needs none, it is where its snapshot was taken, as start and as stop.
+    """
 
     timeline: int
     start: Lsn
@@ -68,7 +72,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One complete backup: full, or the increment to its parent."""
+    """One complete backup: full, the increment to its parent, or a logical dump."""
 
     schema_version: int
     id: str
@@ -84,11 +88,12 @@ class Manifest:
     fingerprint: Fingerprint
     chunks: tuple[StoredObject, ...]
     plain_bytes: int
-    """Length of the tar."""
+    """Length of the tar, or of the dump."""
     plain_sha256: str
-    """Digest of the tar: the same whatever it was encrypted to."""
+    """Digest of that: the same whatever it was encrypted to."""
     postgres_manifest: StoredObject | None
-    """PostgreSQL's own; None only for a recovery point, which has no files."""
+    """PostgreSQL's own; None only where there are no files of the cluster: for a recovery point
+    and for a logical dump."""
     compression: str
     recipients: tuple[str, ...]
     tools: dict[str, str]
@@ -102,6 +107,8 @@ class Manifest:
     """Digest of the parent's manifest as it was then: another of the same id is no parent."""
     replaces: str | None = None
     """The backup whose very bytes these are, encrypted to other recipients."""
+    dump: DumpFacts | None = None
+    """None for what is made of files and WAL."""
     notes: tuple[str, ...] = field(default=())
     """What an operator should know: rows that moved while sampling, a table without a key."""
 
@@ -111,9 +118,14 @@ class Manifest:
         return BackupId.parse(self.id)
 
     @property
+    def is_dump(self) -> bool:
+        """Whether it is a logical dump: it needs no WAL, and gives no point in time but its own."""
+        return self.dump is not None
+
+    @property
     def has_files(self) -> bool:
         """Whether it holds files of the cluster; a recovery point takes those of its parent."""
-        return bool(self.chunks)
+        return bool(self.chunks) and not self.is_dump
 
     @property
     def stored_bytes(self) -> int:
@@ -123,7 +135,8 @@ class Manifest:
     @property
     def objects(self) -> tuple[StoredObject, ...]:
         """Everything it names, besides itself and WAL."""
-        extras = (self.postgres_manifest, self.configuration)
+        of_dump = None if self.dump is None else self.dump.globals
+        extras = (self.postgres_manifest, self.configuration, of_dump)
         return (*self.chunks, *(extra for extra in extras if extra is not None))
 
 

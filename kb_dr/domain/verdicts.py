@@ -19,6 +19,7 @@ _BAD_COPY: frozenset[type[KbDrError]] = frozenset(
         errors.WalDamaged,
         errors.TargetNotReached,
         errors.RecoveryAborted,  # but see _HOST_SIGNS
+        errors.LoadFailed,  # likewise
         errors.VerificationError,
         errors.ProofFailed,
     }
@@ -64,6 +65,7 @@ _COULD_NOT_RUN: frozenset[type[KbDrError]] = frozenset(
         errors.DataDirectoryNotEmpty,
         errors.DataDirectoryInUse,
         errors.TargetIsProduction,
+        errors.TargetLacks,
         errors.NotEnoughSpace,
         errors.NotProven,
         errors.ObjectiveBroken,
@@ -104,7 +106,9 @@ def verdict_of(error: KbDrError) -> Verdict:
 
     A class not decided by name is judged as its nearest base that is.
     """
-    if isinstance(error, RecoveryAborted) and any(sign in str(error) for sign in _HOST_SIGNS):
+    if isinstance(error, RecoveryAborted | errors.LoadFailed) and any(
+        sign in str(error) for sign in _HOST_SIGNS
+    ):
         return Verdict.NOT_PROVEN
     if isinstance(error, BrokenChain) and isinstance(error.__cause__, errors.NotProven):
         return Verdict.NOT_PROVEN  # only a newer kb_dr can read the parent

@@ -26,6 +26,23 @@ class BrokenChain(NoUsableBackup):
     )
 
 
+class LoadFailed(RecoveryError):
+    """What was dumped could not be loaded as it is: errors beyond those that are expected."""
+
+    exit_code = 36
+    default_hint = (
+        "Nothing was put in place. The first error is above; another copy (--from), an older dump, "
+        "or a backup of files may be good."
+    )
+
+
+class TargetLacks(RecoveryError):
+    """The server restored into lacks something the dump needs: a version, extension or role."""
+
+    exit_code = 37
+    default_hint = "Nothing was changed. Install or create what is named, then run it again."
+
+
 class TimelineForked(RecoveryError):
     """The target lies on another timeline's future."""
 

@@ -10,6 +10,9 @@ from kb_dr.domain.stored import Listed
 from kb_dr.ports import Repository
 
 KINDS = (BackupKind.FULL, BackupKind.INCR)
+"""The kinds that recovery to a point in time is made of."""
+
+ALL_KINDS = (*KINDS, BackupKind.DUMP)
 """The kinds whose manifests this version writes and reads."""
 
 _SKIP_AFTER = 1000

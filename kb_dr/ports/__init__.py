@@ -10,6 +10,14 @@ from kb_dr.ports.bucket import Bucket
 from kb_dr.ports.catalog import Catalog, CatalogReader, CatalogWriter
 from kb_dr.ports.cloudwatch import CloudWatch
 from kb_dr.ports.deadman import Pinger, WatchMark
+from kb_dr.ports.dump import (
+    DatabaseServer,
+    DumpLoader,
+    DumpProgram,
+    DumpSource,
+    DumpStream,
+    FrozenSource,
+)
 from kb_dr.ports.restored import (
     Inspection,
     PostgresHost,
@@ -44,6 +52,12 @@ __all__ = [
     "Clock",
     "CloudWatch",
     "Codec",
+    "DatabaseServer",
+    "DumpLoader",
+    "DumpProgram",
+    "DumpSource",
+    "DumpStream",
+    "FrozenSource",
     "Heart",
     "HeartbeatTable",
     "Inspection",

@@ -117,6 +117,8 @@ class Settings:
     transfers: int
     """Uploads or downloads at once."""
     s3_timeout_seconds: float
+    load_jobs: int
+    """Connections pg_dump (into a directory) and pg_restore work through at once."""
     chain_length: int
     """Incremental backups on one full, and hours a recovery point may come after it; then a full
     is taken."""
@@ -132,6 +134,8 @@ class Settings:
     backup_schedule: str
     incremental_schedule: str | None
     """None: no incremental backups are taken unattended."""
+    dump_schedule: str | None
+    """None: no logical dumps are taken unattended."""
     verify_schedule: str
     controls_schedule: str
     drill_schedule: str

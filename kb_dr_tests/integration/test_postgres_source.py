@@ -42,6 +42,23 @@ def source(cluster: RunningCluster) -> PostgresSource:
     return PostgresSource(source_settings(cluster))
 
 
+def test_the_next_backup_need_not_wait_until_the_server_ended_the_session_before(
+    source: PostgresSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lingering: list[psycopg.Connection] = []
+    with monkeypatch.context() as slow:
+        slow.setattr(psycopg.Connection, "close", lambda session: lingering.append(session))
+        with source.exclusive():
+            pass
+
+    with source.exclusive() as lock:
+        lock.check()
+
+    assert lingering
+    for each in lingering:
+        each.close()
+
+
 def found_differences(cluster: RunningCluster, fingerprint: Fingerprint) -> list[str]:
     """What a proof would say if the cluster were a restored one."""
     seen = []

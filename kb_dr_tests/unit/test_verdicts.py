@@ -39,6 +39,7 @@ def test_only_what_proves_the_copy_bad_fails_it() -> None:
     assert failed == {
         "BrokenChain",
         "ChecksumMismatch",
+        "LoadFailed",
         "ObjectConflict",
         "ObjectMissing",
         "ProofFailed",
