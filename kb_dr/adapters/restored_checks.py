@@ -12,10 +12,11 @@ from kb_dr.adapters.heartbeat_table import read_beat
 from kb_dr.adapters.index_recall import VectorIndex, measure_recall, vector_indexes
 from kb_dr.adapters.postgres_session import Session, translated, what_was_seen
 from kb_dr.adapters.source_description import RECALL_SEED, invalid_indexes, schema_version
+from kb_dr.adapters.standing_relations import large_objects, standing_relations
 from kb_dr.adapters.table_sample import list_tables, look_up_rows
 from kb_dr.domain.fingerprint import Look, TableFingerprint
 from kb_dr.domain.heartbeat import Beat
-from kb_dr.domain.inspection import Examined
+from kb_dr.domain.inspection import Examined, Relation
 from kb_dr.domain.manifest import Source, VectorBaseline
 from kb_dr.errors import PostgresError, VerificationError
 from kb_dr.ports import Inspection, RestoredServer
@@ -87,6 +88,14 @@ class RestoredInspection:
     def invalid_indexes(self) -> tuple[str, ...]:
         with _asked("look for invalid indexes"):
             return invalid_indexes(self.session)
+
+    def relations(self) -> frozenset[Relation]:
+        with _asked("list what stands"):
+            return standing_relations(self.session)
+
+    def large_objects(self) -> int:
+        with _asked("count large objects"):
+            return large_objects(self.session)
 
     def vector_dimensions(self, baseline: VectorBaseline) -> int | None:
         with _asked(f"look for index {baseline.index}"):
