@@ -43,7 +43,6 @@ def command(wanted: str, copy: str | None, as_json: bool) -> None:
 
 def print_proof(proof: Proof) -> None:
     """A proof as three tables."""
-    reach = proof.reach
     print_table(
         f"{proof.verdict}: {proof.backup_id} from {proof.copy}",
         ("", ""),
@@ -52,11 +51,7 @@ def print_proof(proof: Proof) -> None:
             ("read from", f"{proof.copy} ({proof.url})"),
             ("manifest", f"sha256 {proof.manifest_digest or 'unreadable'}"),
             *(("with", f"sha256 {digest}") for digest in proof.chain[:-1]),
-            ("reached", f"{reach.reached_lsn} on timeline {reach.reached_timeline}"
-             if reach else "not known"),
-            ("expected", f"{reach.expected_lsn} on timeline {reach.expected_timeline}"
-             if reach else "not known"),
-            ("newest commit", moment(reach.newest_commit) if reach else "-"),
+            *_reached(proof),
             ("restore took", f"{proof.rto_seconds:.1f} s"),
             ("proof", proof.id),
         ),
@@ -70,4 +65,18 @@ def print_proof(proof: Proof) -> None:
         "Phases",
         ("phase", "seconds", "bytes"),
         ((phase.name, f"{phase.seconds:.2f}", size(phase.size_bytes)) for phase in proof.phases),
+    )
+
+
+def _reached(proof: Proof) -> tuple[tuple[str, str], ...]:
+    """How far replay came, where anything is replayed at all."""
+    reach = proof.reach
+    if reach is None:
+        if proof.of_dump:
+            return (("replayed", "nothing: a dump is loaded, and needs no WAL"),)
+        return (("reached", "not known"), ("expected", "not known"), ("newest commit", "-"))
+    return (
+        ("reached", f"{reach.reached_lsn} on timeline {reach.reached_timeline}"),
+        ("expected", f"{reach.expected_lsn} on timeline {reach.expected_timeline}"),
+        ("newest commit", moment(reach.newest_commit)),
     )

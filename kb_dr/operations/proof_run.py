@@ -38,8 +38,8 @@ class Evidence:
 class Loading:
     """What dumps are loaded with."""
 
-    loader: Callable[[RestoredServer, Manifest], DumpLoader]
-    """pg_restore and psql that can read the dump of a manifest, against a scratch server."""
+    loader: Callable[[RestoredServer], DumpLoader]
+    """pg_restore and psql, against a scratch server."""
     server: Callable[[RestoredServer], DatabaseServer]
     jobs: int
     """How much is loaded at once."""

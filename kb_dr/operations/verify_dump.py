@@ -95,7 +95,7 @@ def _load_and_look(
     roles: str,
 ) -> None:
     evidence, source = run.evidence, manifest.source
-    loader, server = loading.loader(scratch, manifest), loading.server(scratch)
+    loader, server = loading.loader(scratch), loading.server(scratch)
     evidence.tools |= loader.tools
     run.progress.begin("load and check")
     try:
