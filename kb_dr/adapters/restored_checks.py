@@ -100,11 +100,11 @@ class RestoredInspection:
             return invalid_indexes(self.session)
 
     def relations(self) -> frozenset[Relation]:
-        with _asked("list what stands"):
+        with asked("list what stands"):
             return standing_relations(self.session)
 
     def large_objects(self) -> int:
-        with _asked("count large objects"):
+        with asked("count large objects"):
             return large_objects(self.session)
 
     def vector_dimensions(self, baseline: VectorBaseline) -> int | None:

@@ -19,6 +19,7 @@ from kb_dr.ports import Progress, Repository
 if TYPE_CHECKING:
     from kb_dr.domain.drill import Drill
     from kb_dr.domain.recovery import RecoveryPlan
+    from kb_dr.operations.proof_run import Loading
 
 
 class Proving(Recovery, Cataloguing, Pinging):
@@ -65,10 +66,21 @@ class Proving(Recovery, Cataloguing, Pinging):
                 backup=backup,
                 also_store_in=other,
                 plan=plan,
+                loading=self._loading(),
             )
         kept = (repository.name,) if other is None else (repository.name, other.name)
         self.note_in_catalog(BackupId.parse(proof.backup_id), *kept)
         return proof
+
+    def _loading(self) -> "Loading":
+        from kb_dr.operations.proof_run import Loading
+
+        settings = self.settings
+        return Loading(
+            loader=lambda server: wiring.dump_loader(settings, wiring.scratch_address(server)),
+            server=lambda server: wiring.database_server(settings, wiring.scratch_address(server)),
+            jobs=settings.load_jobs,
+        )
 
     def run_controls(
         self,

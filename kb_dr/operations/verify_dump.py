@@ -16,7 +16,7 @@ from kb_dr.domain.forecast import ANALYZE, CHECKS, FETCH_DUMP, LOAD, PREPARE
 from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.proof import Check, Outcome, Verdict, judge_dump
 from kb_dr.domain.role_statements import without_tablespaces
-from kb_dr.errors import ChecksumMismatch, LoadFailed, NotProven, RecoveryError
+from kb_dr.errors import ChecksumMismatch, LoadFailed, NotProven, PostgresUnavailable, RecoveryError
 from kb_dr.operations.check_loaded import check_loaded
 from kb_dr.operations.check_restored import some
 from kb_dr.operations.fetch_backup import fetch_backup
@@ -103,7 +103,9 @@ def _load_and_look(
         evidence.checks.append(_check_contents(manifest, contents))
         with evidence.phases.measured(LOAD, source.size_bytes):
             evidence.checks.append(_make_roles(manifest, loader, server, roles))
-            evidence.checks.append(_load(manifest, loading, loader, server, scratch, archive))
+            evidence.checks.append(
+                _load(manifest, contents, loading.jobs, loader, server, scratch, archive)
+            )
         with evidence.phases.measured(ANALYZE, source.size_bytes):
             server.analyze(DATABASE)
         with (
@@ -153,7 +155,8 @@ def _make_roles(
 
 def _load(
     manifest: Manifest,
-    loading: Loading,
+    contents: DumpContents,
+    jobs: int,
     loader: DumpLoader,
     server: DatabaseServer,
     scratch: RestoredServer,
@@ -161,15 +164,17 @@ def _load(
 ) -> Check:
     try:
         server.create(DATABASE, manifest.dump.shape if manifest.dump else None)
-        notes = server.create_extensions(DATABASE, manifest.source.extensions)
-        passed_over = loader.load(archive, DATABASE, jobs=loading.jobs)
-    except LoadFailed as error:
+        notes = server.create_extensions(
+            DATABASE, manifest.source.extensions, contents.extension_schemas
+        )
+        passed_over = loader.load(archive, DATABASE, jobs=jobs)
+    except (LoadFailed, PostgresUnavailable) as error:
         crash = next((line for line in scratch.log_tail().splitlines() if _CRASHED in line), None)
         if crash is None:
             raise
         # Out of memory, a library at odds with this machine: an archive crashes no server.
         raise RecoveryError(f"load {manifest.id}: the server crashed: {crash.strip()}") from error
-    seen = [f"by {loading.jobs} at once", *notes]
+    seen = [f"by {jobs} at once", *notes]
     if passed_over:
         seen.append(f"expected errors passed over: {some(passed_over)}")
     return Check("loaded", Outcome.PASSED, "; ".join(seen))
