@@ -11,17 +11,28 @@ from kb_dr.errors import NotProven, ProofFailed, ProofsVoid
 @click.command("verify")
 @click.argument("wanted", metavar="ID|latest", default="latest")
 @from_option(None)
+@click.option(
+    "--kind",
+    type=click.Choice(["files", "dump"]),
+    default="files",
+    help="What latest means: the newest backup of files (default), or the newest logical dump.",
+)
 @json_option
-def command(wanted: str, copy: str | None, as_json: bool) -> None:
+def command(wanted: str, copy: str | None, kind: str, as_json: bool) -> None:
     """Restore a backup from one copy (default: the one that counts) and prove it.
+
+    A logical dump is loaded into a new, empty cluster, and compared with its snapshot.
 
     Exits 0 only for PROVEN; 61 for FAILED, 62 for NOT_PROVEN, 64 for a PROVEN that is void
     because a negative control has shown that the verifier is blind. The scratch server is always
     gone afterwards; the proof is kept in the repository.
     """
     opened = installation()
+    read = copy or opened.copy_that_counts
     backup = None if wanted == "latest" else parse_backup_id(wanted)
-    proof = opened.verify(backup, copy or opened.copy_that_counts, progress())
+    if backup is None and kind == "dump":
+        backup = opened.newest_dump(read)
+    proof = opened.verify(backup, read, progress())
     if as_json:
         print_json(proof)
     else:

@@ -72,6 +72,12 @@ class Proving(Recovery, Cataloguing, Pinging):
         self.note_in_catalog(BackupId.parse(proof.backup_id), *kept)
         return proof
 
+    def newest_dump(self, copy: str) -> BackupId:
+        """The newest logical dump of one copy."""
+        from kb_dr.operations.newest_backup import newest_dump
+
+        return newest_dump(self.checked(copy))
+
     def _loading(self) -> "Loading":
         from kb_dr.operations.proof_run import Loading
 
@@ -103,6 +109,7 @@ class Proving(Recovery, Cataloguing, Pinging):
             damager=wiring.damager(),
             overlay=wiring.overlay,
             clock=self.clock,
+            loading=self._loading(),
         )
         with self._patient(self.checked(copy)) as repository:
             return run_controls(
