@@ -96,7 +96,6 @@ def _load_and_look(
 ) -> None:
     evidence, source = run.evidence, manifest.source
     loader, server = loading.loader(scratch), loading.server(scratch)
-    evidence.tools |= loader.tools
     run.progress.begin("load and check")
     try:
         contents = loader.contents(archive)
@@ -114,6 +113,7 @@ def _load_and_look(
         ):
             evidence.checks += check_loaded(look, manifest, contents)
     finally:
+        evidence.tools |= loader.tools  # which they are shows as they are used
         run.progress.end()
 
 
