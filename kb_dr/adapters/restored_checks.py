@@ -13,7 +13,7 @@ from kb_dr.adapters.index_recall import VectorIndex, measure_recall, vector_inde
 from kb_dr.adapters.postgres_session import Session, translated, what_was_seen
 from kb_dr.adapters.source_description import RECALL_SEED, invalid_indexes, schema_version
 from kb_dr.adapters.standing_relations import large_objects, standing_relations
-from kb_dr.adapters.table_sample import list_tables, look_up_rows
+from kb_dr.adapters.table_sample import extension_tables, list_tables, look_up_rows
 from kb_dr.domain.fingerprint import Look, TableFingerprint
 from kb_dr.domain.heartbeat import Beat
 from kb_dr.domain.inspection import Examined, Relation
@@ -80,6 +80,11 @@ class RestoredInspection:
     def tables(self) -> tuple[str, ...]:
         with asked("list tables"):
             return list_tables(self.session)
+
+    def own_tables(self) -> tuple[str, ...]:
+        with asked("list tables of extensions"):
+            brought = extension_tables(self.session)
+        return tuple(each for each in self.tables() if each not in brought)
 
     def schema_version(self) -> str | None:
         with asked("read the schema version"):

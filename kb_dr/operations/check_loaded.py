@@ -10,6 +10,7 @@ from kb_dr.operations.check_restored import check_at_restore_point, check_at_tip
 from kb_dr.ports import Inspection
 
 _UTF8 = "UTF8"
+_HEARTBEAT = ("kb_dr", "heartbeat")
 
 
 def check_loaded(look: Inspection, manifest: Manifest, contents: DumpContents) -> tuple[Check, ...]:
@@ -20,6 +21,7 @@ def check_loaded(look: Inspection, manifest: Manifest, contents: DumpContents) -
         checked("came_into_being", lambda: _relations(look, manifest, contents)),
         checked("large_objects", lambda: _large_objects(look, contents)),
         *check_at_tip(look, dumped),
+        *_unrecorded(manifest, contents),
     )
 
 
@@ -30,6 +32,24 @@ def _as_dumped(manifest: Manifest, contents: DumpContents) -> Manifest:
     indexes = {each.name for each in contents.entries if each.kind == "INDEX"}
     kept = tuple(each for each in manifest.source.vectors if each.index in indexes)
     return replace(manifest, source=replace(manifest.source, vectors=kept))
+
+
+def _unrecorded(manifest: Manifest, contents: DumpContents) -> tuple[Check, ...]:
+    """Where the fingerprint names no table, the archive must hold no rows either, unlogged tables
+    included; those of extensions and of the heartbeat are nobody's content.
+    """
+    if manifest.fingerprint.tables:
+        return ()
+    name = "nothing_recorded"
+    made, filled = (
+        {(each.schema, each.name) for each in contents.entries if each.kind == kind}
+        for kind in ("TABLE", "TABLE DATA")
+    )
+    rows = made & filled - {_HEARTBEAT}
+    if rows:
+        seen = f"the archive holds rows of {len(rows)} tables, and none was recorded"
+        return (Check(name, Outcome.COULD_NOT_RUN, seen),)
+    return (Check(name, Outcome.PASSED, "the archive holds rows of no table either"),)
 
 
 def _relations(look: Inspection, manifest: Manifest, contents: DumpContents) -> Check:

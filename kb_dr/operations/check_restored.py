@@ -24,8 +24,10 @@ def check_at_restore_point(
     snapshot is ``loaded``: all must be equal.
     """
     extensions = _loaded_extensions if loaded else _extensions
+    # A dump holds no tables of extensions, and so its fingerprint names none.
+    stand = look.own_tables if loaded else look.tables
     return (
-        checked(ROWS_AS_RECORDED, lambda: _rows(look, manifest.fingerprint)),
+        checked(ROWS_AS_RECORDED, lambda: _rows(look, manifest.fingerprint, stand)),
         checked("schema_version", lambda: _schema_version(look, manifest)),
         checked("extensions", lambda: extensions(look, manifest)),
         checked("indexes_valid", lambda: _valid_indexes(look, manifest)),
@@ -77,10 +79,12 @@ def checked(name: str, look: Callable[[], Check]) -> Check:
         return Check(name, Outcome.COULD_NOT_RUN, str(error))
 
 
-def _rows(look: Inspection, fingerprint: Fingerprint) -> Check:
+def _rows(
+    look: Inspection, fingerprint: Fingerprint, tables_there: Callable[[], tuple[str, ...]]
+) -> Check:
     name = ROWS_AS_RECORDED
     if not fingerprint.tables:
-        if stand := look.tables():
+        if stand := tables_there():
             why = f"none of the {len(stand)} tables was recorded: there is nothing to compare"
             return Check(name, Outcome.COULD_NOT_RUN, why)
         return Check(name, Outcome.NOT_APPLICABLE, "the source had no tables")

@@ -70,6 +70,10 @@ class Inspection(Protocol):
         """Every permanent table of the database under protection."""
         ...
 
+    def own_tables(self) -> tuple[str, ...]:
+        """Those of tables() that no extension brought."""
+        ...
+
     def schema_version(self) -> str | None:
         """As Source.schema_version."""
         ...

@@ -60,6 +60,9 @@ class FakeInspection:
     def tables(self) -> tuple[str, ...]:
         return self.standing
 
+    def own_tables(self) -> tuple[str, ...]:
+        return self.standing
+
     def schema_version(self) -> str | None:
         return self.version
 

@@ -430,21 +430,37 @@ def test_only_an_exact_comparison_makes_a_dump_green(
     assert judge_dump(checks, tables=tables)[0] is verdict
 
 
+BEAT = (
+    ContentsEntry(1, "TABLE", "kb_dr", "heartbeat", "app", ()),
+    ContentsEntry(2, "TABLE DATA", "kb_dr", "heartbeat", "app", ()),
+    # Rows of an extension's table, which is not made by the archive itself.
+    ContentsEntry(3, "TABLE DATA", "public", "spatial_ref_sys", "app", ()),
+)
+
+
 @pytest.mark.parametrize(
-    ("stand", "verdict"), [((), Verdict.PROVEN), (("public.entries",), Verdict.NOT_PROVEN)]
+    ("stand", "entries", "verdict"),
+    [
+        pytest.param((), BEAT, Verdict.PROVEN, id="nothing anywhere"),
+        pytest.param(("public.entries",), BEAT, Verdict.NOT_PROVEN, id="a table came of it"),
+        pytest.param((), LISTED, Verdict.NOT_PROVEN, id="an unlogged table is in the archive"),
+    ],
 )
 def test_an_empty_database_is_proven_only_as_empty(
-    stand: tuple[str, ...], verdict: Verdict, repository: MemoryRepository, tmp_path: Path
+    stand: tuple[str, ...],
+    entries: tuple[ContentsEntry, ...],
+    verdict: Verdict,
+    repository: MemoryRepository,
+    tmp_path: Path,
 ) -> None:
     stored = store_dump(repository)
-    empty = replace(
-        stored.manifest,
-        fingerprint=replace(stored.manifest.fingerprint, tables=()),
-    )
-    _overwrite(repository, empty)
-    look = FakeInspection(standing=stand, related=STANDING)
+    empty = replace(stored.manifest.fingerprint, tables=())
+    _overwrite(repository, replace(stored.manifest, fingerprint=empty))
+    beating = frozenset({*STANDING, Relation("TABLE", "kb_dr", "heartbeat")})
+    look = FakeInspection(standing=stand, related=beating)
+    bench = Bench(tmp_path, look=look, contents=replace(CONTENTS, entries=entries))
 
-    assert prove(repository, Bench(tmp_path, look=look)).verdict is verdict
+    assert prove(repository, bench).verdict is verdict
 
 
 def _overwrite(repository: MemoryRepository, manifest: Manifest) -> None:
