@@ -15,6 +15,7 @@ from kb_dr.domain.dump_contents import DumpContents
 from kb_dr.domain.forecast import ANALYZE, CHECKS, FETCH_DUMP, LOAD, PREPARE
 from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.proof import Check, Outcome, Verdict, judge_dump
+from kb_dr.domain.reaching_out import reaching_out
 from kb_dr.domain.role_statements import without_tablespaces
 from kb_dr.errors import ChecksumMismatch, LoadFailed, NotProven, PostgresUnavailable, RecoveryError
 from kb_dr.operations.check_loaded import check_loaded
@@ -167,7 +168,11 @@ def _load(
         notes = server.create_extensions(
             DATABASE, manifest.source.extensions, contents.extension_schemas
         )
-        passed_over = loader.load(archive, DATABASE, jobs=jobs)
+        outward = reaching_out(contents)
+        entries = {each.id for each in contents.entries} - {each.id for each in outward}
+        passed_over = loader.load(
+            archive, DATABASE, jobs=jobs, entries=entries if outward else None
+        )
     except (LoadFailed, PostgresUnavailable) as error:
         crash = next((line for line in scratch.log_tail().splitlines() if _CRASHED in line), None)
         if crash is None:
@@ -175,6 +180,9 @@ def _load(
         # Out of memory, a library at odds with this machine: an archive crashes no server.
         raise RecoveryError(f"load {manifest.id}: the server crashed: {crash.strip()}") from error
     seen = [f"by {jobs} at once", *notes]
+    if outward:
+        names = some(f"{each.schema}.{each.name}" for each in outward)
+        seen.append(f"left empty, because other servers would be asked: {names}")
     if passed_over:
         seen.append(f"expected errors passed over: {some(passed_over)}")
     return Check("loaded", Outcome.PASSED, "; ".join(seen))
