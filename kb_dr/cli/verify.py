@@ -41,7 +41,8 @@ def command(wanted: str, copy: str | None, kind: str, as_json: bool) -> None:
         raise ProofFailed(
             f"verify {proof.backup_id} from {proof.copy}: FAILED: {proof.reason}",
             hint=f"This copy cannot be relied on: `kb-dr copy --repair {proof.backup_id}` mends it "
-            "from another, then verify it again. Verify the other copy; take a full backup now.",
+            "from another, then verify it again. Verify the other copy; take another one now: "
+            f"`kb-dr backup {'dump' if proof.of_dump else 'full'}`.",
         )
     if proof.verdict is Verdict.NOT_PROVEN:
         raise NotProven(

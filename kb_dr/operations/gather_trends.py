@@ -50,7 +50,7 @@ def gather_trends(
             found, manifest.kind, manifest.finished, seconds, manifest.stored_bytes, manifest.id
         )
     for proof in _records(places, layout.PROOFS, since, parse_proof, unread):
-        if proof.verdict is Verdict.PROVEN and proof.to_the_end and not proof.of_dump:
+        if proof.verdict is Verdict.PROVEN and proof.to_the_end:
             found[trends.RTO].append(_of_proof(proof))
     for drill in _records(places, layout.DRILLS, since, _parse_drill, unread):
         if drill.verdict is Verdict.PROVEN:

@@ -18,7 +18,7 @@ from kb_dr.domain.proof import Check, Outcome, Verdict, judge_dump
 from kb_dr.domain.reaching_out import reaching_out
 from kb_dr.domain.role_statements import without_tablespaces
 from kb_dr.errors import ChecksumMismatch, LoadFailed, NotProven, PostgresUnavailable, RecoveryError
-from kb_dr.operations.check_loaded import check_loaded
+from kb_dr.operations.check_dump import check_dump
 from kb_dr.operations.check_restored import some
 from kb_dr.operations.fetch_backup import fetch_backup
 from kb_dr.operations.proof_run import Loading, ProofRun
@@ -112,7 +112,7 @@ def _load_and_look(
             evidence.phases.measured(CHECKS, source.size_bytes),
             run.inspector.look_into(scratch, replace(source, database=DATABASE)) as look,
         ):
-            evidence.checks += check_loaded(look, manifest, contents)
+            evidence.checks += check_dump(look, manifest, contents)
     finally:
         evidence.tools |= loader.tools  # which they are shows as they are used
         run.progress.end()

@@ -13,7 +13,7 @@ _UTF8 = "UTF8"
 _HEARTBEAT = ("kb_dr", "heartbeat")
 
 
-def check_loaded(look: Inspection, manifest: Manifest, contents: DumpContents) -> tuple[Check, ...]:
+def check_dump(look: Inspection, manifest: Manifest, contents: DumpContents) -> tuple[Check, ...]:
     """Rows, versions, vectors and structure of a loaded dump, each against what was recorded."""
     dumped = _as_dumped(manifest, contents)
     return (
