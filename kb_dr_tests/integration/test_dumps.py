@@ -268,9 +268,9 @@ def test_timeouts_of_the_database_do_not_end_a_dump(dumps: Dumps) -> None:
     """Its session holds the snapshot, and idles in its transaction, for as long as pg_dump runs."""
     dumps.query("create table notes as select generate_series(1, 50000) i")
     for name in ("idle_in_transaction_session_timeout", "idle_session_timeout", "lock_timeout"):
-        dumps.query(f"alter database \"{dumps.database}\" set {name} = '10ms'")
+        dumps.query(f"alter database \"{dumps.database}\" set {name} = '400ms'")
 
-    stored = dumps.take(lambda _: threading.Event().wait(0.1))
+    stored = dumps.take(lambda _: threading.Event().wait(0.6))
 
     assert dumps.loaded(stored).differences(stored) == ()
 
