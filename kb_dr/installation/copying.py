@@ -23,6 +23,7 @@ from kb_dr.operations.copy_backup import BackupCopy, copy_backup
 from kb_dr.operations.copy_partials import copy_partials
 from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
 from kb_dr.operations.find_holders import find_holders
+from kb_dr.operations.listed_backups import ALL_KINDS
 from kb_dr.ports import Progress, Repository
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Copying(Evidence, CatalogNotes, Pinging):
 
         A backup this copy has let go of is never brought again, nor one whose parent it has.
         """
-        there = {self.id_of(entry): entry for entry in self.catalog(copy)}
+        there = {self.id_of(entry): entry for entry in self.catalog(copy, kinds=ALL_KINDS)}
         elsewhere, let_go = self._held_elsewhere(copy, there)
         damaged = [
             name
@@ -87,7 +88,7 @@ class Copying(Evidence, CatalogNotes, Pinging):
         gone = set(self.let_go(copy))
         found: dict[str, StoredManifest] = {}
         for source in self._sources_for(copy):
-            for entry in self.catalog(source.name):
+            for entry in self.catalog(source.name, kinds=ALL_KINDS):
                 if isinstance(entry, StoredManifest):
                     found.setdefault(entry.manifest.id, entry)
 
@@ -118,7 +119,7 @@ class Copying(Evidence, CatalogNotes, Pinging):
             self._refuse_let_go(backup, copy)
             wanted = [backup]
         else:
-            there = {self.id_of(entry): entry for entry in self.catalog(copy)}
+            there = {self.id_of(entry): entry for entry in self.catalog(copy, kinds=ALL_KINDS)}
             elsewhere, _ = self._held_elsewhere(copy, there)
             wanted = [each.manifest.backup_id for each in elsewhere.values()]
         for each in wanted:

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from kb_dr.domain import layout
+from kb_dr.domain.backup_families import PHYSICAL
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import NoUsableBackup, UnreadableRecord
 from kb_dr.operations.catalog import read_manifest
 from kb_dr.ports import Repository
 
-_KINDS = (BackupKind.FULL, BackupKind.INCR)
+_KINDS = PHYSICAL
 
 _WINDOWS = (timedelta(days=2), timedelta(days=40), None)
 """How far back is listed at a time; a backup of every hour is found in the first."""
@@ -19,12 +20,12 @@ _WINDOWS = (timedelta(days=2), timedelta(days=40), None)
 def newest_first(
     repository: Repository, before: BackupId
 ) -> Iterator[tuple[BackupId, StoredManifest | UnreadableRecord]]:
-    """Every complete backup whose id sorts before ``before``, newest first.
+    """Every complete base backup whose id sorts before ``before``, newest first; no dump.
 
     A manifest that cannot be read is the error that says so. Of one moment a full comes after
     (is older than) an increment.
     """
-    upto = (before.stamp, _KINDS.index(before.kind))
+    upto = (before.stamp, _KINDS.index(before.kind) if before.kind in _KINDS else 0)
     for window in _WINDOWS:
         since = (
             BackupId.of(before.service, before.kind, before.started - window) if window else None
