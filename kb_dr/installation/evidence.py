@@ -54,6 +54,7 @@ class BackupOverview:
     """Why nothing can be restored from it here, whatever was proven: its chain is broken."""
     holds: tuple[str, ...] = ()
     """Why it is held: the reason of each hold in force."""
+    kind: BackupKind = BackupKind.FULL
 
 
 class Evidence(CatalogNotes):
@@ -259,7 +260,9 @@ class Evidence(CatalogNotes):
         name = self.id_of(entry)
         if isinstance(entry, Unreadable):
             reasons = _reasons(held, name)
-            return BackupOverview(name, None, None, None, None, None, {}, entry.why, holds=reasons)
+            return BackupOverview(
+                name, None, None, None, None, None, {}, entry.why, holds=reasons, kind=entry.kind
+            )
         manifest = entry.manifest
         copies = [copy]
         troubles: dict[str, str] = {}
@@ -290,6 +293,7 @@ class Evidence(CatalogNotes):
             holds=_reasons(held, manifest.id),
             parent=manifest.parent,
             broken=chains[copy].broken.get(name),
+            kind=manifest.kind,
         )
 
     def _take_status(
