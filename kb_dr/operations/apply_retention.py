@@ -16,7 +16,6 @@ from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.retention import WalRange
 from kb_dr.errors import NoUsableBackup, RetentionBlocked, WalGap
 from kb_dr.operations.catalog import entries_besides
-from kb_dr.operations.listed_backups import ALL_KINDS
 from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.operations.plan_copy_retention import CopyRetention
 from kb_dr.operations.purge_backup import Dealt, Outcome, PurgeTools, expire_backup, purge_backup
@@ -138,7 +137,9 @@ def _bring_back(tools: PurgeTools, retention: CopyRetention) -> Iterator[Dealt]:
 
 
 class _Standing:
-    """Which backups stand, those included that came after the plan was made."""
+    """Which backups stand, those included that came after the plan was made; a dump that came is
+    built upon nothing, and needs no WAL.
+    """
 
     def __init__(self, repository: Repository, retention: CopyRetention) -> None:
         self._repository = repository
@@ -186,8 +187,6 @@ class _Standing:
             return (), ()
         self._look("")
         for stored in self._new:
-            if stored.manifest.is_dump:
-                continue  # it needs none
             first, _ = needed_segments(stored.manifest)
             system = stored.manifest.source.system_identifier
             if any(
@@ -198,7 +197,7 @@ class _Standing:
         return tuple(ranges), ()
 
     def _look(self, since: str) -> None:
-        for entry in entries_besides(self._repository, self._known, since=since, kinds=ALL_KINDS):
+        for entry in entries_besides(self._repository, self._known, since=since):
             if not isinstance(entry, StoredManifest):
                 raise RetentionBlocked(f"look for new backups of {entry.copy}: {entry.why}")
             self._new.append(entry)

@@ -9,7 +9,6 @@ many there are, for a long run with ``pytest --timeout=0``.
 import os
 import random
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -24,14 +23,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from kb_dr.domain.backup_families import PHYSICAL
 from kb_dr.domain.backup_id import BackupKind
 from kb_dr.domain.plan_retention import plan_retention, with_wal
 from kb_dr.domain.plan_wal_retention import ListedWal, plan_wal, wal_boundaries
 from kb_dr.domain.proof import Standing, Verdict
-from kb_dr.domain.retention import Candidate, ExpiredBackup, RetentionPlan, WalRange
-from kb_dr.domain.retention_families import plan_families
+from kb_dr.domain.retention import RetentionPlan
 from kb_dr.domain.wal_names import Segment, history_name
+from kb_dr_tests.mirrored_dumps import families_are_apart
 from kb_dr_tests.retention_oracle import Oracle, tiers_of
 from kb_dr_tests.retention_world import STRANGER, Made, WalFile, World
 
@@ -79,14 +77,6 @@ def plan(world: World, shuffled: int = 0) -> RetentionPlan:
         history = ListedWal(system, history_name(timeline), 1, world.true - timedelta(days=9999))
         assert boundaries.keeps(history)
     return with_wal(made, ranges, notes)
-
-
-def as_dump(backup: Candidate) -> Candidate:
-    """A dump of the same moment, with the same proofs, holds and locks."""
-    return replace(
-        backup, id=backup.id.replace("-full-", "-dump-"), kind=BackupKind.DUMP, wal=None,
-        replaces=backup.replaces and backup.replaces.replace("-full-", "-dump-"),
-    )  # fmt: skip
 
 
 def carry_out(world: World, made: RetentionPlan) -> None:
@@ -338,7 +328,7 @@ class Histories(RuleBasedStateMachine):
         """Apply, and hold what happened against what must be true."""
         world = self.world
         before = Oracle(world)
-        self.families_are_apart()
+        SEEN.update(families_are_apart(world, listed(world)))
         wal_before = set(world.wal)
         present = world.present
         standing_before = [each for each in world.made if each.stands]
@@ -363,56 +353,6 @@ class Histories(RuleBasedStateMachine):
         assert set(world.wal) == expected | (set(world.wal) - wal_before)
         self.twice_is_once(made)
         self.count(before, made, gone, purged, wal_gone)
-
-    def families_are_apart(self) -> None:
-        """Dumps change nothing for base backups and WAL, nor these anything for dumps: each goes
-        as it would go alone, though proofs of the one family fail and of the other do not.
-        """
-        world = self.world
-        candidates, expired = [world.candidate(each) for each in world.present], world.expired()
-        dumps = [as_dump(each) for each in candidates if each.parent is None]
-        gone = [
-            replace(each, backup=as_dump(each.backup))
-            for each in expired
-            if each.backup.parent is None
-        ]
-        failing = ("the newest proof FAILED",) if world.failing else ()
-
-        def planned(
-            some: list[Candidate], over: list[ExpiredBackup]
-        ) -> tuple[RetentionPlan, tuple[WalRange, ...]]:
-            made = plan_families(
-                some,
-                world.policy,
-                world.ours,
-                copy="primary",
-                url="memory",
-                newest_stored=world.newest_stored,
-                expired=over,
-                stops_of={PHYSICAL: failing},
-            )
-            boundaries = wal_boundaries(made, some, world.policy, over)
-            return made, plan_wal(listed(world), boundaries)[0]
-
-        both, wal = planned([*candidates, *dumps], [*expired, *gone])
-        base, wal_alone = planned(candidates, expired)
-        alone, _ = planned(dumps, gone)
-
-        assert wal == wal_alone
-        of_dumps = {each.id for each in (*dumps, *(one.backup for one in gone))}
-        for ours, ids in ((base, False), (alone, True)):
-            assert ours.decisions == tuple(
-                each for each in both.decisions if (each.id in of_dumps) is ids
-            )
-            assert ours.purge_now == tuple(
-                each for each in both.purge_now if (each in of_dumps) is ids
-            )
-            assert ours.prove_next == tuple(
-                each for each in both.prove_next if (each in of_dumps) is ids
-            )
-        expires = bool(alone.expire) and not base.expire
-        SEEN["dumps alone went"] += expires
-        SEEN["dumps went beside base backups"] += bool(alone.expire and base.expire)
 
     def count(
         self,
