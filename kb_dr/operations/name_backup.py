@@ -15,7 +15,8 @@ _CLOCK_STEP = timedelta(hours=1)
 def next_backup_id(
     repository: Repository, service: str, now: datetime, kind: BackupKind = BackupKind.FULL
 ) -> BackupId:
-    """The id of a backup that starts now, or of the second after the newest one of its family.
+    """The id of a backup that starts now, or of the second after the newest one: of any kind that
+    recovery is made of, or of dumps.
 
     So ids keep the order in which backups were taken, also when a clock was put back a little:
     an increment is never named before its parent. A clock that was far ahead must not decide the
@@ -49,9 +50,10 @@ def refuse_existing(repository: Repository, backup: BackupId) -> None:
 
 
 def _newest_from(repository: Repository, wanted: BackupId) -> BackupId | None:
-    """The newest complete backup of its family that is not older than ``wanted``.
+    """The newest complete backup, of any kind it is ordered with, not older than ``wanted``.
 
-    Only what comes after is listed: nothing, unless a clock is wrong.
+    Only what comes after is listed: nothing, unless a clock is wrong. A dump is nobody's parent
+    and has none: dumps are ordered among themselves.
     """
     newest: tuple[str, BackupKind] | None = None
     for kind in family_of(wanted.kind):
