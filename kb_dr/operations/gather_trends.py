@@ -108,6 +108,8 @@ def _from_reports(
 def _add_backup(
     found: _Points, kind: BackupKind, at: datetime, seconds: float, size: int, name: str
 ) -> None:
+    if kind not in _OF_KIND:
+        return  # of a newer kb_dr
     sizes, times = _OF_KIND[kind]
     found[sizes].append(Point(at, size, name))
     found[times].append(Point(at, seconds, name))
