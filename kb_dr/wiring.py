@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         StandingClusters,
         WalReceiver,
         WatchMark,
+        WholeFiles,
     )
 
 _NO_FILE = (
@@ -294,6 +295,13 @@ def dump_loader(settings: Settings, address: SourceSettings) -> "DumpLoader":
     from kb_dr.adapters.pg_restore import PgRestore
 
     return PgRestore(settings.postgres_bin_dirs, address)
+
+
+def whole_files(settings: Settings) -> "WholeFiles":
+    """Files of this machine that appear whole or not at all."""
+    from kb_dr.adapters.whole_file import LocalWholeFiles
+
+    return LocalWholeFiles(_unprivileged(settings))
 
 
 def database_server(settings: Settings, address: SourceSettings) -> "DatabaseServer":

@@ -91,7 +91,7 @@ def rows_finding(read: SqlDump) -> Finding:
     """Whether the rows that stand in it are those its last line says were in the snapshot."""
     subject = "rows"
     if read.damaged_notes:
-        said = f"a line of kb-dr in it cannot be read: {read.damaged_notes[0]}"
+        said = f"a line of kb-dr in it cannot be relied on: {read.damaged_notes[0]}"
         return Finding(subject, Outcome.FAILED, said, _NEWER)
     if read.tail is None:
         if read.head is not None:

@@ -209,8 +209,9 @@ class _Plain:
             except ChecksumMismatch as error:
                 self._damage = error
         if self._damage is not None:
-            findings.append(Finding("gzip", Outcome.FAILED, str(self._damage), _DAMAGED))
-        elif self._gunzip is not None:
+            # What SQL came out of it says nothing more.
+            return [Finding("gzip", Outcome.FAILED, str(self._damage), _DAMAGED)]
+        if self._gunzip is not None:
             findings.append(Finding("gzip", Outcome.PASSED, "whole, to its very end"))
         read = self._reader.finish()
         structure = structure_finding(read)

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all: on a disk that fills, under a kill, and beside another writer."""
+"""Files appear whole or not at all: on a full disk, under a kill, beside another writer."""
 
 import os
 import signal
@@ -109,61 +109,66 @@ def test_a_file_that_is_being_written_has_no_name_at_all(tmp_path: Path) -> None
         assert os.listdir(tmp_path) == []
 
 
+def appear_and_fail(place: Path, *, nameless: bool = True) -> None:
+    files = LocalWholeFiles(nameless=nameless)
+    with files.new_file(place / "dump") as file, files.new_file(place / "dump.sha256"):
+        file.write(b"whole")
+        file.appear()
+        assert (place / "dump").exists()
+        raise KeyboardInterrupt
+
+
+def fill_and_fail(place: Path) -> None:
+    with LocalWholeFiles().new_directory(place / "dump") as made:
+        made.inside.mkdir()
+        (made.inside / "part").write_bytes(b"x")
+        made.appear()
+        assert os.listdir(place / "dump") == ["part"]
+        raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("nameless", [True, False])
 def test_an_error_leaves_nothing_though_the_file_had_appeared(
     tmp_path: Path, nameless: bool
 ) -> None:
-    files = LocalWholeFiles(nameless=nameless)
-
-    with (
-        pytest.raises(KeyboardInterrupt),
-        files.new_file(tmp_path / "dump") as file,
-        files.new_file(tmp_path / "dump.sha256"),
-    ):
-        file.write(b"whole")
-        file.appear()
-        assert (tmp_path / "dump").exists()
-        raise KeyboardInterrupt
-    with files.new_file(tmp_path / "dump") as file:
+    with pytest.raises(KeyboardInterrupt):
+        appear_and_fail(tmp_path, nameless=nameless)
+    with LocalWholeFiles(nameless=nameless).new_file(tmp_path / "dump") as file:
         file.write(b"never said to appear")
 
     assert os.listdir(tmp_path) == []
 
 
 def test_an_error_leaves_no_directory_though_it_had_appeared(tmp_path: Path) -> None:
-    with (
-        pytest.raises(KeyboardInterrupt),
-        LocalWholeFiles().new_directory(tmp_path / "dump") as made,
-    ):
-        made.inside.mkdir()
-        (made.inside / "part").write_bytes(b"x")
-        made.appear()
-        assert os.listdir(tmp_path / "dump") == ["part"]
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        fill_and_fail(tmp_path)
 
     assert os.listdir(tmp_path) == []
 
 
+def write_too_late(place: Path, *, nameless: bool) -> None:
+    with LocalWholeFiles(nameless=nameless).new_file(place / "meanwhile") as file:
+        (place / "meanwhile").write_text("somebody's")
+        file.appear()
+
+
+def fill_too_late(place: Path) -> None:
+    with LocalWholeFiles().new_directory(place / "directory") as made:
+        made.inside.mkdir()
+        (place / "directory").mkdir()
+        made.appear()
+
+
 @pytest.mark.parametrize("nameless", [True, False])
 def test_a_name_that_is_taken_is_never_overwritten(tmp_path: Path, nameless: bool) -> None:
-    files = LocalWholeFiles(nameless=nameless)
     (tmp_path / "before").write_text("somebody's")
 
     with pytest.raises(ConfigurationError, match="it is there already"):
         write(tmp_path, "before", nameless=nameless)
-    with (
-        pytest.raises(ConfigurationError, match="it is there already"),
-        files.new_file(tmp_path / "meanwhile") as file,
-    ):
-        (tmp_path / "meanwhile").write_text("somebody's")
-        file.appear()
-    with (
-        pytest.raises(ConfigurationError, match="it is there already"),
-        files.new_directory(tmp_path / "directory") as made,
-    ):
-        made.inside.mkdir()
-        (tmp_path / "directory").mkdir()
-        made.appear()
+    with pytest.raises(ConfigurationError, match="it is there already"):
+        write_too_late(tmp_path, nameless=nameless)
+    with pytest.raises(ConfigurationError, match="it is there already"):
+        fill_too_late(tmp_path)
 
     assert sorted(os.listdir(tmp_path)) == ["before", "directory", "meanwhile"]
     assert (tmp_path / "before").read_text() == "somebody's"
