@@ -123,8 +123,6 @@ def row_differences(tail: DumpTail, rows: Mapping[Table, int]) -> Sequence[str]:
             f"{tail.data_blocks}"
         )
     for name, expected in tail.rows.items():
-        if name in tail.elsewhere:
-            continue
         table = table_of(name)
         found = None if table is None else rows.get(table)
         if found != expected:

@@ -33,7 +33,6 @@ class LocalFiles(CloudWatching, Pinging):
         """
         with self._failure_told():
             return write_local_dump(
-                self.source,
                 wiring.dump_source(self.settings),
                 wiring.dump_program(self.settings),
                 wiring.whole_files(self.settings),
