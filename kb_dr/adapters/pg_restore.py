@@ -63,6 +63,14 @@ class PgRestore:
         _compare(archive, read, done.stdout)
         return read.contents
 
+    def read_through(self, archive: Path) -> None:
+        programs = self._programs("pg_restore", at_least=read_archive(archive).major)
+        done = programs.run_raw(
+            "pg_restore", "--file=/dev/null", archive.absolute(), timeout_seconds=_DAY_SECONDS
+        )
+        if done.returncode != 0:
+            raise ChecksumMismatch(f"read archive {archive}: {last_words(done.stderr)}")
+
     def load(
         self,
         archive: Path,

@@ -2,7 +2,7 @@
 
 A plain file begins and ends with comments that psql passes over, one JSON object each:
 ``-- kb-dr: {"id": …}`` says what was dumped, ``-- kb-dr: {"complete": true, …}`` what of it is in
-the file. docs/logical-dumps.md describes both.
+the file. docs/local-dumps.md describes both.
 """
 
 import json

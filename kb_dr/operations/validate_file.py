@@ -276,9 +276,12 @@ def _directory(
 
 
 def _archive(path: Path, loader: Callable[[], DumpLoader]) -> Finding:
-    """Whether pg_restore can read its table of contents."""
+    """Whether pg_restore can read its table of contents, and all that is in it."""
     try:
-        contents = loader().contents(path)
+        used = loader()
+        contents = used.contents(path)
+        # Of a file that is cut short the table of contents, at its beginning, is still whole.
+        used.read_through(path)
     except ChecksumMismatch as error:
         return Finding("archive", Outcome.FAILED, str(error), _DAMAGED)
     except KbDrError as error:
@@ -287,7 +290,7 @@ def _archive(path: Path, loader: Callable[[], DumpLoader]) -> Finding:
     return Finding(
         "archive",
         Outcome.PASSED,
-        f"{len(contents.entries)} entries, {tables} tables with rows, of {contents.database} "
+        f"read to its end: {len(contents.entries)} entries, {tables} tables with rows, of {contents.database} "
         f"({contents.server_version}), by pg_dump {contents.program_version}",
     )
 
