@@ -290,8 +290,8 @@ def _archive(path: Path, loader: Callable[[], DumpLoader]) -> Finding:
     return Finding(
         "archive",
         Outcome.PASSED,
-        f"read to its end: {len(contents.entries)} entries, {tables} tables with rows, of {contents.database} "
-        f"({contents.server_version}), by pg_dump {contents.program_version}",
+        f"read to its end: {len(contents.entries)} entries, {tables} tables with rows, of "
+        f"{contents.database} ({contents.server_version}), by pg_dump {contents.program_version}",
     )
 
 
