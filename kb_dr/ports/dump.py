@@ -151,13 +151,6 @@ class DumpLoader(Protocol):
         """
         ...
 
-    def read_through(self, archive: Path) -> None:
-        """Read all of an archive, as a restore would, into nothing.
-
-        ChecksumMismatch when it is damaged, or ends before its last table does.
-        """
-        ...
-
     def load(
         self,
         archive: Path,

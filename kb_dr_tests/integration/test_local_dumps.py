@@ -289,7 +289,7 @@ def test_a_server_that_is_away_is_an_error_that_somebody_is_told_of(
 
         assert [each.signal for each in sink.pings("backup")] == ["start", "fail"]
     assert said.out == ""
-    assert os.listdir(tmp_path / "place") == []
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(
