@@ -271,7 +271,7 @@ def test_what_a_killed_dump_of_a_directory_left_goes_with_the_next(
         process.send_signal(signal.SIGKILL)
     assert [each for each in os.listdir(place) if not each.startswith(".")] == []
 
-    said = dumped_service.run("backup", "dump", "--to", str(place)).require(0)
+    said = dumped_service.run("backup", "dump", "--to", KB_BACKUP_LOCAL_PATH=str(place)).require(0)
 
     written = Path(said.out.splitlines()[0]).name
     assert sorted(os.listdir(place)) == [written, f"{written}.sha256"]

@@ -141,6 +141,18 @@ def test_a_plain_file_holds_what_pg_dump_wrote_between_two_lines_of_ours(tmp_pat
     assert Path(done.checksum_path).read_text() == f"{done.sha256}  {Path(done.path).name}\n"
 
 
+def test_a_database_without_tables_is_a_whole_file_too(tmp_path: Path) -> None:
+    body = (
+        b"--\n-- PostgreSQL database dump\n--\n\n--\n-- PostgreSQL database dump complete\n--\n\n"
+    )
+
+    done = dump(tmp_path, body=body, rows={})
+
+    assert done.rows == {}
+    lines = gzip.decompress(Path(done.path).read_bytes()).splitlines()
+    assert parse_line(lines[-1]) == DumpTail(rows={}, data_blocks=0, data_rows=0)
+
+
 @pytest.mark.parametrize(
     ("body", "rows", "words"),
     [
