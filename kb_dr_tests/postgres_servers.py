@@ -248,13 +248,15 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def source_settings(cluster: RunningCluster, database: str = "postgres") -> SourceSettings:
+def source_settings(
+    cluster: RunningCluster, database: str = "postgres", user: str = "postgres"
+) -> SourceSettings:
     """How kb_dr reaches a test cluster."""
     return SourceSettings(
         host=str(cluster.sockets),
         port=5432,
         database=database,
-        user="postgres",
+        user=user,
         password=None,
         sslmode="prefer",
         data_directory=None,

@@ -128,15 +128,15 @@ class RunningDump:
     """Implements `kb_dr.ports.DumpStream`."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", patience: Patience) -> None:
-        self._output = ProgramOutput("pg_dump", process, patience, _failed)
+        self.output = ProgramOutput("pg_dump", process, patience, _failed)
 
     def read(self, size: int = -1, /) -> bytes:
         """At most ``size`` bytes. Raises PostgresUnavailable when the server stalls."""
-        return self._output.read(size)
+        return self.output.read(size)
 
     def finish(self) -> DumpEnd:
-        self._output.require_end()
-        return DumpEnd(self._output.length, self._output.sha256)
+        self.output.require_end()
+        return DumpEnd(self.output.length, self.output.sha256)
 
 
 def _failed(name: str, status: int, said: bytes) -> PostgresError:
