@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         PostgresHost,
         Repository,
         RestoreDamager,
+        RestoredServer,
         ScratchSpace,
         ServerInspector,
         ServiceControl,
@@ -316,6 +317,13 @@ def dump_loader(settings: Settings, address: SourceSettings) -> "DumpLoader":
     from kb_dr.adapters.pg_restore import PgRestore
 
     return PgRestore(settings.postgres_bin_dirs, address)
+
+
+def scratch_address(server: "RestoredServer") -> SourceSettings:
+    """Where a scratch server is reached."""
+    from kb_dr.adapters.scratch_address import scratch_address
+
+    return scratch_address(server)
 
 
 def database_server(settings: Settings, address: SourceSettings) -> "DatabaseServer":
