@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         PostgresHost,
         Repository,
         RestoreDamager,
+        RestoredServer,
         ScratchSpace,
         ServerInspector,
         ServiceControl,
@@ -324,6 +325,13 @@ def whole_files(settings: Settings) -> "WholeFiles":
     from kb_dr.adapters.whole_file import LocalWholeFiles
 
     return LocalWholeFiles(_unprivileged(settings))
+
+
+def scratch_address(server: "RestoredServer") -> SourceSettings:
+    """Where a scratch server is reached."""
+    from kb_dr.adapters.scratch_address import scratch_address
+
+    return scratch_address(server)
 
 
 def database_server(settings: Settings, address: SourceSettings) -> "DatabaseServer":

@@ -92,6 +92,7 @@ def test_every_verb_is_in_the_readme() -> None:
 def test_the_keys_are_the_documented_ones() -> None:
     text = (ROOT / "docs" / "repository-format.md").read_text()
     backup = BackupId.parse("kb-full-20261120-020000")
+    dump = BackupId.parse("kb-dump-20261120-020000")
     digest = "0" * 64
     spelled = {
         layout.MARKER: layout.MARKER,
@@ -103,6 +104,11 @@ def test_the_keys_are_the_documented_ones() -> None:
             backup, "{attempt}"
         ),
         "full/{stamp}/manifest.json": layout.manifest_key(backup),
+        "dump/{stamp}/{attempt}/kb-backup-{stamp}.dump.zst.age.00000": layout.chunk_key(
+            dump, "{attempt}", 0
+        ),
+        "dump/{stamp}/{attempt}/globals.sql.zst.age": layout.globals_key(dump, "{attempt}"),
+        "dump/{stamp}/manifest.json": layout.manifest_key(dump),
         "wal/{system identifier}/{timeline}/{file}-{sha256}.zst.age": layout.wal_key(
             7, "000000010000000000000003", digest
         ),
