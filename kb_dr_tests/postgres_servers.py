@@ -180,7 +180,8 @@ class RunningCluster:
 
     def conninfo(self, database: str = "postgres") -> str:
         """How to connect to it, over its unix socket."""
-        return f"host={self.sockets} port=5432 user=postgres dbname={database}"
+        named = database.replace("\\", "\\\\").replace("'", "\\'")
+        return f"host={self.sockets} port=5432 user=postgres dbname='{named}'"
 
     def query(
         self, statement: str, parameters: Sequence[Any] = (), *, database: str = "postgres"
@@ -247,13 +248,15 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def source_settings(cluster: RunningCluster, database: str = "postgres") -> SourceSettings:
+def source_settings(
+    cluster: RunningCluster, database: str = "postgres", user: str = "postgres"
+) -> SourceSettings:
     """How kb_dr reaches a test cluster."""
     return SourceSettings(
         host=str(cluster.sockets),
         port=5432,
         database=database,
-        user="postgres",
+        user=user,
         password=None,
         sslmode="prefer",
         data_directory=None,

@@ -93,11 +93,13 @@ class FrozenSession:
     def end(self) -> None:
         """Let go of everything, in the middle of a question, too."""
         self._ended = True
+        idle = self._asking.acquire(blocking=False)
         for _ in range(_TURNS):
-            if self._asking.acquire(timeout=_LOOK_SECONDS):
+            if idle:
                 break
             with suppress(psycopg.Error):
                 self._session.cancel_safe(timeout=_LOOK_SECONDS)
+            idle = self._asking.acquire(timeout=_LOOK_SECONDS)
         self._session.close()
 
     @property

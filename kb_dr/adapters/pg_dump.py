@@ -25,7 +25,12 @@ _DENIED = b"permission denied"
 _LOCKED = (b"canceling statement due to statement timeout", b"could not obtain lock on relation")
 """What pg_dump ends with when --lock-wait-timeout is over, and what one of its workers does."""
 
-_LOST = (b"connection to server", b"terminating connection", b"server closed the connection")
+_LOST = (
+    b"connection to server",
+    b"terminating connection",
+    b"server closed the connection",
+    b"invalid snapshot identifier",  # the session that held it is gone
+)
 
 _TOO_MANY_LOCKS = b"max_locks_per_transaction"
 """In the hint the server gives beside "out of shared memory" (lock.c)."""
@@ -126,15 +131,15 @@ class RunningDump:
     """Implements `kb_dr.ports.DumpStream`."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", patience: Patience) -> None:
-        self._output = ProgramOutput("pg_dump", process, patience, _failed)
+        self.output = ProgramOutput("pg_dump", process, patience, _failed)
 
     def read(self, size: int = -1, /) -> bytes:
         """At most ``size`` bytes. Raises PostgresUnavailable when the server stalls."""
-        return self._output.read(size)
+        return self.output.read(size)
 
     def finish(self) -> DumpEnd:
-        self._output.require_end()
-        return DumpEnd(self._output.length, self._output.sha256)
+        self.output.require_end()
+        return DumpEnd(self.output.length, self.output.sha256)
 
 
 def _failed(name: str, status: int, said: bytes) -> PostgresError:

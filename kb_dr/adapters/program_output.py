@@ -32,7 +32,7 @@ class ProgramOutput:
         failed: Callable[[str, int, bytes], PostgresError] = command_failed,
     ) -> None:
         self._name = name
-        self._process = process
+        self.process = process
         self._patience = patience
         self._failed = failed
         self._digest = hashlib.sha256()
@@ -79,7 +79,7 @@ class ProgramOutput:
 
     def _check_status(self) -> None:
         try:
-            status = self._process.wait(_END_SECONDS)
+            status = self.process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise PostgresCommandFailed(
                 f"run {self._name}: its output ended, but it did not within {_END_SECONDS:g} s"

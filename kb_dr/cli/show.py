@@ -11,7 +11,7 @@ from kb_dr.cli.show_lineage import print_lineage, print_proof_lineage
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.hold import HoldEvent
 from kb_dr.domain.manifest import Manifest, StoredManifest
-from kb_dr.domain.proof import Proof, Void, is_void
+from kb_dr.domain.proof import Proof, Verdict, Void, is_void
 from kb_dr.errors import BrokenChain, KbDrError
 from kb_dr.installation import Installation
 from kb_dr.records import as_builtins
@@ -168,7 +168,7 @@ def _print_proofs(proofs: tuple[Proof, ...], void: Void | None) -> None:
                 proof.copy,
                 f"{proof.verdict} (void)" if is_void(proof, void) else proof.verdict,
                 (proof.manifest_digest or "unreadable")[:12],
-                proof.reach.reached_lsn if proof.reach else None,
+                _reached(proof),
                 proof.rto_seconds,
                 proof.reason,
             )
@@ -176,3 +176,9 @@ def _print_proofs(proofs: tuple[Proof, ...], void: Void | None) -> None:
         ),
         caption="" if proofs else "none; `kb-dr verify` makes one",
     )
+
+
+def _reached(proof: Proof) -> object:
+    if proof.of_dump:
+        return "loaded" if proof.verdict is Verdict.PROVEN else None
+    return proof.reach.reached_lsn if proof.reach else None
