@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -27,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "deploy" / "compose"
 POSTGRES_UID = 999
 """Of the user in PostgreSQL's image."""
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 180.0
 """Generous: the machine may be starved. Never measured against."""
 
 _FROM_THIS_MACHINE = ("usr", "bin", "sbin", "lib", "lib64", "etc", "dev", "proc", "sys")
@@ -68,9 +67,8 @@ def instructions(dockerfile: Path = ROOT / "Dockerfile") -> list[tuple[str, str]
     """Each instruction with its words, continued lines joined."""
     lines = [line for line in dockerfile.read_text().splitlines() if not line.startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    return [
-        (word, rest) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line)
-    ]  # fmt: skip
+    words = (line.partition(" ") for line in joined.splitlines() if line)
+    return [(word, rest) for word, _, rest in words]
 
 
 @dataclass
@@ -85,7 +83,7 @@ class Deployment:
     def secrets(self) -> Path:
         """The host's directory with the secrets."""
         made = self.directory / "secrets"
-        made.mkdir(mode=0o700)
+        made.mkdir(mode=0o700, exist_ok=True)
         return made
 
     def start(self, name: str) -> None:
@@ -133,34 +131,38 @@ class Deployment:
                 process.wait()
 
     def _wait_for(self, name: str, condition: str) -> None:
-        process, deadline = self.running[name], time.monotonic() + DEADLINE_SECONDS
-        if condition == "service_started":
-            return
         if condition == "service_completed_successfully":
-            assert process.wait(DEADLINE_SECONDS) == 0, self.log(name)
+            assert self.running[name].wait(DEADLINE_SECONDS) == 0, self.log(name)
+        if condition != "service_healthy":
             return
+        self.wait_until_healthy(name)
+
+    def wait_until_healthy(self, name: str) -> None:
+        """Until its own health check says so; AssertionError with its log if that never happens."""
+        process, deadline = self.running[name], time.monotonic() + DEADLINE_SECONDS
         said = ""
         while time.monotonic() < deadline:
             assert process.poll() is None, f"{name} ended:\n{self.log(name)}"
             healthy, said = self.is_healthy(name)
             if healthy:
                 return
-            time.sleep(0.2)
+            time.sleep(0.5)
         raise AssertionError(f"{name} is not healthy: {said}\n{self.log(name)}")
 
     def _popen(self, name: str, words: Sequence[str]) -> "subprocess.Popen[bytes]":
         with (self.directory / f"{name}.log").open("ab") as log:
-            started = subprocess.Popen(
+            return subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *self._contained(name, words, True)],
                 env={}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        return started
 
     def _contained(self, name: str, words: Sequence[str], entry_point: bool) -> list[str]:
         """A command line that runs ``words`` in a service."""
         service = self.model["services"][name]
         ours = "build" in service
-        user = service.get("user") or (self._image_user() if ours else f"{POSTGRES_UID}:{POSTGRES_UID}")
+        user = service.get("user") or (
+            self._image_user() if ours else f"{POSTGRES_UID}:{POSTGRES_UID}"
+        )
         uid, gid = user.split(":")
         root = self.directory / "roots" / name
         root.mkdir(parents=True, exist_ok=True)
@@ -188,8 +190,8 @@ class Deployment:
         mode = service.get("network_mode", "")
         if not mode.startswith("service:"):
             # One of its own, with nothing but a loopback in it.
-            return ["unshare", "--net", "--", "sh", "-euc",
-                    'PATH=$PATH:/usr/sbin:/sbin; ip link set lo up; exec "$@"', "network"]  # fmt: skip
+            up = 'PATH=$PATH:/usr/sbin:/sbin; ip link set lo up; exec "$@"'
+            return ["unshare", "--net", "--", "sh", "-euc", up, "network"]
         holder = self.running[mode.removeprefix("service:")]
         return ["nsenter", f"--net=/proc/{holder.pid}/ns/net", "--"]
 
@@ -209,6 +211,7 @@ class Deployment:
         if ours:
             lines += _bound(ROOT, root, str(ROOT))
             lines += _bound(Path(sys.prefix), root, sys.prefix)
+            lines += _bound(Path(sys.base_prefix), root, sys.base_prefix)
             lines += _bound(Path(sys.prefix), root, "/opt/kb-dr")
             lines += _bound(ROOT / "deploy" / "image", root, "/opt/kb-dr-image")
         for source, target in self._laid(service):
@@ -231,7 +234,9 @@ class Deployment:
         for each in service.get("secrets", ()):
             file = Path(self.model["secrets"][each["source"]]["file"])
             assert file.parent == COMPOSE / "secrets"
-            found.append((self.secrets / file.name, each.get("target") or f"/run/secrets/{file.name}"))
+            found.append(
+                (self.secrets / file.name, each.get("target") or f"/run/secrets/{file.name}")
+            )
         return found
 
     def _volume(self, name: str, service: Mapping[str, Any]) -> Path:
@@ -289,9 +294,7 @@ def _bound(source: Path, root: Path, target: str, *, recursive: bool = False) ->
         made = f"mkdir -p {place}"
     else:
         made = f"mkdir -p $(dirname {place}); [ -e {place} ] || touch {place}"
-    return [made, f"mount {'--rbind' if recursive else '--bind'} {shlex.quote(str(source))} {place}"]
-
-
-def can_contain() -> bool:
-    """Whether this user may make namespaces: root may."""
-    return os.geteuid() == 0 and shutil.which("unshare") is not None
+    return [
+        made,
+        f"mount {'--rbind' if recursive else '--bind'} {shlex.quote(str(source))} {place}",
+    ]
