@@ -57,11 +57,13 @@ class PgDump:
         return {"pg_dump": self._client.version}
 
     @contextmanager
-    def stream(self, frozen: FrozenSource, form: DumpFormat) -> Iterator["RunningDump"]:
+    def stream(
+        self, frozen: FrozenSource, form: DumpFormat, *, compressed: bool = False
+    ) -> Iterator["RunningDump"]:
         if form is DumpFormat.DIRECTORY:
             raise ConfigurationError("run pg_dump: a directory is written, not streamed")
         # What it writes is compressed here: its own way is one thread, and differs by version.
-        command = self._command(frozen, form, "--compress=0")
+        command = self._command(frozen, form, *([] if compressed else ["--compress=0"]))
         with self._programs.unprivileged.running(
             command, env=self._environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from kb_dr.ports.basics import Readable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -104,8 +104,11 @@ class DumpProgram(Protocol):
         """Program to version."""
         ...
 
-    def stream(self, frozen: FrozenSource, form: DumpFormat) -> AbstractContextManager[DumpStream]:
-        """Dump the database in this snapshot, uncompressed, as CUSTOM or PLAIN.
+    def stream(
+        self, frozen: FrozenSource, form: DumpFormat, *, compressed: bool = False
+    ) -> AbstractContextManager[DumpStream]:
+        """Dump the database in this snapshot as CUSTOM or PLAIN; uncompressed, or the former as
+        pg_dump itself compresses it.
 
         The program is gone when the block is left, however it is left.
         """
@@ -137,7 +140,21 @@ class DumpLoader(Protocol):
     def contents(self, archive: Path) -> DumpContents:
         """The table of contents of an archive (a file of CUSTOM, a directory of DIRECTORY).
 
-        ChecksumMismatch when it is none, or is cut short.
+        ChecksumMismatch when it is empty, of another format, damaged there, or ends before its
+        table of contents does; ConfigurationError when it cannot be read at all.
+        """
+        ...
+
+    def read_through(self, archive: Path) -> None:
+        """Read all of an archive as it would be loaded, and load nothing: ChecksumMismatch when
+        it is cut short anywhere. For one whose digest nobody recorded.
+        """
+        ...
+
+    def read_through(self, archive: Path) -> None:
+        """Read all of an archive, as a restore would, into nothing.
+
+        ChecksumMismatch when it is damaged, or ends before its last table does.
         """
         ...
 
@@ -158,7 +175,12 @@ class DumpLoader(Protocol):
         ...
 
     def run_sql(self, sql: Readable, database: str) -> None:
-        """Run statements with psql: all in one transaction, or none (ON_ERROR_STOP)."""
+        """Run statements with psql: all in one transaction, or none (ON_ERROR_STOP).
+
+        LoadFailed for a command of psql beside them, which could start programs here;
+        ChecksumMismatch for a dump that ends within something, or without pg_dump's last line.
+        What ``sql`` raises passes through, and nothing was done.
+        """
         ...
 
 
@@ -176,9 +198,15 @@ class DatabaseServer(Protocol):
         """
         ...
 
-    def create_extensions(self, database: str, extensions: dict[str, str]) -> tuple[str, ...]:
+    def create_extensions(
+        self,
+        database: str,
+        extensions: dict[str, str],
+        schemas: Mapping[str, str] | None = None,
+    ) -> tuple[str, ...]:
         """Create these (name to version) before anything is loaded; with notes where another
-        version had to do. TargetLacks for one that cannot be installed.
+        version had to do. ``schemas``: the schema each is in, as DumpContents.extension_schemas
+        names it; else it chooses its own. TargetLacks for one that cannot be installed.
         """
         ...
 

@@ -117,6 +117,8 @@ class Settings:
     transfers: int
     """Uploads or downloads at once."""
     s3_timeout_seconds: float
+    local_dump_dir: Path
+    """Where dumps in files of their own go, unless another place is named."""
     load_jobs: int
     """Connections pg_dump (into a directory) and pg_restore work through at once."""
     chain_length: int
