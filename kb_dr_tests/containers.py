@@ -4,7 +4,7 @@ Docker Compose itself reads the file. Each service then runs in a mount namespac
 the network of the one it names: with the user, secrets, configs and volumes the file says, on a
 root directory that is as read-only as it says. What an image would bring comes from this machine:
 Debian's programs, our virtual environment at /opt/kb-dr, PostgreSQL's programs of that major. The
-entry point of PostgreSQL's image is played by a few lines of ours.
+entry point of PostgreSQL's image is played by a few lines of ours. Namespaces and users take root.
 """
 
 import json

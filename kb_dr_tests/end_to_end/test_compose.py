@@ -25,6 +25,7 @@ print(json.dumps([location_loaded(url), daemons_healthy(url)]))
 
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[Deployment]:
+    assert os.geteuid() == 0, "it takes root to make namespaces, and to become other users"
     # The path of a socket may be 107 bytes long; pytest's directories are longer than that.
     directory = Path(tempfile.mkdtemp(prefix="kbdr-pod-", dir="/tmp"))
     directory.chmod(0o755)  # its users are others than ours
