@@ -62,11 +62,12 @@ class LocalFiles(CloudWatching, Pinging):
     @contextmanager
     def _failure_told(self) -> Iterator[None]:
         """A failure is told as every backup's is; a success is none of the repository's."""
+        work = "dump" if "dump" in self.settings.pings else "backup"
         with self.backup_told(BackupKind.DUMP, None):
             try:
                 yield
             except ConfigurationError:
                 raise  # of words typed: nobody waits for it
             except BaseException:
-                with self.pinged("backup"):
+                with self.pinged(work):
                     raise

@@ -151,13 +151,6 @@ class DumpLoader(Protocol):
         """
         ...
 
-    def read_through(self, archive: Path) -> None:
-        """Read all of an archive, as a restore would, into nothing.
-
-        ChecksumMismatch when it is damaged, or ends before its last table does.
-        """
-        ...
-
     def load(
         self,
         archive: Path,
@@ -217,7 +210,9 @@ class DatabaseServer(Protocol):
     def swap(self, *, new: str, name: str, kept: str) -> int:
         """Give ``new`` the name ``name``, and what bore it the name ``kept``, both or neither.
 
-        Sessions in both are ended, and none can begin meanwhile; how many were ended.
+        Sessions in both are ended, and none can begin meanwhile; how many were ended. ``new``
+        takes over what no dump holds: owner, connection limit, grants on the database and its
+        settings. RecoveryError, and nothing is changed, when a name or a session is in the way.
         """
         ...
 

@@ -264,6 +264,17 @@ def test_a_dump_waits_for_a_migration_without_holding_anything(dumps: Dumps) -> 
     assert [each.columns for each in taken[0].manifest.fingerprint.tables] == [("id", "more")] * 2
 
 
+def test_timeouts_of_the_database_do_not_end_a_dump(dumps: Dumps) -> None:
+    """Its session holds the snapshot, and idles in its transaction, for as long as pg_dump runs."""
+    dumps.query("create table notes as select generate_series(1, 50000) i")
+    for name in ("idle_in_transaction_session_timeout", "idle_session_timeout", "lock_timeout"):
+        dumps.query(f"alter database \"{dumps.database}\" set {name} = '10ms'")
+
+    stored = dumps.take(lambda _: threading.Event().wait(0.1))
+
+    assert dumps.loaded(stored).differences(stored) == ()
+
+
 def test_an_empty_database_is_dumped(dumps: Dumps) -> None:
     stored = dumps.take()
 

@@ -271,7 +271,7 @@ def test_what_a_killed_dump_of_a_directory_left_goes_with_the_next(
         process.send_signal(signal.SIGKILL)
     assert [each for each in os.listdir(place) if not each.startswith(".")] == []
 
-    said = dumped_service.run("backup", "dump", "--to", str(place)).require(0)
+    said = dumped_service.run("backup", "dump", "--to", KB_BACKUP_LOCAL_PATH=str(place)).require(0)
 
     written = Path(said.out.splitlines()[0]).name
     assert sorted(os.listdir(place)) == [written, f"{written}.sha256"]
@@ -289,7 +289,7 @@ def test_a_server_that_is_away_is_an_error_that_somebody_is_told_of(
 
         assert [each.signal for each in sink.pings("backup")] == ["start", "fail"]
     assert said.out == ""
-    assert os.listdir(tmp_path / "place") == []
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(
