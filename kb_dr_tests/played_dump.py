@@ -11,7 +11,7 @@ from kb_dr.domain.dump import DatabaseShape, DumpEnd, DumpFormat, SnapshotPlace
 from kb_dr.domain.fingerprint import Fingerprint, TableFingerprint
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Source, VectorBaseline
-from kb_dr.errors import BackupInProgress, PostgresCommandFailed
+from kb_dr.errors import BackupInProgress, PostgresCommandFailed, PostgresUnavailable
 from kb_dr.ports import DumpStream, FrozenSource, SourceLock
 from kb_dr_tests.fakes import MemoryRepository
 from kb_dr_tests.stored_backups import store_objects
@@ -35,6 +35,8 @@ class PlayedDumpSource:
     looking: Callable[[], None] = lambda: None
     """Called while the fingerprint is taken."""
     locked: bool = False
+    ended: bool = False
+    """Its session is gone, and with it the locks."""
     held: int = 0
     """Snapshots that are open."""
 
@@ -75,6 +77,8 @@ class _Frozen:
         return (VectorBaseline("public.entries", "place", "entries_place", 8, 0.98, 100),)
 
     def shape(self) -> DatabaseShape:
+        if self.source.ended:
+            raise PostgresUnavailable("ask for the database's locale: the connection is lost")
         return DatabaseShape("UTF8", "C.UTF-8", "C.UTF-8", "libc", None)
 
     def roles(self) -> tuple[str, ...]:
@@ -106,6 +110,8 @@ class PlayedDumpProgram:
 
     roles: bytes | None = b"create role kb;\n"
     ends_badly: bool = False
+    meanwhile: Callable[[], None] = lambda: None
+    """Called once it is started."""
 
     @property
     def tools(self) -> dict[str, str]:
@@ -113,6 +119,7 @@ class PlayedDumpProgram:
 
     @contextmanager
     def stream(self, frozen: FrozenSource, form: DumpFormat) -> Iterator[DumpStream]:
+        self.meanwhile()
         yield _Stream(ARCHIVE, self.ends_badly)
 
     def write_directory(self, frozen: FrozenSource, directory: Path, *, jobs: int) -> None:

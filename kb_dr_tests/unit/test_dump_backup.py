@@ -160,6 +160,20 @@ def test_a_fingerprint_that_could_not_be_taken_leaves_no_manifest(service: Servi
     assert len(service.failures()) == 1
 
 
+def test_locks_that_did_not_outlast_the_dump_leave_no_manifest(service: Service) -> None:
+    """The fingerprint may be complete long before; what pg_dump read after is not known."""
+
+    def lose() -> None:
+        service.source.ended = True
+
+    service.program.meanwhile = lose
+
+    with pytest.raises(PostgresUnavailable):
+        service.take()
+
+    assert service.manifests() == []
+
+
 def test_one_dump_at_a_time(service: Service) -> None:
     service.source.locked = True
     with pytest.raises(BackupInProgress):
