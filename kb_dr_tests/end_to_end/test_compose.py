@@ -61,6 +61,11 @@ def test_the_services_work_together(deployment: Deployment) -> None:
     assert proof.stdout.startswith("PROVEN"), proof.stdout + proof.stderr
     assert "from offsite" in proof.stdout.splitlines()[0]
 
+    made = "/var/lib/kb-dr/restored/data"
+    restored = deployment.execute("code-location", "kb-dr", "restore", "--latest", "--into", made)
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+    assert (deployment.directory / "volumes" / "restored" / "data" / "PG_VERSION").exists()
+
 
 def test_a_health_check_says_no(deployment: Deployment) -> None:
     """Each of ours, where nothing of that service runs."""
