@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         PostgresHost,
         Repository,
         RestoreDamager,
+        RestoredServer,
         ScratchSpace,
         ServerInspector,
         ServiceControl,
@@ -211,7 +212,7 @@ def dump_source(settings: Settings) -> "DumpSource":
     return PostgresDumpSource(settings.source)
 
 
-def dump_program(settings: Settings) -> "DumpProgram":
+def dump_program(settings: Settings, *, compressed: bool = False) -> "DumpProgram":
     """pg_dump of the source's own major version, or a newer one; asks the source which that is."""
     from kb_dr.adapters.client_programs import find_client_programs
     from kb_dr.adapters.pg_dump import PgDump
@@ -221,7 +222,7 @@ def dump_program(settings: Settings) -> "DumpProgram":
     client = find_client_programs(
         "pg_dump", major, settings.postgres_bin_dirs, _unprivileged(settings)
     )
-    return PgDump(client, settings.source)
+    return PgDump(client, settings.source, compressed=compressed)
 
 
 def wal_receiver(settings: Settings) -> "WalReceiver":
@@ -324,6 +325,13 @@ def whole_files(settings: Settings) -> "WholeFiles":
     from kb_dr.adapters.whole_file import LocalWholeFiles
 
     return LocalWholeFiles(_unprivileged(settings))
+
+
+def scratch_address(server: "RestoredServer") -> SourceSettings:
+    """Where a scratch server is reached."""
+    from kb_dr.adapters.scratch_address import scratch_address
+
+    return scratch_address(server)
 
 
 def database_server(settings: Settings, address: SourceSettings) -> "DatabaseServer":

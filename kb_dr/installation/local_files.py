@@ -34,7 +34,8 @@ class LocalFiles(CloudWatching, Pinging):
         with self._failure_told():
             return write_local_dump(
                 wiring.dump_source(self.settings),
-                wiring.dump_program(self.settings),
+                # pg_restore reads only what pg_dump compressed; psql, what anybody did.
+                wiring.dump_program(self.settings, compressed=form is DumpFormat.CUSTOM),
                 wiring.whole_files(self.settings),
                 self.clock,
                 progress,

@@ -216,9 +216,7 @@ class _Run:
 
     def _stream(self, sink: Writable, reader: SqlDumpReader | None) -> int:
         """All that pg_dump writes; its length, once it has ended well."""
-        # pg_restore reads only what pg_dump compressed; psql, what anybody did.
-        packed = self.form is DumpFormat.CUSTOM
-        with self.program.stream(self.frozen, self.form, compressed=packed) as stream:
+        with self.program.stream(self.frozen, self.form) as stream:
             while piece := stream.read(_PIECE_BYTES):
                 if reader is not None:
                     reader.feed(piece)

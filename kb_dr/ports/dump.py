@@ -104,11 +104,9 @@ class DumpProgram(Protocol):
         """Program to version."""
         ...
 
-    def stream(
-        self, frozen: FrozenSource, form: DumpFormat, *, compressed: bool = False
-    ) -> AbstractContextManager[DumpStream]:
-        """Dump the database in this snapshot as CUSTOM or PLAIN; uncompressed, or the former as
-        pg_dump itself compresses it.
+    def stream(self, frozen: FrozenSource, form: DumpFormat) -> AbstractContextManager[DumpStream]:
+        """Dump the database in this snapshot, uncompressed unless it was made to compress, as
+        CUSTOM or PLAIN.
 
         The program is gone when the block is left, however it is left.
         """

@@ -88,10 +88,7 @@ class Program:
         return {"pg_dump": "16.15"}
 
     @contextmanager
-    def stream(
-        self, frozen: FrozenSource, form: DumpFormat, *, compressed: bool = False
-    ) -> Iterator[Stream]:
-        assert compressed is (form is DumpFormat.CUSTOM)
+    def stream(self, frozen: FrozenSource, form: DumpFormat) -> Iterator[Stream]:
         yield Stream(self.body)
 
     def write_directory(self, frozen: FrozenSource, directory: Path, *, jobs: int) -> None:
