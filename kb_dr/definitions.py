@@ -49,6 +49,7 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
         ],
         jobs=[
             jobs.back_up_now,
+            jobs.dump_now,
             jobs.backup_job,
             jobs.offsite_copy_job,
             jobs.local_copy_job,

@@ -4,7 +4,7 @@ Everything that leans on the preview interface of partitioned checks stands in t
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -212,6 +212,11 @@ def partitions_under_way(instance: dg.DagsterInstance, jobs: Iterable[str] = ())
         for run in runs
         if PARTITION_TAG in run.tags and (not wanted or run.job_name in wanted)
     }
+
+
+def runs_under_way(instance: dg.DagsterInstance, job: str) -> Sequence[dg.DagsterRun]:
+    """The runs of this job that are queued or running."""
+    return instance.get_runs(dg.RunsFilter(job_name=job, statuses=list(UNDER_WAY)))
 
 
 def is_under_way(instance: dg.DagsterInstance, job: str) -> bool:

@@ -46,6 +46,8 @@ class ScheduleTimes:
     retention: str = "0 4 * * *"
     incremental: str | None = "30 * * * *"
     """None: no incremental backups are taken unattended."""
+    dump: str | None = "0 3 * * 0"
+    """None: no logical dumps are taken unattended."""
     digest: str | None = "0 8 * * 1"
     """None: no weekly digest is sent."""
 
@@ -70,6 +72,7 @@ def schedule_times(read: Callable[[], Settings] = load_settings) -> ScheduleTime
         retention=_cron_or(settings.retention_schedule, default.retention),
         incremental=settings.incremental_schedule
         and _cron_or(settings.incremental_schedule, default.incremental or ""),
+        dump=settings.dump_schedule and _cron_or(settings.dump_schedule, default.dump or ""),
         digest=settings.alerting.digest_schedule
         and _cron_or(settings.alerting.digest_schedule, default.digest or ""),
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
 import dagster as dg
 from pydantic import Field
@@ -17,9 +16,11 @@ from kb_dr.defs.partitions import postgres_backups
 from kb_dr.defs.postgres import keys
 from kb_dr.defs.postgres.incremental import chain_of, take_incremental
 from kb_dr.defs.postgres.judgement import copy_that_counts
+from kb_dr.defs.postgres.logical import take_logical
 from kb_dr.defs.postgres.report import report_standing
 from kb_dr.defs.resources import InstallationDoor
 from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Verdict
 from kb_dr.errors import KbDrError
 from kb_dr.logs import bound
@@ -59,24 +60,26 @@ def at_work(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterat
     partitions_def=postgres_backups,
     group_name=GROUP,
     kinds={"postgres", "s3"},
-    pool="postgres_source",
     retry_policy=RETRIES,
     output_required=False,
-    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26)),
 )
 def backup(
     context: dg.AssetExecutionContext, door: dg.ResourceParam[InstallationDoor]
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """One restorable state of the whole cluster; the id says whether full or incremental.
+    """One restorable state; the id says whether full, incremental, or a logical dump.
 
     Materialized means that its manifest is in a repository; `kb-dr list` shows the same set.
     Whether it restores is another question: see its check `restore_proven`. An incremental one
-    that came to nothing, or to a full one, gives its partition up.
+    that came to nothing, or to a full one, gives its partition up, and so does a dump that meets
+    another.
     """
     with at_work(context) as progress:
         installation, wanted = door.open(), BackupId.parse(context.partition_key)
+        stored: StoredManifest | None
         if wanted.kind is BackupKind.INCR:
             stored = take_incremental(context, installation, wanted, progress)
+        elif wanted.kind is BackupKind.DUMP:
+            stored = take_logical(context, installation, wanted, progress)
         else:
             stored = installation.back_up(wanted, progress)
     if stored is not None:
@@ -93,7 +96,6 @@ def backup(
     group_name=GROUP,
     kinds={"postgres"},
     pool="scratch",
-    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(days=8)),
 )
 def restore_proof(
     context: dg.AssetExecutionContext,

@@ -14,8 +14,9 @@ from kb_dr.defs.postgres.checks import (
     wal_archive_has_no_gap,
 )
 from kb_dr.defs.postgres.copying import local_copy, local_wal, offsite_copy, offsite_wal
+from kb_dr.defs.postgres.requests import source_tags
 from kb_dr.defs.resources import InstallationDoor
-from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.backup_id import BackupId, BackupKind
 
 HOUR = 3600
 
@@ -30,7 +31,7 @@ backup_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(backup).without_checks()
     | dg.AssetSelection.checks(every_chunk_is_stored),
     executor_def=dg.in_process_executor,
-    tags=ends_after(12 * HOUR),
+    tags={**ends_after(12 * HOUR), **source_tags(BackupKind.FULL)},
     description="Take one backup: its id is the partition, and says of which kind it is.",
 )
 
@@ -86,8 +87,18 @@ wal_audit_job = dg.define_asset_job(
 @dg.op
 def name_a_backup(context: dg.OpExecutionContext, door: dg.ResourceParam[InstallationDoor]) -> None:
     """Add a partition for a backup that starts now; a sensor then requests its run."""
+    _name(context, door, BackupKind.FULL)
+
+
+@dg.op
+def name_a_dump(context: dg.OpExecutionContext, door: dg.ResourceParam[InstallationDoor]) -> None:
+    """The same of a logical dump."""
+    _name(context, door, BackupKind.DUMP)
+
+
+def _name(context: dg.OpExecutionContext, door: InstallationDoor, kind: BackupKind) -> None:
     with reported_failures():
-        wanted = door.open().new_backup_id()
+        wanted = door.open().new_backup_id(kind)
     known = set(context.instance.get_dynamic_partitions(POSTGRES_BACKUPS))
     while str(wanted) in known:
         # Named already, and not yet taken: someone pressed twice within a second.
@@ -106,3 +117,13 @@ def name_a_backup(context: dg.OpExecutionContext, door: dg.ResourceParam[Install
 def back_up_now() -> None:
     """Take a full backup now."""
     name_a_backup()
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    tags=ends_after(600),
+    description="Take a logical dump now: adds its partition, and its run follows in seconds.",
+)
+def dump_now() -> None:
+    """Take a logical dump now."""
+    name_a_dump()

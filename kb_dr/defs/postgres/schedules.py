@@ -16,8 +16,10 @@ from kb_dr.defs.postgres.jobs import (
     wal_job,
 )
 from kb_dr.defs.postgres.judgement import copy_that_counts
+from kb_dr.defs.postgres.requests import backup_request, is_asked_for
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
 from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.proof import Standing
 from kb_dr.errors import KbDrError
 from kb_dr.installation import Installation
 from kb_dr.operations.catalog import readable
@@ -41,12 +43,7 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
     def daily_full_backup(
         context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]
     ) -> dg.RunRequest:
-        due = context.scheduled_execution_time
-        backup = str(BackupId.of(door.open().settings.service, BackupKind.FULL, due))
-        context.instance.add_dynamic_partitions(POSTGRES_BACKUPS, [backup])
-        return dg.RunRequest(
-            run_key=backup, partition_key=backup, tags={keys.BACKUP_ID_TAG: backup}
-        )
+        return _backup_due(context, door, BackupKind.FULL)
 
     @dg.schedule(
         job=verify_job,
@@ -54,7 +51,7 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
         execution_timezone="UTC",
         default_status=ON,
         description="A proof of the newest backup, read from the copy that counts, one from "
-        "another copy, in turn, and one that retention waits for.",
+        "another copy, in turn, one of the newest dump, and one that retention waits for.",
     )
     def weekly_restore_proof(
         context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]
@@ -66,6 +63,8 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
             for copy in (counting, *others)
             if (request := _proof_of(context, installation, copy, needed=copy == counting))
         ]
+        if times.dump is not None:
+            requests += _proof_of_dump(context, installation, counting)
         if not requests:
             return dg.SkipReason(f"there is no backup in the {counting} copy")
         asked = {request.partition_key for request in requests}
@@ -99,6 +98,7 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
     return [
         daily_full_backup,
         *([] if times.incremental is None else [_hourly_incremental(times.incremental)]),
+        *([] if times.dump is None else [_weekly_dump(times.dump)]),
         weekly_restore_proof,
         unless_under_way(
             wal_job.name, "* * * * *", "wal_every_minute", "WAL follows offsite, minute by minute."
@@ -132,7 +132,7 @@ def _proof_of(
     ``needed``: a copy that cannot be read fails the tick.
     """
     try:
-        backups = readable(installation.catalog(copy))
+        backups = base_backups(readable(installation.catalog(copy)))
     except KbDrError as error:
         if needed:
             raise
@@ -141,6 +141,25 @@ def _proof_of(
     if not backups:
         return None
     return _proof_request(context, backups[-1].manifest.id, copy)
+
+
+def _proof_of_dump(
+    context: dg.ScheduleEvaluationContext, installation: Installation, copy: str
+) -> list[dg.RunRequest]:
+    """A run that proves the newest dump of one copy, unless it is proven.
+
+    Of its own: a proof of a dump says nothing of base backups, and the reverse.
+    """
+    try:
+        dumps = [each for each in readable(installation.catalog(copy)) if each.manifest.is_dump]
+        if not dumps:
+            return []
+        newest = dumps[-1]
+        proven = installation.standings(newest, [copy])[copy] is Standing.PROVEN
+    except KbDrError as error:
+        context.log.warning(f"no proof is asked of a dump in the {copy} copy: {error}")
+        return []
+    return [] if proven else [_proof_request(context, newest.manifest.id, copy)]
 
 
 def _waited_for(
@@ -174,16 +193,39 @@ def _hourly_incremental(cron: str) -> dg.ScheduleDefinition:
     def hourly_incremental_backup(
         context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]
     ) -> dg.RunRequest | dg.SkipReason:
-        if ledger.is_under_way(context.instance, backup_job.name):
+        if is_asked_for(context.instance, backup_job.name, dump=False):
             return dg.SkipReason("a backup is under way")
-        due = context.scheduled_execution_time
-        backup = str(BackupId.of(door.open().settings.service, BackupKind.INCR, due))
-        context.instance.add_dynamic_partitions(POSTGRES_BACKUPS, [backup])
-        return dg.RunRequest(
-            run_key=backup, partition_key=backup, tags={keys.BACKUP_ID_TAG: backup}
-        )
+        return _backup_due(context, door, BackupKind.INCR)
 
     return hourly_incremental_backup
+
+
+def _weekly_dump(cron: str) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        job=backup_job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=ON,
+        description="A logical dump of the database; a base backup may run beside it.",
+    )
+    def weekly_logical_dump(
+        context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]
+    ) -> dg.RunRequest | dg.SkipReason:
+        if is_asked_for(context.instance, backup_job.name, dump=True):
+            return dg.SkipReason("a dump is under way")
+        return _backup_due(context, door, BackupKind.DUMP)
+
+    return weekly_logical_dump
+
+
+def _backup_due(
+    context: dg.ScheduleEvaluationContext, door: InstallationDoor, kind: BackupKind
+) -> dg.RunRequest:
+    """A run of a backup that is named by the time it was due."""
+    due = context.scheduled_execution_time
+    backup = BackupId.of(door.open().settings.service, kind, due)
+    context.instance.add_dynamic_partitions(POSTGRES_BACKUPS, [str(backup)])
+    return backup_request(backup, str(backup))
 
 
 def unless_under_way(job: str, cron: str, name: str, description: str) -> dg.ScheduleDefinition:

@@ -7,10 +7,18 @@ import dagster as dg
 from kb_dr.defs import ledger
 from kb_dr.defs.partitions import POSTGRES_BACKUPS, postgres_backups
 from kb_dr.defs.postgres import keys
-from kb_dr.defs.postgres.jobs import back_up_now, backup_job, local_copy_job, offsite_copy_job
+from kb_dr.defs.postgres.jobs import (
+    back_up_now,
+    backup_job,
+    dump_now,
+    local_copy_job,
+    offsite_copy_job,
+)
 from kb_dr.defs.postgres.judgement import Holdings, load_holdings
 from kb_dr.defs.postgres.report import report_backup, report_red
+from kb_dr.defs.postgres.requests import backup_request
 from kb_dr.defs.resources import InstallationDoor
+from kb_dr.domain.backup_id import BackupId
 from kb_dr.errors import KbDrError
 from kb_dr.installation import Installation
 
@@ -30,18 +38,20 @@ BUDGET_SECONDS = 40.0
     job=backup_job,
     minimum_interval_seconds=5,
     default_status=ON,
-    description="Requests the run of each backup that `back_up_now` has named.",
+    description="Requests the run of each backup that `back_up_now` or `dump_now` has named.",
 )
 def backups_asked_for(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Each run of back_up_now leads to one backup, also when a tick is lost or repeated."""
+    """Each run of these jobs leads to one backup, also when a tick is lost or repeated."""
     since = datetime.now().astimezone() - ASKED_WITHIN
-    asked = context.instance.get_runs(
-        dg.RunsFilter(
-            job_name=back_up_now.name,
-            statuses=[dg.DagsterRunStatus.SUCCESS],
-            created_after=since,
+    asked = [
+        run
+        for job in (back_up_now.name, dump_now.name)
+        for run in context.instance.get_runs(
+            dg.RunsFilter(
+                job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], created_after=since
+            )
         )
-    )
+    ]
     known = set(context.instance.get_dynamic_partitions(POSTGRES_BACKUPS))
     wanted = [
         (run.run_id, backup)
@@ -50,12 +60,7 @@ def backups_asked_for(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     ]
     return dg.SensorResult(
         run_requests=[
-            dg.RunRequest(
-                run_key=f"asked-{run_id}",
-                partition_key=backup,
-                tags={keys.BACKUP_ID_TAG: backup},
-            )
-            for run_id, backup in wanted
+            backup_request(BackupId.parse(backup), f"asked-{run_id}") for run_id, backup in wanted
         ]
     )
 
