@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import dagster as dg
 
 from kb_dr.domain.control import ControlRun
+from kb_dr.domain.dump import DumpFacts
 from kb_dr.domain.increment import describe_kind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Check, Phase, Proof, Standing
@@ -28,6 +29,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.Metada
 def backup_metadata(found: StoredManifest, chain: Sequence[StoredManifest] = ()) -> Metadata:
     """One backup, as its manifest says it; ``chain`` is what restoring it takes, full first."""
     manifest = found.manifest
+    if manifest.dump is not None:
+        return _dump_metadata(found, manifest.dump)
     seconds = (manifest.finished - manifest.started).total_seconds()
     return {
         "backup_id": dg.MetadataValue.text(manifest.id),
@@ -53,6 +56,46 @@ def backup_metadata(found: StoredManifest, chain: Sequence[StoredManifest] = ())
             ("table", "rows", "rows sampled"),
             ((t.table, t.rows, len(t.sample)) for t in manifest.fingerprint.tables),
         ),
+        "extensions": table(("extension", "version"), sorted(manifest.source.extensions.items())),
+        "notes": table(("note",), ((note,) for note in manifest.notes)),
+    }
+
+
+def _dump_metadata(found: StoredManifest, dump: DumpFacts) -> Metadata:
+    """One logical dump: it needs no WAL, and its rows are exactly those of its snapshot."""
+    manifest = found.manifest
+    seconds = (manifest.finished - manifest.started).total_seconds()
+    tables = manifest.fingerprint.tables
+    rows = [each.rows for each in tables]
+    counted = [each for each in rows if each is not None]
+    return {
+        "backup_id": dg.MetadataValue.text(manifest.id),
+        "manifest_digest": dg.MetadataValue.text(found.digest),
+        "copy": dg.MetadataValue.text(found.copy),
+        "kind": dg.MetadataValue.text(describe_kind(manifest)),
+        "engine": dg.MetadataValue.text(manifest.engine),
+        "format": dg.MetadataValue.text(str(dump.format)),
+        "pg_dump": dg.MetadataValue.text(dump.program),
+        "database": dg.MetadataValue.text(manifest.source.database),
+        "snapshot_lsn": dg.MetadataValue.text(str(manifest.wal.start)),
+        "timeline": dg.MetadataValue.int(manifest.wal.timeline),
+        "started": dg.MetadataValue.timestamp(manifest.started),
+        "finished": dg.MetadataValue.timestamp(manifest.finished),
+        "duration_seconds": dg.MetadataValue.float(seconds),
+        "stored_bytes": dg.MetadataValue.int(manifest.stored_bytes),
+        "plain_bytes": dg.MetadataValue.int(manifest.plain_bytes),
+        "chunks": dg.MetadataValue.int(len(manifest.chunks)),
+        "tables_counted": dg.MetadataValue.int(len(counted)),
+        # Of a table that was not counted nobody knows: then there is no sum.
+        **({"rows": dg.MetadataValue.int(sum(counted))} if len(counted) == len(rows) else {}),
+        "globals": dg.MetadataValue.text("stored" if dump.globals else "not stored: not readable"),
+        "server_version": dg.MetadataValue.int(manifest.source.server_version),
+        "system_identifier": dg.MetadataValue.text(str(manifest.source.system_identifier)),
+        "schema_version": dg.MetadataValue.text(manifest.source.schema_version or "none"),
+        "tables": table(
+            ("table", "rows", "rows sampled"), ((t.table, t.rows, len(t.sample)) for t in tables)
+        ),
+        "roles": table(("role",), ((each,) for each in dump.roles)),
         "extensions": table(("extension", "version"), sorted(manifest.source.extensions.items())),
         "notes": table(("note",), ((note,) for note in manifest.notes)),
     }

@@ -49,6 +49,13 @@ CHECKS = _kinds(
             "`kb-dr backup incr`, and read what it says.",
         ),
         AlertKind(
+            "newest_dump_is_young",
+            W,
+            "The newest logical dump is too old",
+            "One table lost, or a move to another major version, costs a whole restore instead.",
+            "`kb-dr backup dump`, and read what it says.",
+        ),
+        AlertKind(
             "backup_size_is_plausible",
             W,
             "The newest backup is far smaller than the week's",

@@ -168,6 +168,16 @@ def wanted_alarms(scope: Scope, topic_arn: str | None) -> tuple[Alarm, ...]:
             missing="notBreaching",
             kind=BackupKind.INCR,
         ),
+        alarm(
+            "DumpRunFailed",
+            "A logical dump failed within the last hour.",
+            Metric.FAILURE,
+            comparison=ABOVE,
+            threshold=0,
+            period=_HOUR,
+            missing="notBreaching",
+            kind=BackupKind.DUMP,
+        ),
     )
 
 

@@ -16,9 +16,9 @@ from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
 
 NAMESPACE = "KB"
 
-MEASURED = (BackupKind.FULL, BackupKind.INCR)
-"""The kinds of backup that are told apart: hourly increments must not hide that no full one has
-succeeded for days."""
+MEASURED = (BackupKind.FULL, BackupKind.INCR, BackupKind.DUMP)
+"""The kinds of backup that are told apart: neither hourly increments nor dumps must hide that no
+full one has succeeded for days."""
 
 LOOK_BACK = timedelta(hours=3)
 """How far back points are put again: so long CloudWatch may be away and misses nothing."""

@@ -65,6 +65,8 @@ class Measured:
     the seven days before it."""
     tries: Mapping[BackupKind, Tries] | None = None
     """Of the longest of WINDOWS."""
+    last_dump: datetime | None = None
+    """When the newest dump of the primary ended that nothing speaks against."""
     proofs: tuple[Proof, ...] | None = None
     """Finished within the longest of WINDOWS, of every copy."""
     report: IntegrityReport | None = None

@@ -22,6 +22,9 @@ def add_backups(values: MetricValues, measured: Measured) -> None:
             values.add("kb_dr_backup_plain_size_bytes", newest.plain_bytes, kind)
             values.add("kb_dr_backup_duration_seconds", seconds, kind)
     _add_full(values, measured)
+    # No status speaks of dumps: nothing is recovered to a point in time from one.
+    last = measured.last_dump
+    values.add("kb_dr_backup_last_timestamp_seconds", last, PRIMARY, BackupKind.DUMP)
     for kind, tries in (measured.tries or {}).items():
         for word, span in WINDOWS.items():
             since = measured.looked_at - span

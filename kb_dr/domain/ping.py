@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-WORKS = ("backup", "increment", "copy", "wal", "verify", "drill", "retention", "watch")
+WORKS = ("backup", "increment", "dump", "copy", "wal", "verify", "drill", "retention", "watch")
 """What a dead man's switch can be told of: one address each."""
 
 

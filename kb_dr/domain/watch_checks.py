@@ -6,6 +6,7 @@ They hang on assets that no run makes, so that they speak whether or not anythin
 MINUTE_CHECKS: dict[str, tuple[str, ...]] = {
     "newest_backup_is_young": ("recovery", "point"),
     "newest_increment_is_young": ("recovery", "point"),
+    "newest_dump_is_young": ("recovery", "point"),
     "backup_size_is_plausible": ("recovery", "point"),
     "backups_are_quick": ("recovery", "point"),
     "rpo_holds": ("recovery", "point"),

@@ -16,7 +16,7 @@ from kb_dr.domain.judge_integrity import RECENT_DAYS
 from kb_dr.domain.measured import WINDOWS, Measured
 from kb_dr.domain.metric import Metric
 from kb_dr.domain.metrics import metrics_of
-from kb_dr.domain.proof import Proof
+from kb_dr.domain.proof import Proof, Standing
 from kb_dr.domain.space import Space
 from kb_dr.errors import KbDrError
 from kb_dr.installation.alerting import Alerting
@@ -51,7 +51,7 @@ class Measuring(Watching, Alerting, Deadman):
         return metrics_of(self._measured())
 
     def _measured(self) -> Measured:
-        from kb_dr.operations.listed_backups import KINDS
+        from kb_dr.operations.listed_backups import ALL_KINDS
         from kb_dr.operations.recent_proofs import recent_proofs
         from kb_dr.operations.taken_backups import recent_backups, recent_tries
 
@@ -80,15 +80,16 @@ class Measuring(Watching, Alerting, Deadman):
                     kind: recent_backups(
                         self._opened("primary"), service, kind, began, self.known_manifests
                     )
-                    for kind in KINDS
+                    for kind in ALL_KINDS
                 }
             ),
             tries=_told(
                 lambda: {
                     kind: recent_tries(self._opened("primary"), service, kind, since)
-                    for kind in KINDS
+                    for kind in ALL_KINDS
                 }
             ),
+            last_dump=_told(self._measured_dump),
             proofs=_told(lambda: recent_proofs(self._every_place(), since, self.known_proofs)),
             report=report.report if report else None,
             report_wrong=len(report.wrong) if report else 0,
@@ -113,6 +114,19 @@ class Measuring(Watching, Alerting, Deadman):
 
     def _measured_facts(self) -> "SourceFacts":
         return self.source.facts()
+
+    def _measured_dump(self) -> datetime | None:
+        from kb_dr.operations.recent_backups import list_dumps, look_at_dumps
+
+        primary = self._opened("primary")
+        seen = look_at_dumps(
+            primary,
+            list_dumps(primary),
+            lambda stored: self.standings(stored, ["primary"])["primary"] is Standing.FAILED,
+            self.known_manifests,
+            service=self.settings.service,
+        )
+        return None if seen.newest_good is None else seen.newest_good.finished
 
     def _measured_holds(self) -> int | None:
         """None also when one hold may not have been read."""

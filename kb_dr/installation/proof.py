@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kb_dr import wiring
-from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.control import ControlRun, Damage
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.proof import Outcome, Proof, Verdict, is_void
@@ -43,6 +43,9 @@ class Proving(Recovery, Cataloguing, Pinging):
                 work.failed("PROVEN, but void: the verifier was shown to be blind")
         except KbDrError as error:
             work.failed(f"PROVEN, but nobody can tell whether it is void: {error}")
+        if not work.problems and BackupId.parse(proof.backup_id).kind is BackupKind.DUMP:
+            # Whoever waits for proofs waits for those of what a recovery needs.
+            work.passed_over(f"{proof.backup_id}, a dump, is PROVEN: base backups are not by that")
 
     def _prove(
         self,

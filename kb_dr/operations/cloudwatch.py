@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.cloudwatch_alarms import (
@@ -31,13 +32,15 @@ from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.errors import AlertError
 from kb_dr.operations.catalog import CatalogEntry, read_entries
 from kb_dr.operations.known_entries import KnownEntries
-from kb_dr.operations.listed_backups import newest_first
+from kb_dr.operations.listed_backups import KINDS, list_backups, newest_first
 from kb_dr.ports import CloudWatch, Repository
 
 _LONGEST_TRY = timedelta(days=1)
 """An attempt that failed lately may have begun so long before."""
 _OLDEST_INCREMENT = timedelta(days=2)
 """Where there are none, they are looked for no farther back."""
+_OLDEST_DUMP = timedelta(days=100)
+"""The same of dumps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ def look_for_points(
     """
     return points_of_a_look(
         now,
-        _lately(repository, now, known),
+        chain(_lately(repository, now, known), _dumped_lately(repository, now, known)),
         [each for kind in MEASURED for each in _failures(repository, scope, kind, now)],
     )
 
@@ -138,7 +141,7 @@ def _lately(
     done: set[BackupKind] = set()
     since, oldest = now - LOOK_BACK, f"{now - _OLDEST_INCREMENT:%Y%m%d-%H%M%S}"
     for listed in newest_first(repository, now):
-        if BackupKind.FULL in done and (len(done) == len(MEASURED) or listed.stamp < oldest):
+        if BackupKind.FULL in done and (len(done) == len(KINDS) or listed.stamp < oldest):
             return
         if listed.kind in done:
             continue
@@ -147,6 +150,19 @@ def _lately(
                 yield entry.manifest
                 if entry.manifest.finished < since:
                     done.add(listed.kind)
+
+
+def _dumped_lately(
+    repository: Repository, now: datetime, known: "KnownEntries[CatalogEntry] | None"
+) -> Iterator[Manifest]:
+    """The same of logical dumps."""
+    since, oldest = now - LOOK_BACK, f"{now - _OLDEST_DUMP:%Y%m%d-%H%M%S}"
+    for listed in reversed(tuple(list_backups(repository, BackupKind.DUMP, since=oldest))):
+        for entry in read_entries(repository, (listed,), known):
+            if isinstance(entry, StoredManifest):
+                yield entry.manifest
+                if entry.manifest.finished < since:
+                    return
 
 
 def _failures(

@@ -7,7 +7,13 @@ from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.status import BackupStatus
-from kb_dr.domain.watch.backups import MEAN_DAYS, SeenBackup, SeenBackups
+from kb_dr.domain.watch.backups import (
+    MEAN_DAYS,
+    MEAN_DAYS_OF_DUMPS,
+    SeenBackup,
+    SeenBackups,
+    Series,
+)
 from kb_dr.operations.catalog import CatalogEntry, Unreadable, read_entries
 from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.operations.listed_backups import ALL_KINDS, ListedBackup, list_backups
@@ -20,6 +26,9 @@ _MOST_FULLS = 32
 _MOST_INCREMENTS = 8
 """Increments that are read until one is good."""
 
+_MOST_DUMPS = 16
+"""The same of dumps as of full backups."""
+
 Names = Mapping[BackupKind, Sequence[ListedBackup]]
 """Every backup of one copy as its listing shows it, oldest first."""
 
@@ -27,6 +36,11 @@ Names = Mapping[BackupKind, Sequence[ListedBackup]]
 def list_names(repository: Repository) -> Names:
     """List them; nothing is read."""
     return {kind: tuple(list_backups(repository, kind)) for kind in ALL_KINDS}
+
+
+def list_dumps(repository: Repository) -> Sequence[ListedBackup]:
+    """Of them the logical dumps alone."""
+    return tuple(list_backups(repository, BackupKind.DUMP))
 
 
 def look_at_backups(
@@ -55,13 +69,37 @@ def look_at_backups(
     if history:
         of_late = _Newest(repository, names[BackupKind.INCR], status, speaks_against, known)
         increments = [each for each in of_late.until_good(_MOST_INCREMENTS) if each.good]
-        under_way = _under_way(repository, names[BackupKind.FULL], service)
+        under_way = _under_way(repository, BackupKind.FULL, names[BackupKind.FULL], service)
     return SeenBackups(
         fulls=tuple(read),
         newest_increment=increments[-1] if increments else None,
         older=fulls.left,
         unreadable=tuple(each.why for each in fulls.unreadable),
         under_way_since=under_way,
+    )
+
+
+def look_at_dumps(
+    repository: Repository,
+    listed: Sequence[ListedBackup],
+    speaks_against: Callable[[StoredManifest], bool],
+    known: KnownEntries[CatalogEntry],
+    *,
+    service: str,
+) -> Series:
+    """The same of logical dumps: the newest, those it is held against, and one under way."""
+    dumps = _Newest(repository, listed, {}, speaks_against, known)
+    read = dumps.until_good(_MOST_DUMPS)
+    if read:
+        since = read[-1].started - timedelta(days=MEAN_DAYS_OF_DUMPS)
+        read = [*dumps.since(since, _MOST_DUMPS - len(read)), *read]
+    return Series(
+        mark="dump_",
+        mean_days=MEAN_DAYS_OF_DUMPS,
+        backups=tuple(read),
+        older=dumps.left,
+        unreadable=tuple(each.why for each in dumps.unreadable),
+        under_way_since=_under_way(repository, BackupKind.DUMP, listed, service),
     )
 
 
@@ -124,25 +162,25 @@ class _Newest:
             system_identifier=manifest.source.system_identifier,
             plain_bytes=manifest.plain_bytes,
             stored_bytes=manifest.stored_bytes,
-            starts_in=needed_segments(manifest)[0],
+            starts_in=None if manifest.is_dump else needed_segments(manifest)[0],
             good=good,
         )
 
 
 def _under_way(
-    repository: Repository, fulls: Sequence[ListedBackup], service: str
+    repository: Repository, kind: BackupKind, complete: Sequence[ListedBackup], service: str
 ) -> datetime | None:
-    """When the first full backup began behind the newest complete one that has neither a manifest
-    nor a record of its failure: it is at work, or its process is gone.
+    """When the first backup of a kind began behind the newest complete one that has neither a
+    manifest nor a record of its failure: it is at work, or its process is gone.
     """
-    prefix = layout.backups_prefix(BackupKind.FULL)
-    after = f"{prefix}{fulls[-1].stamp}/~" if fulls else ""
+    prefix = layout.backups_prefix(kind)
+    after = f"{prefix}{complete[-1].stamp}/~" if complete else ""
     while (listed := next(iter(repository.list(prefix, start_after=after)), None)) is not None:
         stamp = listed.key.removeprefix(prefix).partition("/")[0]
         # Past all it stored, however much; a stray object may sort behind that.
         after = max(f"{prefix}{stamp}/~", listed.key)
         try:
-            backup = BackupId.parse(f"{service}-{BackupKind.FULL}-{stamp}")
+            backup = BackupId.parse(f"{service}-{kind}-{stamp}")
         except ValueError:
             continue  # a stray object
         if repository.find(layout.manifest_key(backup)) is not None:

@@ -6,10 +6,11 @@ read than the checks that were named need. The server is asked before any reposi
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from kb_dr.domain.backup_id import BackupKind
 from kb_dr.domain.base_backup import ArchiverStatus
 from kb_dr.domain.integrity_report import IntegrityReport
 from kb_dr.domain.judge_integrity import RECENT_DAYS
@@ -21,17 +22,18 @@ from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.space import Space
 from kb_dr.domain.status import BackupStatus, CopyStatus, Status
 from kb_dr.domain.watch.arrived import ArrivedWal, judge_arrival
+from kb_dr.domain.watch.backup_sizes import judge_backup_duration, judge_backup_size
 from kb_dr.domain.watch.backups import (
     SeenBackups,
+    Series,
     judge_backup_age,
-    judge_backup_duration,
-    judge_backup_size,
     judge_increment_age,
 )
 from kb_dr.domain.watch.conclude import Unknown
 from kb_dr.domain.watch.copies import Lag, Probed, judge_answers, judge_lag
 from kb_dr.domain.watch.coverage import OpenedKeys, judge_coverage, judge_keys
 from kb_dr.domain.watch.disks import judge_disks
+from kb_dr.domain.watch.dumps import judge_dump_age
 from kb_dr.domain.watch.objectives import judge_clocks, judge_proof_age, judge_rpo
 from kb_dr.domain.watch.wal import judge_archiver, judge_stream, judge_waiting
 from kb_dr.domain.watched import Watched
@@ -40,7 +42,7 @@ from kb_dr.operations.arrived_wal import find_arrived
 from kb_dr.operations.catalog import CatalogEntry
 from kb_dr.operations.copy_lag import measure_lag
 from kb_dr.operations.known_entries import KnownEntries
-from kb_dr.operations.recent_backups import Names, list_names, look_at_backups
+from kb_dr.operations.recent_backups import Names, list_names, look_at_backups, look_at_dumps
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Clock, Codec, Repository, SourceServer
 from kb_dr.settings import DirectoryLocation, Settings
@@ -99,11 +101,12 @@ class Watch:
                 self._thresholds.increment_age_seconds,
                 wanted=self._here.settings.incremental_schedule is not None,
             ),
+            "newest_dump_is_young": self._dump_age,
             "backup_size_is_plausible": lambda: judge_backup_size(
-                self._backups["primary"], self._thresholds.backup_size_percent
+                self._backups["primary"], self._thresholds.backup_size_percent, self._dumps
             ),
             "backups_are_quick": lambda: judge_backup_duration(
-                self._backups["primary"], self._now, self._thresholds.backup_seconds
+                self._backups["primary"], self._now, self._thresholds.backup_seconds, self._dumps
             ),
             "rpo_holds": lambda: judge_rpo(self._status, self._limits),
             "newest_proof_is_young": lambda: judge_proof_age(self._status, self._limits),
@@ -191,20 +194,44 @@ class Watch:
                 why = status.why
             return Unknown(why, "" if seen is None else seen.hint)
         known: Mapping[str, BackupStatus] = {each.id: each for each in seen.backups}
-
-        def speaks_against(stored: StoredManifest) -> bool:
-            return self._here.standings(stored, [copy])[copy] is Standing.FAILED
-
         return _seen(
             lambda: look_at_backups(
                 self._at(copy),
                 names,
                 known,
-                speaks_against,
+                partial(self._speaks_against, copy),
                 self._here.known_manifests,
                 service=self._here.settings.service,
                 history=copy == "primary",
             )
+        )
+
+    def _speaks_against(self, copy: str, stored: StoredManifest) -> bool:
+        return self._here.standings(stored, [copy])[copy] is Standing.FAILED
+
+    @cached_property
+    def _dumps(self) -> Series | Unknown:
+        names = self._names["primary"]
+        if isinstance(names, Unknown):
+            return names
+        return _seen(
+            lambda: look_at_dumps(
+                self._at("primary"),
+                names[BackupKind.DUMP],
+                partial(self._speaks_against, "primary"),
+                self._here.known_manifests,
+                service=self._here.settings.service,
+            )
+        )
+
+    def _dump_age(self) -> Watched:
+        wanted = self._here.settings.dump_schedule is not None
+        return judge_dump_age(
+            self._dumps if wanted else Unknown("it was not looked at"),
+            self._now,
+            self._thresholds.dump_age_seconds,
+            wanted=wanted,
+            made_at=self._answers["primary"][1] if wanted else None,
         )
 
     @cached_property

@@ -30,7 +30,7 @@ def recent_backups(
 
     One whose manifest cannot be read is left out: status says so of the copy.
     """
-    newest = next((each for each in newest_first(repository, now) if each.kind is kind), None)
+    newest = next(newest_first(repository, now, kinds=(kind,)), None)
     if newest is None:
         return ()
     since = BackupId.of(service, kind, BackupId(service, kind, newest.stamp).started - _BEFORE)

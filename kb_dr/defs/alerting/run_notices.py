@@ -21,6 +21,7 @@ from kb_dr.defs.alerting.finished_runs import (
 from kb_dr.defs.alerting.place import Place
 from kb_dr.defs.alerting.run_story import evaluations_of, story_of
 from kb_dr.defs.copies import CopyRead
+from kb_dr.defs.postgres.requests import takes_dump
 from kb_dr.domain.alert_kinds import CHECKS
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.notice import Notice, State
@@ -37,6 +38,9 @@ BY_PARTITION = frozenset({"offsite_copy_job", "local_copy_job"})
 """Jobs in which one backup fails while others go well: each is a condition of its own."""
 
 BACKUP_JOB, VERIFY_JOB = "backup_job", "verify_job"
+
+DUMP = "dump"
+"""In the condition of a proof: that of a dump. No copy is called so."""
 
 _SUCCESSES_READ = 100
 """A full backup stands behind those of each hour of a day or two."""
@@ -68,7 +72,9 @@ def run_key(run: dg.DagsterRun) -> str:
 
 
 def _part_of(run: dg.DagsterRun) -> str:
-    """The hourly backup that succeeds mends no daily one, nor a proof of one copy another's."""
+    """The hourly backup that succeeds mends no daily one, nor a proof of one copy another's; nor
+    a proof of a dump one of a base backup.
+    """
     partition = run.tags.get(ledger.PARTITION_TAG, "")
     if run.job_name in BY_PARTITION:
         return partition
@@ -78,7 +84,8 @@ def _part_of(run: dg.DagsterRun) -> str:
     if run.job_name == VERIFY_JOB:
         config: Mapping[str, Any] = run.run_config
         asked = (_copy_read(op) for op in config.get("ops", {}).values())
-        return next((copy for copy in asked if copy and copy != CopyRead.auto.value), "")
+        copy = next((copy for copy in asked if copy and copy != CopyRead.auto.value), "")
+        return "/".join(each for each in (DUMP if takes_dump(run) else "", copy) if each)
     return ""
 
 
@@ -219,8 +226,9 @@ def _mended_by(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[str
     yield own
     if run.job_name != VERIFY_JOB:
         return
-    if own != f"run/{VERIFY_JOB}":
-        yield f"run/{VERIFY_JOB}"
+    unnamed = f"run/{VERIFY_JOB}/{DUMP}" if takes_dump(run) else f"run/{VERIFY_JOB}"
+    if own != unnamed:
+        yield unnamed
         return
     for each in instance.get_records_for_run(
         run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
@@ -228,7 +236,7 @@ def _mended_by(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[str
         made = each.asset_materialization
         read = made.metadata.get("copy_read") if made is not None else None
         if isinstance(read, dg.TextMetadataValue) and read.value:
-            yield f"run/{VERIFY_JOB}/{read.value.split()[0]}"
+            yield f"{unnamed}/{read.value.split()[0]}"
 
 
 def _failed(instance: dg.DagsterInstance, ended: Ended) -> Iterator[Notice]:

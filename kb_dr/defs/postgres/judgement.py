@@ -10,6 +10,7 @@ from kb_dr.errors import RepositoryError, UnreadableRecord
 from kb_dr.installation import Installation
 from kb_dr.operations.backup_chain import Chains, chains_in
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
+from kb_dr.operations.listed_backups import ALL_KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def load_holdings(installation: Installation, *, partly: bool = False) -> Holdin
     children: dict[str, set[str]] = {}
     for copy in installation.copies:
         try:
-            catalog = installation.catalog(copy)
+            catalog = installation.catalog(copy, kinds=ALL_KINDS)
         except RepositoryError as error:
             if not partly or len(silent) + 1 == len(installation.copies):
                 raise

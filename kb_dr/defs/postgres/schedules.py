@@ -18,6 +18,7 @@ from kb_dr.defs.postgres.jobs import (
 from kb_dr.defs.postgres.judgement import copy_that_counts
 from kb_dr.defs.postgres.requests import backup_request, is_asked_for
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
+from kb_dr.domain.backup_families import DUMPS, FAMILIES, family_of_id
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.proof import Standing
 from kb_dr.errors import KbDrError
@@ -68,11 +69,13 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
         if not requests:
             return dg.SkipReason(f"there is no backup in the {counting} copy")
         asked = {request.partition_key for request in requests}
-        requests += [
-            _proof_request(context, backup, counting)
-            for backup in _waited_for(context, installation, counting)
-            if backup not in asked
-        ][:1]
+        waited_for = _waited_for(context, installation, counting)
+        for family in FAMILIES:
+            requests += [
+                _proof_request(context, backup, counting)
+                for backup in waited_for
+                if backup not in asked and family_of_id(backup) is family
+            ][:1]
         context.instance.add_dynamic_partitions(
             POSTGRES_BACKUPS, sorted({str(request.partition_key) for request in requests})
         )
@@ -132,7 +135,7 @@ def _proof_of(
     ``needed``: a copy that cannot be read fails the tick.
     """
     try:
-        backups = base_backups(readable(installation.catalog(copy)))
+        backups = readable(installation.catalog(copy))
     except KbDrError as error:
         if needed:
             raise
@@ -151,7 +154,7 @@ def _proof_of_dump(
     Of its own: a proof of a dump says nothing of base backups, and the reverse.
     """
     try:
-        dumps = [each for each in readable(installation.catalog(copy)) if each.manifest.is_dump]
+        dumps = readable(installation.catalog(copy, kinds=DUMPS))
         if not dumps:
             return []
         newest = dumps[-1]

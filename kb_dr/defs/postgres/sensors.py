@@ -47,9 +47,7 @@ def backups_asked_for(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         run
         for job in (back_up_now.name, dump_now.name)
         for run in context.instance.get_runs(
-            dg.RunsFilter(
-                job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], created_after=since
-            )
+            dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], created_after=since)
         )
     ]
     known = set(context.instance.get_dynamic_partitions(POSTGRES_BACKUPS))
