@@ -28,6 +28,7 @@ from kb_dr.settings import load_settings
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
 from kb_dr_tests.made_chains import store_increment
 from kb_dr_tests.made_controls import made_run
+from kb_dr_tests.made_dumps import DUMPED, store_dump
 from kb_dr_tests.stored_backups import STARTED, store_backup
 
 
@@ -67,6 +68,8 @@ class MadeInstallation(Installation):
         """What the next run_controls() comes to, where it is not good."""
         self.taken: StoredManifest | KbDrError | None = None
         """What the next back_up_incremental() comes to; None: an increment on the newest."""
+        self.dumping: KbDrError | None = None
+        """What keeps the next back_up_dump() from taking one."""
         self.reaped = 0
         for memory in self.memory.values():
             init_repository(memory, self.clock, service="kb", org="default")
@@ -139,6 +142,17 @@ class MadeInstallation(Installation):
         newest = readable(self.catalog("primary"))[-1]
         hours = round((backup.started - newest.manifest.started).total_seconds() / 3600)
         return self.taken or store_increment(self.primary, self.codec, newest, hours=hours)
+
+    def has_dump(self, *, days: int = 0) -> StoredManifest:
+        """A logical dump in the primary repository."""
+        return store_dump(self.primary, self.codec, started=DUMPED + timedelta(days=days))
+
+    def back_up_dump(self, backup: BackupId | None, progress: Progress) -> StoredManifest:
+        """A dump of the id asked for; or what the test says."""
+        assert backup is not None
+        if self.dumping is not None:
+            raise self.dumping
+        return store_dump(self.primary, self.codec, started=backup.started)
 
     def run_controls(
         self,

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from kb_dr.domain.base_backup import ArchiverStatus
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.replication_slot import ReplicationSlot
 from kb_dr.domain.source_facts import SourceFacts
-from kb_dr.domain.watch.backups import SeenBackup, SeenBackups
+from kb_dr.domain.watch.backups import MEAN_DAYS_OF_DUMPS, SeenBackup, SeenBackups, Series
 from kb_dr.domain.watch.conclude import Unknown
 from kb_dr_tests.stored_backups import SEGMENT_BYTES, SYSTEM, segment
 
@@ -68,6 +69,20 @@ def increment(hours: float) -> SeenBackup:
     """The same of an incremental one."""
     made = full(hours)
     return replace(made, id=made.id.replace("full", "incr"))
+
+
+def dump(hours: float, **more: Any) -> SeenBackup:
+    """The same of a logical dump."""
+    made = full(hours, **more)
+    return replace(made, id=made.id.replace("full", "dump"), starts_in=None)
+
+
+def dumped(*dumps: SeenBackup, older: int = 0, unreadable: tuple[str, ...] = ()) -> Series:
+    """A primary that holds these dumps."""
+    return Series("dump_", MEAN_DAYS_OF_DUMPS, dumps, older, unreadable)
+
+
+NO_DUMPS = dumped()
 
 
 def holds(*fulls: SeenBackup, newest: SeenBackup | None = None, older: int = 0) -> SeenBackups:

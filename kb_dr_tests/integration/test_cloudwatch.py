@@ -183,6 +183,16 @@ def test_each_alarm_stands_with_every_field(made: MadeInstallation) -> None:
             "ComparisonOperator": "GreaterThanThreshold",
             "TreatMissingData": "notBreaching",
         },
+        "KB-DumpRunFailed": {
+            **common("A logical dump failed within the last hour.", "dump"),
+            "MetricName": "BackupFailure",
+            "Period": 3600,
+            "EvaluationPeriods": 1,
+            "DatapointsToAlarm": 1,
+            "Threshold": 0.0,
+            "ComparisonOperator": "GreaterThanThreshold",
+            "TreatMissingData": "notBreaching",
+        },
     }
     found = standing()
     assert set(found) == set(expected)

@@ -73,10 +73,11 @@ def test_an_age_beyond_25_hours_or_none_at_all_fires_within_minutes() -> None:
     assert alarm.missing == "breaching"
 
 
-def test_increments_never_keep_an_alarm_about_full_backups_green() -> None:
+def test_neither_increments_nor_dumps_ever_keep_an_alarm_about_full_backups_green() -> None:
     watched = {name: dict(alarm.dimensions)["Kind"] for name, alarm in ALARMS.items()}
 
     assert watched.pop("KB-IncrementRunFailed") == "incr"
+    assert watched.pop("KB-DumpRunFailed") == "dump"
     assert set(watched.values()) == {"full"}
 
 
@@ -169,8 +170,27 @@ def test_a_look_puts_what_ended_lately_with_the_very_points_the_backup_put(
     assert zeros == {
         (metric, kind)
         for metric in (Metric.SUCCESS, Metric.FAILURE)
-        for kind in (BackupKind.FULL, BackupKind.INCR)
+        for kind in (BackupKind.FULL, BackupKind.INCR, BackupKind.DUMP)
     }
+
+
+def test_a_look_finds_dumps_beside_base_backups_and_the_age_of_each() -> None:
+    repository, codec, clock = MemoryRepository("primary"), PlainCodec(), FakeClock()
+    full = store_backup(repository, codec).manifest
+    for days in (0, 7):
+        dump = store_dump(repository, codec, started=DUMPED + timedelta(days=days)).manifest
+    clock.set(dump.finished + timedelta(hours=1))
+
+    points = look_for_points(repository, KB, clock.now())
+
+    assert set(success_points(dump)) <= set(points)
+    ages = {each.kind: each.value for each in points if each.metric is Metric.AGE}
+    assert ages == {
+        BackupKind.FULL: (clock.now() - full.finished).total_seconds(),
+        BackupKind.DUMP: 3600,
+    }
+    done = [each for each in points if each.metric is Metric.SUCCESS and each.value]
+    assert done == [success_points(dump)[0]]
 
 
 def test_what_ended_long_ago_is_an_age_and_no_success(manifest: Manifest) -> None:

@@ -10,6 +10,7 @@ import yaml
 from kb_dr.definitions import build_definitions, defs
 from kb_dr.defs.ledger import PARTITION_TAG
 from kb_dr.defs.postgres import keys
+from kb_dr.defs.postgres.requests import FILES, SOURCE_TAG
 from kb_dr.defs.postgres.schedules import make_schedules
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes, schedule_times
 from kb_dr.errors import ConfigurationError
@@ -19,7 +20,7 @@ from kb_dr_tests.made_installation import MadeInstallation
 
 ROOT = Path(__file__).parents[2]
 JOBS = (
-    *("back_up_now", "backup_job", "offsite_copy_job", "local_copy_job", "verify_job"),
+    *("back_up_now", "dump_now", "backup_job", "offsite_copy_job", "local_copy_job", "verify_job"),
     *("wal_job", "local_wal_job", "wal_audit_job", "repair_copies"),
     *("negative_controls_job", "watch_job", "hourly_watch_job"),
     *("restore_database", "disaster_recovery_drill", "monthly_restore_test", "readiness_job"),
@@ -81,6 +82,7 @@ def test_a_backup_is_taken_daily_at_two_and_a_proof_weekly() -> None:
 
     assert schedules["daily_full_backup"].cron_schedule == "0 2 * * *"
     assert schedules["hourly_incremental_backup"].cron_schedule == "30 * * * *"
+    assert schedules["weekly_logical_dump"].cron_schedule == "0 3 * * 0"
     assert schedules["weekly_restore_proof"].cron_schedule == "0 6 * * 0"
     assert schedules["wal_every_minute"].cron_schedule == "* * * * *"
     for schedule in schedules.values():
@@ -107,6 +109,22 @@ def test_incremental_backups_can_be_turned_off(said: str, expected: str | None) 
     assert times.incremental == expected
     names = [schedule.name for schedule in make_schedules(times)]
     assert ("hourly_incremental_backup" in names) is (expected is not None)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"), [("off", None), ("0 4 * * *", "0 4 * * *"), ("", "0 3 * * 0")]
+)
+def test_dumps_can_be_turned_off(said: str, expected: str | None) -> None:
+    times = schedule_times(lambda: load_settings({"KB_DR_DUMP_SCHEDULE": said}))
+
+    assert times.dump == expected
+    names = [schedule.name for schedule in make_schedules(times)]
+    assert ("weekly_logical_dump" in names) is (expected is not None)
+
+
+@pytest.mark.parametrize("key", [keys.BACKUP, keys.RESTORE_PROOF])
+def test_no_badge_of_freshness_is_kept_green_by_another_kind_of_backup(key: dg.AssetKey) -> None:
+    assert defs.resolve_asset_graph().get(key).freshness_policy is None
 
 
 def test_settings_that_cannot_be_used_take_nothing_down() -> None:
@@ -153,6 +171,10 @@ def test_pools_admit_one_run_and_runs_are_watched() -> None:
     settings = instance_settings()
 
     assert settings["concurrency"]["pools"] == {"default_limit": 1, "granularity": "run"}
+    (limit,) = settings["concurrency"]["runs"]["tag_concurrency_limits"]
+    one_each = {"applyLimitPerUniqueValue": True}
+    assert limit == {"key": SOURCE_TAG, "value": one_each, "limit": 1}
+    assert defs.resolve_job_def("backup_job").tags[SOURCE_TAG] == FILES
     assert settings["run_monitoring"]["enabled"] is True
     assert settings["telemetry"] == {"enabled": False}
     assert settings["nux"] == {"enabled": False}

@@ -173,6 +173,18 @@ def test_a_proof_of_another_copy_does_not_hide_the_one_that_failed(
     assert sink.signals("verify")[-1] == "success"
 
 
+def test_a_proof_of_a_dump_is_no_success_of_proofs_and_its_failure_is_one(
+    told: Told, sink: PingSink
+) -> None:
+    backup = told.has_dump().manifest.backup_id
+
+    told.verify(backup, "primary", RecordingProgress())
+    told.verdict = Verdict.FAILED
+    told.verify(backup, "primary", RecordingProgress())
+
+    assert sink.signals("verify") == ["start", "log", "start", "fail"]
+
+
 def test_a_void_proof_is_no_success(told: Told, sink: PingSink) -> None:
     told.has_offsite_copy(told.has_backup())
     told.outcomes = {next(iter(Damage)): ControlOutcome.BLIND}

@@ -8,16 +8,11 @@ import pytest
 
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.severity import Severity
-from kb_dr.domain.watch.backups import (
-    SeenBackups,
-    judge_backup_age,
-    judge_backup_duration,
-    judge_backup_size,
-    judge_increment_age,
-)
+from kb_dr.domain.watch.backup_sizes import judge_backup_duration, judge_backup_size
+from kb_dr.domain.watch.backups import SeenBackups, judge_backup_age, judge_increment_age
 from kb_dr.domain.watch.conclude import Unknown
 from kb_dr.domain.watched import Watched
-from kb_dr_tests.made_watch import NOW, SILENT, full, holds, increment
+from kb_dr_tests.made_watch import NO_DUMPS, NOW, SILENT, full, holds, increment
 
 P, F, C, N = Outcome.PASSED, Outcome.FAILED, Outcome.COULD_NOT_RUN, Outcome.NOT_APPLICABLE
 HOUR = 3600.0
@@ -107,7 +102,7 @@ def test_where_no_increments_are_taken_none_is_missed() -> None:
 def test_the_size_of_the_newest_backup_is_plausible_or_not(
     seen: SeenBackups | Unknown, outcome: Outcome
 ) -> None:
-    judged = judge_backup_size(seen, 50.0)
+    judged = judge_backup_size(seen, 50.0, NO_DUMPS)
 
     assert (judged.outcome, judged.severity) == (outcome, Severity.WARNING)
 
@@ -115,7 +110,7 @@ def test_the_size_of_the_newest_backup_is_plausible_or_not(
 def test_what_is_stored_counts_as_well_as_what_was_read() -> None:
     small = replace(full(1), stored_bytes=100)
 
-    judged = judge_backup_size(holds(full(48), small), 50.0)
+    judged = judge_backup_size(holds(full(48), small), 50.0, NO_DUMPS)
 
     assert judged.broken == ("stored size of the newest full backup in primary",)
     assert judged.values["stored_percent"] == 20
@@ -124,7 +119,7 @@ def test_what_is_stored_counts_as_well_as_what_was_read() -> None:
 
 @pytest.mark.parametrize(("minutes", "outcome"), [(1, P), (30, P), (30 + 1 / 60, F), (-1, C)])
 def test_a_backup_is_quick_or_not(minutes: float, outcome: Outcome) -> None:
-    judged = judge_backup_duration(holds(full(1, minutes=minutes)), NOW, 30 * 60.0)
+    judged = judge_backup_duration(holds(full(1, minutes=minutes)), NOW, 30 * 60.0, NO_DUMPS)
 
     assert judged.outcome is outcome
     assert judged.values["duration_seconds"] == pytest.approx(minutes * 60)
@@ -134,7 +129,9 @@ def test_a_backup_is_quick_or_not(minutes: float, outcome: Outcome) -> None:
 def test_a_backup_that_never_ends_is_red_before_it_ends(minutes: float, outcome: Outcome) -> None:
     since = NOW - timedelta(minutes=minutes)
 
-    judged = judge_backup_duration(replace(holds(full(1)), under_way_since=since), NOW, 30 * 60.0)
+    judged = judge_backup_duration(
+        replace(holds(full(1)), under_way_since=since), NOW, 30 * 60.0, NO_DUMPS
+    )
 
     assert judged.outcome is outcome
 
@@ -142,8 +139,8 @@ def test_a_backup_that_never_ends_is_red_before_it_ends(minutes: float, outcome:
 @pytest.mark.parametrize(
     "judge",
     [
-        lambda seen: judge_backup_duration(seen, NOW, 1800.0),
-        lambda seen: judge_backup_size(seen, 50.0),
+        lambda seen: judge_backup_duration(seen, NOW, 1800.0, NO_DUMPS),
+        lambda seen: judge_backup_size(seen, 50.0, NO_DUMPS),
     ],
 )
 def test_before_the_first_backup_only_its_absence_is_red(
@@ -161,4 +158,4 @@ def test_before_the_first_backup_only_its_absence_is_red(
 def test_one_that_is_under_way_for_too_long_is_told_before_the_first_is_there() -> None:
     stuck = replace(holds(), under_way_since=NOW - timedelta(hours=2))
 
-    assert judge_backup_duration(stuck, NOW, 1800.0).outcome is F
+    assert judge_backup_duration(stuck, NOW, 1800.0, NO_DUMPS).outcome is F
