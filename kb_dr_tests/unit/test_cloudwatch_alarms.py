@@ -29,7 +29,9 @@ from kb_dr.domain.cloudwatch_metrics import (
     success_points,
 )
 from kb_dr.domain.manifest import Manifest
+from kb_dr.operations.cloudwatch import look_for_points
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
+from kb_dr_tests.made_dumps import DUMPED, store_dump
 from kb_dr_tests.stored_backups import store_backup
 
 KB = Scope("kb", "default")

@@ -17,6 +17,7 @@ from kb_dr.errors import BackupInProgress, RepositoryUnavailable
 from kb_dr.installation import Installation
 from kb_dr.installation.pinging import Pinging
 from kb_dr.operations.catalog import readable
+from kb_dr.operations.listed_backups import ALL_KINDS
 from kb_dr.ports import Progress, Repository
 from kb_dr.settings import Secret
 from kb_dr_tests.fakes import FakeClock, RecordingProgress
@@ -50,7 +51,7 @@ class Told(MadeInstallation):
         backup: BackupId | None,
         plan: RecoveryPlan | None = None,
     ) -> Proof:
-        (stored,) = readable(self.catalog("primary"))
+        (stored,) = readable(self.catalog("primary", kinds=ALL_KINDS))
         minutes = 10 + len(self.proofs(stored.manifest.backup_id))
         return self.has_proof(stored, self.verdict, copy=repository.name, minutes=minutes)
 
@@ -178,9 +179,9 @@ def test_a_proof_of_a_dump_is_no_success_of_proofs_and_its_failure_is_one(
 ) -> None:
     backup = told.has_dump().manifest.backup_id
 
-    told.verify(backup, "primary", RecordingProgress())
+    Installation.verify(told, backup, "primary", RecordingProgress())
     told.verdict = Verdict.FAILED
-    told.verify(backup, "primary", RecordingProgress())
+    Installation.verify(told, backup, "primary", RecordingProgress())
 
     assert sink.signals("verify") == ["start", "log", "start", "fail"]
 
