@@ -86,6 +86,7 @@ def shown_rows(readiness: Readiness) -> Iterator[tuple[object, ...]]:
     coverage, at = readiness.coverage, moment(readiness.coverage_at)
     for name, part in (
         ("retained backups with a fresh proof", coverage.backups if coverage else None),
+        ("retained logical dumps with a fresh proof", coverage.dumps if coverage else None),
         ("recoverable window of the worst copy, proven", coverage.window if coverage else None),
         ("copies with a fresh proof", coverage.copies if coverage else None),
     ):

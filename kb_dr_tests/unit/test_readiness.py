@@ -157,6 +157,10 @@ def test_the_page_holds_promises_coverage_exercises_alerts_and_growth() -> None:
     assert "| RPO: lost if disaster struck now | 60.0 min | 4.0 min | yes |" in page
     assert "| RTO: last proven restore | 4.0 h | 60.0 s | yes |" in page
     assert "| retained backups with a fresh proof | 2026-11-20 12:00:00Z | 50 % |" in page
+    dumps = (
+        "| retained logical dumps with a fresh proof | 2026-11-20 12:00:00Z | nothing to count |"
+    )
+    assert dumps in page
     assert "passed, from offsite: RTO 30.0 s, RPO 20.0 s" in page
     assert "9 of 9 kinds of damage were seen and named" in page
     assert "- warning: A disk fills up, since 2026-11-20 12:00:00Z" in page

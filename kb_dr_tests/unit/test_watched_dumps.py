@@ -17,6 +17,7 @@ from kb_dr.domain.watch.conclude import Unknown
 from kb_dr.domain.watch.dumps import judge_dump_age
 from kb_dr.domain.watched import Watched
 from kb_dr.errors import RepositoryUnavailable
+from kb_dr.operations.catalog import store_manifest
 from kb_dr_tests.fakes import PlainCodec
 from kb_dr_tests.made_dumps import dump_manifest, store_dump
 from kb_dr_tests.made_installation import MadeInstallation
@@ -157,6 +158,18 @@ def test_nobody_can_tell_while_the_primary_is_down_and_none_is_asked_for_when_of
 
     assert look(made, "newest_dump_is_young").outcome is C
     assert look(off, "newest_dump_is_young").outcome is N
+
+
+def test_the_dumps_of_the_weeks_before_are_gathered_to_compare_with(made: MadeInstallation) -> None:
+    for days, plain in ((21, 1000), (14, 1000), (7, 1000), (0, 300)):
+        began = made.clock.now() - timedelta(days=days, hours=1)
+        manifest = dump_manifest(made.primary, CODEC, started=began)
+        store_manifest(made.primary, replace(manifest, plain_bytes=plain))
+
+    seen = look(made, "backup_size_is_plausible")
+
+    assert seen.broken == ("plain size of the newest logical dump in primary",)
+    assert "the mean of 3 in the 35 days before it" in seen.seen
 
 
 def test_a_dump_under_way_is_timed_by_itself(made: MadeInstallation) -> None:
