@@ -242,7 +242,7 @@ def test_a_dry_run_changes_nothing_and_a_second_run_says_that_nothing_changes(
     assert "dry run: nothing was changed" in capsys.readouterr().out
     assert standing() == {}
     assert run(["cloudwatch", "apply"]) == 0
-    assert "8 made, 0 changed" in capsys.readouterr().out
+    assert "9 made, 0 changed" in capsys.readouterr().out
     from kb_dr.adapters.cloudwatch import AwsCloudWatch
 
     def written(*_: object) -> None:
@@ -554,6 +554,6 @@ def test_all_of_it_works_over_the_wire(tmp_path: Path, moto_store: MotoStore) ->
     made = installed(tmp_path, KB_DR_CLOUDWATCH_ENDPOINT_URL=moto_store.endpoint_url)
     store_now(made)
 
-    assert len(made.apply_cloudwatch().to_do) == 8
+    assert len(made.apply_cloudwatch().to_do) == 9
     assert made.apply_cloudwatch().to_do == ()
     assert made.put_in_cloudwatch()
