@@ -1,4 +1,4 @@
-"""A dump from the button to the second copy, through the real definitions and a real server."""
+"""A dump from the button to its proof, through the real definitions and a real server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +57,7 @@ def dumps(installation: Installation, copy: str = "primary") -> set[str]:
     return {installation.id_of(each) for each in found}
 
 
-def test_a_dump_is_asked_for_taken_beside_a_base_backup_and_brought_to_the_other_copy(
+def test_a_dump_is_taken_beside_a_base_backup_brought_to_the_other_copy_and_proven_there(
     service: DumpedService, instance: dg.DagsterInstance
 ) -> None:
     installation = service.opened()
@@ -85,6 +85,15 @@ def test_a_dump_is_asked_for_taken_beside_a_base_backup_and_brought_to_the_other
     assert [each.partition_key for each in lacking.run_requests or ()] == [dump]
     assert run(installation, instance, "offsite_copy_job", dump).success
     assert dump in dumps(installation, "offsite")
+
+    proven = run(installation, instance, "verify_job", dump)
+    assert proven.success
+    (event,) = proven.asset_materializations_for_node("postgres__restore_proof")
+    assert event.metadata["verdict"].value == "PROVEN"
+    assert str(event.metadata["copy_read"].value).startswith("offsite")
+    assert "nothing replayed" in str(event.metadata["reached_lsn"].value)
+    assert "the WAL it replayed" not in str(event.metadata["lineage"].value)
+    assert ledger.shown(instance, keys.RESTORE_PROVEN) == {dump: True}
 
 
 def test_after_dagsters_storage_was_lost_dumps_are_on_the_pages_again(
