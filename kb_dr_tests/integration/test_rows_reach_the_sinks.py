@@ -159,6 +159,7 @@ BREACHES = (
             key("repositories_answer"): C,
             key("newest_backup_is_young"): W,
             key("newest_increment_is_young"): W,
+            key("newest_dump_is_young"): W,
             key("backup_size_is_plausible"): W,
             key("backups_are_quick"): W,
             key("rpo_holds"): W,
@@ -176,6 +177,7 @@ BREACHES = (
         {
             key("newest_backup_is_young"): C,
             key("newest_increment_is_young"): W,
+            key("newest_dump_is_young"): W,
             key("newest_proof_is_young"): C,
             key("rpo_holds"): C,
             key("clocks_agree"): C,
