@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kb_dr.errors import ConfigurationError
 from kb_dr.scrub import remember
-from kb_dr.settings import COPY_NAMES, DirectoryLocation, S3Settings, Settings
+from kb_dr.settings import COPY_NAMES, DirectoryLocation, S3Settings, Settings, SourceSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         Clock,
         CloudWatch,
         Codec,
+        DatabaseServer,
+        DumpLoader,
         HeartbeatTable,
         Outbox,
         Pinger,
@@ -285,6 +287,20 @@ def service_database(settings: Settings) -> "ServiceDatabase":
     from kb_dr.adapters.service_database import ServiceSession
 
     return ServiceSession(settings.source)
+
+
+def dump_loader(settings: Settings, address: SourceSettings) -> "DumpLoader":
+    """pg_restore and psql, against the server at ``address``; versions are chosen by the work."""
+    from kb_dr.adapters.pg_restore import PgRestore
+
+    return PgRestore(settings.postgres_bin_dirs, address)
+
+
+def database_server(settings: Settings, address: SourceSettings) -> "DatabaseServer":
+    """A running server that databases are restored into: nothing else of the settings matters."""
+    from kb_dr.adapters.database_server import PostgresDatabases
+
+    return PostgresDatabases(address)
 
 
 def _unprivileged(settings: Settings) -> "Unprivileged":

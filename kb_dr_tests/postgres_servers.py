@@ -180,7 +180,8 @@ class RunningCluster:
 
     def conninfo(self, database: str = "postgres") -> str:
         """How to connect to it, over its unix socket."""
-        return f"host={self.sockets} port=5432 user=postgres dbname={database}"
+        named = database.replace("\\", "\\\\").replace("'", "\\'")
+        return f"host={self.sockets} port=5432 user=postgres dbname='{named}'"
 
     def query(
         self, statement: str, parameters: Sequence[Any] = (), *, database: str = "postgres"

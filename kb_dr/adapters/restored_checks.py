@@ -44,10 +44,20 @@ class RestoredChecks:
 
     @contextmanager
     def look_into(self, server: RestoredServer, source: Source) -> Iterator[Inspection]:
-        with _asked("connect"):
-            session = _connect(server, source.database)
+        def connect(database: str) -> Session:
+            return prepared(
+                psycopg.connect(
+                    server.conninfo(database),
+                    autocommit=True,
+                    connect_timeout=30,
+                    application_name="kb-dr",
+                )
+            )
+
+        with asked("connect"):
+            session = connect(source.database)
         try:
-            yield RestoredInspection(server, session)
+            yield RestoredInspection(connect, session)
         finally:
             session.close()
 
@@ -56,66 +66,63 @@ class RestoredChecks:
 class RestoredInspection:
     """Implements `kb_dr.ports.Inspection` with one session, and short ones per database."""
 
-    server: RestoredServer
+    connect: inspected_databases.Connect
     session: Session
 
     def look_up(self, recorded: TableFingerprint, seed: str) -> Look | None:
-        with _asked(f"look up the rows of {recorded.table}"):
+        with asked(f"look up the rows of {recorded.table}"):
             try:
                 return look_up_rows(self.session, recorded, seed)
             except errors.UndefinedColumn as error:
                 raise VerificationError(f"{recorded.table}: {what_was_seen(error)}") from error
 
     def tables(self) -> tuple[str, ...]:
-        with _asked("list tables"):
+        with asked("list tables"):
             return list_tables(self.session)
 
     def schema_version(self) -> str | None:
-        with _asked("read the schema version"):
+        with asked("read the schema version"):
             return schema_version(self.session)
 
     def extensions(self) -> dict[str, str]:
-        with _asked("list extensions"):
+        with asked("list extensions"):
             return dict(_pairs(self.session, "select extname, extversion from pg_extension"))
 
     def extensions_of_host(self) -> dict[str, str]:
-        with _asked("list installed extensions"):
+        with asked("list installed extensions"):
             return dict(
                 _pairs(self.session, "select name, default_version from pg_available_extensions")
             )
 
     def invalid_indexes(self) -> tuple[str, ...]:
-        with _asked("look for invalid indexes"):
+        with asked("look for invalid indexes"):
             return invalid_indexes(self.session)
 
     def vector_dimensions(self, baseline: VectorBaseline) -> int | None:
-        with _asked(f"look for index {baseline.index}"):
+        with asked(f"look for index {baseline.index}"):
             found = self._vector_index(baseline)
             return found.dimensions if found else None
 
     def measure_recall(self, baseline: VectorBaseline) -> VectorBaseline | None:
-        with _asked(f"measure recall of {baseline.index}"):
+        with asked(f"measure recall of {baseline.index}"):
             found = self._vector_index(baseline)
             return measure_recall(self.session, found, seed=RECALL_SEED) if found else None
 
     def examine_tables(self) -> Examined:
-        with _asked("check tables"):
-            return inspected_databases.examine_tables(self._connect)
+        with asked("check tables"):
+            return inspected_databases.examine_tables(self.connect)
 
     def examine_indexes(self) -> Examined:
-        with _asked("check B-trees"):
-            return inspected_databases.examine_indexes(self._connect)
+        with asked("check B-trees"):
+            return inspected_databases.examine_indexes(self.connect)
 
     def examine_visibility(self) -> Examined:
-        with _asked("check visibility maps"):
-            return inspected_databases.examine_visibility(self._connect)
+        with asked("check visibility maps"):
+            return inspected_databases.examine_visibility(self.connect)
 
     def beat(self) -> Beat | None:
-        with _asked("read the heartbeat"):
+        with asked("read the heartbeat"):
             return read_beat(self.session)
-
-    def _connect(self, database: str) -> Session:
-        return _connect(self.server, database)
 
     def _vector_index(self, baseline: VectorBaseline) -> VectorIndex | None:
         return next(
@@ -129,10 +136,8 @@ class RestoredInspection:
         )
 
 
-def _connect(server: RestoredServer, database: str) -> Session:
-    session = psycopg.connect(
-        server.conninfo(database), autocommit=True, connect_timeout=30, application_name="kb-dr"
-    )
+def prepared(session: Session) -> Session:
+    """The session, fit for looking; closed when it cannot be made so."""
     try:
         for name, value in _OPTIONS.items():
             session.execute(
@@ -145,7 +150,7 @@ def _connect(server: RestoredServer, database: str) -> Session:
 
 
 @contextmanager
-def _asked(what: str) -> Iterator[None]:
+def asked(what: str) -> Iterator[None]:
     """Damage becomes VerificationError, all else what could not be asked."""
     try:
         with translated(f"{what} in the restored server"):

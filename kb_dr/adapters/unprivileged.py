@@ -34,6 +34,9 @@ class Unprivileged:
     """
 
     os_user: str | None = None
+    as_ourselves: bool = False
+    """Run as who we are, root too: PostgreSQL's client programs do not mind, and read what only we
+    can read."""
 
     def prefixed(
         self, command: Sequence[str | os.PathLike[str]], tied: signal.Signals | None
@@ -48,7 +51,7 @@ class Unprivileged:
         if tied is not None and setpriv is not None:
             # Innermost: a change of user would clear the setting again.
             words = [setpriv, "--pdeathsig", tied.name.removeprefix("SIG"), "--", *words]
-        if os.geteuid() != 0 or self.os_user:
+        if os.geteuid() != 0 or self.os_user or self.as_ourselves:
             return words
         unshare = shutil.which("unshare")
         if unshare is None:

@@ -12,6 +12,7 @@ class ContentsEntry:
     kind: str
     """pg_dump's own word: ``TABLE``, ``TABLE DATA``, ``INDEX``, ``FK CONSTRAINT`` ..."""
     schema: str | None
+    """Of an extension: the one its objects are in, though it is listed in none."""
     name: str
     """Its tag: of what belongs to a table, table and own name."""
     owner: str
@@ -28,3 +29,12 @@ class DumpContents:
     program_version: str
     """Of the pg_dump that wrote it."""
     entries: tuple[ContentsEntry, ...]
+
+    @property
+    def extension_schemas(self) -> dict[str, str]:
+        """Extension to the schema its objects are in."""
+        return {
+            each.name: each.schema
+            for each in self.entries
+            if each.kind == "EXTENSION" and each.schema is not None
+        }

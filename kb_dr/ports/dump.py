@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from kb_dr.ports.basics import Readable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -152,9 +152,15 @@ class DatabaseServer(Protocol):
         """
         ...
 
-    def create_extensions(self, database: str, extensions: dict[str, str]) -> tuple[str, ...]:
+    def create_extensions(
+        self,
+        database: str,
+        extensions: dict[str, str],
+        schemas: Mapping[str, str] | None = None,
+    ) -> tuple[str, ...]:
         """Create these (name to version) before anything is loaded; with notes where another
-        version had to do. TargetLacks for one that cannot be installed.
+        version had to do. ``schemas``: the schema each is in, as DumpContents.extension_schemas
+        names it; else it chooses its own. TargetLacks for one that cannot be installed.
         """
         ...
 

@@ -365,7 +365,7 @@ class _BlindToMaps(RestoredChecks):
     def look_into(self, server: RestoredServer, source: Source) -> Iterator[Inspection]:
         with super().look_into(server, source) as look:
             assert isinstance(look, RestoredInspection)
-            yield _WithoutMaps(look.server, look.session)
+            yield _WithoutMaps(look.connect, look.session)
 
 
 def test_without_a_look_at_its_visibility_maps_no_chain_is_proven(native: ChainedService) -> None:
