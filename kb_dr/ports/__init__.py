@@ -38,6 +38,7 @@ from kb_dr.ports.source import (
     WalReceiver,
 )
 from kb_dr.ports.storage import HEADER_BYTES, Codec, Repository
+from kb_dr.ports.whole_file import NewDirectory, NewFile, WholeFiles
 
 __all__ = [
     "HEADER_BYTES",
@@ -61,6 +62,8 @@ __all__ = [
     "Heart",
     "HeartbeatTable",
     "Inspection",
+    "NewDirectory",
+    "NewFile",
     "Outbox",
     "OutboxSession",
     "Pinger",
@@ -81,5 +84,6 @@ __all__ = [
     "StandingClusters",
     "WalReceiver",
     "WatchMark",
+    "WholeFiles",
     "Writable",
 ]
