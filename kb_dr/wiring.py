@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         DatabaseServer,
         DumpLoader,
         HeartbeatTable,
+        LoadTarget,
         Outbox,
         Pinger,
         PostgresHost,
@@ -301,6 +302,13 @@ def database_server(settings: Settings, address: SourceSettings) -> "DatabaseSer
     from kb_dr.adapters.database_server import PostgresDatabases
 
     return PostgresDatabases(address)
+
+
+def load_target(address: SourceSettings) -> "LoadTarget":
+    """Marks and roles of that server."""
+    from kb_dr.adapters.load_target import PostgresLoadTarget
+
+    return PostgresLoadTarget(address)
 
 
 def _unprivileged(settings: Settings) -> "Unprivileged":

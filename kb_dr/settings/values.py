@@ -117,6 +117,8 @@ class Settings:
     transfers: int
     """Uploads or downloads at once."""
     s3_timeout_seconds: float
+    expected_schema_version: str | None
+    """The migration version the application needs (Alembic's head); None: not told."""
     load_jobs: int
     """Connections pg_dump (into a directory) and pg_restore work through at once."""
     chain_length: int
