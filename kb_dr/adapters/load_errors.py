@@ -44,6 +44,10 @@ _GONE = (
     "terminating connection",
     "the database system is",
 )
+_FULL_STATES = ("53100",)
+_GONE_STATES = ("08", "57P")
+_MACHINE_STATES = ("40P01", "53", "55P03", "57014", "58030")
+"""PostgreSQL docs, "PostgreSQL Error Codes"."""
 _OF_THE_MACHINE = (
     "Input/output error",
     "canceling statement due to",
@@ -113,7 +117,7 @@ class LoadErrors:
                     self.notes[f"{_shown(server['words'])} ({reason})"] = None
                 return
         if self.unexpected is None:
-            self.unexpected = _error(said, statement)
+            self.unexpected = load_error(said, statement)
 
 
 def _split(pattern: re.Pattern[str], text: str, start: int) -> tuple[str, str]:
@@ -122,17 +126,20 @@ def _split(pattern: re.Pattern[str], text: str, start: int) -> tuple[str, str]:
     return (text[: found.start()], text[found.end() :]) if found else (text, "")
 
 
-def _error(said: str, statement: str) -> KbDrError:
+def load_error(said: str, statement: str = "", *, state: str = "") -> KbDrError:
+    """The error for what a program said, with the code of the server's error where it has one.
+
+    Only what is certain to be no fault of the machines between here and there is LoadFailed.
+    """
     server = _SERVER.fullmatch(said)
-    words = server["words"] if server else said
-    what = _shown(said)
+    words = (server["words"] if server else said).removeprefix(f"{state}: ")
     making = _MAKES.match(statement)
-    message = f"load: {what}" + (f" (in: {_shown(making[0])[:120]})" if making else "")
-    if any(sign in said for sign in _FULL):
+    message = f"load: {_shown(said)}" + (f" (in: {_shown(making[0])[:120]})" if making else "")
+    if state in _FULL_STATES or any(sign in said for sign in _FULL):
         return NotEnoughSpace(message, hint="Make room at the server, then run it again.")
-    if any(sign in said for sign in _GONE):
+    if state.startswith(_GONE_STATES) or any(sign in said for sign in _GONE):
         return PostgresUnavailable(message)
-    if any(sign in said for sign in _OF_THE_MACHINE):
+    if state.startswith(_MACHINE_STATES) or any(sign in said for sign in _OF_THE_MACHINE):
         return PostgresError(message)
     if _LACKS.fullmatch(words):
         return TargetLacks(message)

@@ -10,8 +10,14 @@ from pathlib import Path
 
 from kb_dr.adapters.archive_contents import Archive, read_archive
 from kb_dr.adapters.load_errors import LoadErrors
-from kb_dr.adapters.postgres_programs import PostgresPrograms, find_programs, last_words
+from kb_dr.adapters.postgres_programs import (
+    PostgresPrograms,
+    command_failed,
+    find_programs,
+    last_words,
+)
 from kb_dr.adapters.postgres_session import connection_words, conninfo, session
+from kb_dr.adapters.run_psql import run_psql
 from kb_dr.adapters.unprivileged import Unprivileged
 from kb_dr.domain.dump_contents import DumpContents
 from kb_dr.errors import ChecksumMismatch, LoadFailed, PostgresProgramMissing, RecoveryError
@@ -19,6 +25,7 @@ from kb_dr.ports import Readable
 from kb_dr.settings import SourceSettings
 
 _DAY_SECONDS = 86400.0
+_OLDEST = 14
 _NEWER = 5
 """Majors beyond the wanted one that are looked for when it is not there itself."""
 
@@ -58,10 +65,23 @@ class PgRestore:
         done = programs.run_raw(
             "pg_restore", "--list", "--verbose", archive.absolute(), timeout_seconds=_DAY_SECONDS
         )
+        if done.returncode < 0:
+            raise command_failed("pg_restore", done.returncode, done.stderr)
         if done.returncode != 0:
             raise ChecksumMismatch(f"read archive {archive}: {last_words(done.stderr)}")
         _compare(archive, read, done.stdout)
         return read.contents
+
+    def read_through(self, archive: Path) -> None:
+        read = read_archive(archive)
+        programs = self._programs("pg_restore", at_least=read.major)
+        done = programs.run_raw(
+            "pg_restore", "--file=/dev/null", archive.absolute(), timeout_seconds=_DAY_SECONDS
+        )
+        if done.returncode < 0:
+            raise command_failed("pg_restore", done.returncode, done.stderr)
+        if done.returncode != 0:
+            raise ChecksumMismatch(f"read archive {archive}: {last_words(done.stderr)}")
 
     def load(
         self,
@@ -100,7 +120,20 @@ class PgRestore:
         )
 
     def run_sql(self, sql: Readable, database: str) -> None:
-        raise NotImplementedError
+        target = self._ask(database)
+        # One that is older than the server would do, too: it only passes statements on.
+        programs = self._programs("psql", at_least=_OLDEST, target=target.major)
+        self._used["psql"] = programs.version
+        run_psql(
+            programs,
+            self._conninfo(database),
+            sql,
+            env=self._environment(target),
+            server_major=target.major,
+        )
+
+    def _conninfo(self, database: str) -> str:
+        return conninfo(connection_words(self._address) | {"dbname": database})
 
     def _run(
         self,
@@ -115,7 +148,7 @@ class PgRestore:
         self._used[name] = programs.version
         command = [
             str(programs.path(name)),
-            f"--dbname={conninfo(connection_words(self._address) | {'dbname': database})}",
+            f"--dbname={self._conninfo(database)}",
             "--no-password",
             *options,
             str(archive.absolute()),
@@ -160,9 +193,9 @@ class PgRestore:
                 continue
             if programs.has(name):
                 return programs
+        newest = f"; the server is of version {target}" if target else ""
         raise PostgresProgramMissing(
-            f"find {name}: none of version {at_least} or newer, which wrote the archive"
-            + (f"; the server is of version {target}" if target else "")
+            f"find {name}: none of version {at_least} or newer here, which it has to be{newest}"
         )
 
 

@@ -113,7 +113,14 @@ class DumpLoader(Protocol):
     def contents(self, archive: Path) -> DumpContents:
         """The table of contents of an archive (a file of CUSTOM, a directory of DIRECTORY).
 
-        ChecksumMismatch when it is none, or is cut short.
+        ChecksumMismatch when it is empty, of another format, damaged there, or ends before its
+        table of contents does; ConfigurationError when it cannot be read at all.
+        """
+        ...
+
+    def read_through(self, archive: Path) -> None:
+        """Read all of an archive as it would be loaded, and load nothing: ChecksumMismatch when
+        it is cut short anywhere. For one whose digest nobody recorded.
         """
         ...
 
@@ -134,7 +141,12 @@ class DumpLoader(Protocol):
         ...
 
     def run_sql(self, sql: Readable, database: str) -> None:
-        """Run statements with psql: all in one transaction, or none (ON_ERROR_STOP)."""
+        """Run statements with psql: all in one transaction, or none (ON_ERROR_STOP).
+
+        LoadFailed for a command of psql beside them, which could start programs here;
+        ChecksumMismatch for a dump that ends within something, or without pg_dump's last line.
+        What ``sql`` raises passes through, and nothing was done.
+        """
         ...
 
 

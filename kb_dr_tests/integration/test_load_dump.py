@@ -2,12 +2,25 @@
 majors, with names nobody should give.
 """
 
+import gzip
+import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kb_dr.adapters.database_server import PostgresDatabases
+from kb_dr.domain.proof import Verdict
+from kb_dr.domain.verdicts import verdict_of
+from kb_dr.errors import (
+    ChecksumMismatch,
+    ConfigurationError,
+    LoadFailed,
+    PostgresProgramMissing,
+    PostgresUnavailable,
+    TargetLacks,
+)
 from kb_dr_tests.made_dumps import dump, loader
 from kb_dr_tests.postgres_servers import RunningCluster, fill, programs_of, source_settings
 
@@ -84,15 +97,225 @@ def _rows(cluster: RunningCluster, database: str) -> tuple[object, ...]:
 def test_everything_in_an_archive_is_loaded_with_names_nobody_should_give(
     old: RunningCluster, new: RunningCluster, archive: Path, emptied: str
 ) -> None:
-    server = PostgresDatabases(source_settings(new))
     program = loader(new, 18)
     contents = program.contents(archive)
 
-    notes = server.create_extensions(
-        emptied, {"pgcrypto": "1.3", "plpgsql": "1.0"}, contents.extension_schemas
+    notes = PostgresDatabases(source_settings(new)).create_extensions(
+        emptied, {"pgcrypto": "0.1", "plpgsql": "1.0"}, contents.extension_schemas
     )
     passed = program.load(archive, emptied, jobs=2)
 
     assert _rows(new, emptied) == _rows(old, "kb")
-    print(notes, passed, contents)
     assert contents.extension_schemas == {"pgcrypto": "ext"}
+    assert [each.name for each in contents.entries if each.kind == "TABLE DATA"] == [
+        "ta\nble; x",
+        "child",
+        "part_1",
+    ]
+    assert notes[0].startswith("extension pgcrypto: version 1.")
+    assert [each.split(" (")[0] for each in passed] == ['schema "ext" already exists']
+    assert program.tools["pg_restore"].startswith("18.")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_directory_is_loaded_and_what_is_not_wanted_stays_out(
+    old: RunningCluster, new: RunningCluster, emptied: str, tmp_path: Path, jobs: int
+) -> None:
+    directory = dump(old, "kb", tmp_path / "a directory", form="directory")
+    program = loader(new, 18)
+    entries = program.contents(directory).entries
+
+    program.load(
+        directory,
+        emptied,
+        jobs=jobs,
+        entries=[each.id for each in reversed(entries) if not each.kind.startswith("BLOB")],
+        owners=False,
+        grants=False,
+    )
+
+    assert _rows(new, emptied)[:4] == _rows(old, "kb")[:4]
+    assert new.query("select * from pg_largeobject_metadata", database=emptied) == []
+    owners = new.query(
+        "select distinct relowner::regrole::text from pg_class where relname in ('child', %s)",
+        ["ta\nble; x"],
+        database=emptied,
+    )
+    assert owners == [("postgres",)]
+    assert new.query("select relacl from pg_class where relname = 'child'", database=emptied) == [
+        (None,)
+    ]
+
+
+def test_a_newer_pg_dump_loads_into_an_older_server_with_its_programs_alone(
+    old: RunningCluster, tmp_path: Path
+) -> None:
+    made = dump(old, "kb", tmp_path / "x", programs=programs_of(17))
+    PostgresDatabases(source_settings(old)).create("again")
+
+    with pytest.raises(PostgresProgramMissing, match="none of version 17 or newer"):
+        loader(old, 16).load(made, "again", jobs=1)
+    passed = loader(old, 16, 17).load(made, "again", jobs=2)
+
+    assert _rows(old, "again") == _rows(old, "kb")
+    assert [each.split(" (")[0] for each in passed] == [
+        'unrecognized configuration parameter "transaction_timeout"'
+    ]
+
+
+def test_the_first_error_that_is_not_expected_fails_the_load_and_names_no_row(
+    new: RunningCluster, archive: Path, emptied: str
+) -> None:
+    new.query("create table child (id int primary key check (id > 5), p int)", database=emptied)
+
+    with pytest.raises(LoadFailed) as failed:
+        loader(new, 18).load(archive, emptied, jobs=1)
+
+    assert str(failed.value) == (
+        'load: ERROR: relation "child" already exists (in: CREATE TABLE public.child ()'
+    )
+    assert verdict_of(failed.value) is Verdict.FAILED
+
+
+def test_a_row_that_does_not_fit_is_a_failure_and_stays_out_of_the_words(
+    new: RunningCluster, archive: Path, emptied: str
+) -> None:
+    program = loader(new, 18)
+    entries = program.contents(archive).entries
+    data = [each.id for each in entries if each.kind == "TABLE DATA" and each.name == "part_1"]
+    new.query("create table part_1 (id int check (id < 2))", database=emptied)
+
+    with pytest.raises(LoadFailed) as failed:
+        program.load(archive, emptied, jobs=1, entries=data)
+
+    assert str(failed.value) == (
+        'load: COPY failed for table "part_1": ERROR: new row for relation "part_1" violates '
+        'check constraint "part_1_id_check"'
+    )
+
+
+def test_a_role_the_server_lacks_is_not_the_archives_fault(archive: Path, tmp_path: Path) -> None:
+    with RunningCluster(programs_of(16), tmp_path / "other") as other:
+        with pytest.raises(TargetLacks, match='role "ro le; 1" does not exist'):
+            loader(other).load(archive, "postgres", jobs=1)
+        other.query("create database again")
+
+        loader(other).load(archive, "again", jobs=1, owners=False, grants=False)
+
+        with pytest.raises(PostgresUnavailable):
+            loader(other).load(archive, "nowhere", jobs=1)
+
+
+def test_what_is_no_whole_archive_is_told_apart_before_a_server_is_asked(
+    old: RunningCluster, archive: Path, tmp_path: Path
+) -> None:
+    program = loader(old)
+    whole = archive.read_bytes()
+    bad = {
+        "empty": b"",
+        "garbage": b"garbage" * 1000,
+        "cut": whole[:3000],
+        "gzip": gzip.compress(b"select 1"),
+        "plain": b"--\n-- PostgreSQL database dump\n--\n",
+        "older": whole[:5] + b"\x01\x0a" + whole[7:],
+        "renumbered": whole.replace(b"TABLE DATA", b"TABLE DATE"),
+    }
+    (tmp_path / "directory").mkdir()
+    paths = [tmp_path / "directory", dump(old, "kb", tmp_path / "tar", form="tar")]
+    for name, content in bad.items():
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(content)
+
+    for path in paths[:-1]:
+        with pytest.raises(ChecksumMismatch) as refused:
+            program.contents(path)
+        assert str(path) in str(refused.value)
+    with pytest.raises(ConfigurationError, match="there is no such file"):
+        program.contents(tmp_path / "nowhere")
+    (tmp_path / "newer").write_bytes(whole[:5] + b"\x01\x20" + whole[7:])
+    with pytest.raises(PostgresProgramMissing, match=r"its format is 1\.32"):
+        program.contents(tmp_path / "newer")
+
+
+def test_an_archive_cut_in_its_data_is_found_by_reading_it_through(
+    old: RunningCluster, archive: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
+    cut.write_bytes(archive.read_bytes()[:-40])
+    program = loader(old)
+
+    program.read_through(archive)
+    with pytest.raises(ChecksumMismatch):
+        program.read_through(cut)
+
+
+def test_each_major_loads_what_those_before_it_dumped(
+    old: RunningCluster, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """14 into 15, that into 16, and so on: a chain of all neighbours, each once."""
+    directory = tmp_path_factory.mktemp("majors")
+    made = None
+    for major in (14, 15, 16, 17, 18):
+        with RunningCluster(programs_of(major), directory / str(major)) as cluster:
+            if made is None:
+                fill(cluster, 100)
+                expected = cluster.query("select * from knowledge_entries order by id")
+            else:
+                assert loader(cluster).load(made, "postgres", jobs=2) == ()
+            assert cluster.query("select * from knowledge_entries order by id") == expected
+            made = dump(cluster, "postgres", directory / f"{major}.dump")
+        shutil.rmtree(cluster.data)
+
+
+def test_statements_go_in_whole_or_not_at_all(
+    old: RunningCluster, new: RunningCluster, emptied: str, tmp_path: Path
+) -> None:
+    plain = dump(old, "kb", tmp_path / "plain.sql", form="plain").read_bytes()
+    program = loader(new, 18)
+    broken = plain + b"insert into public.child values (7, 7);\n"
+    tables = "select count(*) from pg_class where relnamespace = 'public'::regnamespace"
+
+    for bad, kind, said in (
+        (broken, LoadFailed, "load: ERROR: 23503: insert or update on table"),
+        (plain[: plain.index(b"COPY public.child") + 40], ChecksumMismatch, "ends within the rows"),
+        (plain[: plain.index(b"CREATE VIEW")], ChecksumMismatch, "last line of pg_dump is missing"),
+        (plain + b"\\! touch " + bytes(tmp_path / "owned") + b"\n", LoadFailed, "command of psql"),
+        (plain + b"drop table nowhere;\n", LoadFailed, "42P01"),
+    ):
+        with pytest.raises(kind, match=said):
+            program.run_sql(io.BytesIO(bad), emptied)
+        assert new.query(tables, database=emptied) == [(0,)]
+    with pytest.raises(OSError, match="the disk broke"):
+        program.run_sql(_Breaking(plain), emptied)
+    assert new.query(tables, database=emptied) == [(0,)]
+    assert not (tmp_path / "owned").exists()
+
+    program.run_sql(io.BytesIO(plain), emptied)
+
+    assert _rows(new, emptied) == _rows(old, "kb")
+
+
+def test_psql_itself_refuses_a_command_that_was_not_seen(
+    new: RunningCluster, emptied: str, tmp_path: Path
+) -> None:
+    """Under another reading of strings: the string ends where it does not seem to."""
+    sly = (
+        b"select set_config('standard_conforming_strings', 'off', false);\n"
+        b"select 'a\\' as b, ' as c;\n\\! touch " + bytes(tmp_path / "owned") + b"\n--';\n"
+    )
+
+    with pytest.raises(LoadFailed, match="restricted"):
+        loader(new, 18).run_sql(io.BytesIO(sly), emptied)
+
+    assert not (tmp_path / "owned").exists()
+
+
+class _Breaking:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self, size: int = -1, /) -> bytes:
+        if not self._data:
+            raise OSError("the disk broke")
+        data, self._data = self._data, b""
+        return data
