@@ -129,7 +129,7 @@ def _settings(asked: Session, old: str, name: sql.Identifier, notes: list[str]) 
             notes.append(f"not given to it: setting {parameter}: {what_was_seen(error)}")
 
 
-def _try(asked: Session, statement: sql.Composable, what: str, notes: list[str]) -> None:
+def _try(asked: Session, statement: sql.Composed, what: str, notes: list[str]) -> None:
     try:
         with asked.transaction():
             asked.execute(statement)

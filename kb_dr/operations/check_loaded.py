@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from kb_dr.domain.dump_contents import DumpContents
 from kb_dr.domain.fingerprint import TableFingerprint, differences
 from kb_dr.domain.manifest import Source
 from kb_dr.domain.wording import first_few
@@ -43,19 +42,6 @@ def check_rows(
 def check_structure(look: Inspection, source: Source, *, whole: bool, made: str) -> tuple[str, ...]:
     """Extensions, indexes and vector search; notes. Raises LoadFailed."""
     return tuple(_structure(look, source, whole=whole, made=made))
-
-
-def check_contents(look: Inspection, names: Iterable[str], *, made: str) -> None:
-    """Every table that was to be made is there. Raises LoadFailed."""
-    there = set(look.tables())
-    missing = [name for name in names if name not in there]
-    if missing:
-        raise LoadFailed(f"compare {made}: missing: {', '.join(first_few(missing))}")
-
-
-def tables_in(contents: DumpContents) -> tuple[tuple[str, str], ...]:
-    """Schema and name of each table whose rows it holds."""
-    return tuple((e.schema or "", e.name) for e in contents.entries if e.kind == "TABLE DATA")
 
 
 def _structure(look: Inspection, source: Source, *, whole: bool, made: str) -> Iterator[str]:

@@ -88,6 +88,8 @@ def _archive(
     for piece in _pieces(path, progress):
         state.update(piece)
     vouched = _vouched(path, state.hexdigest(), digest_wanted)
+    if digest_wanted is None:
+        loader.read_through(path)
     return _of_archive(path, DumpFormat.CUSTOM, loader, trace, vouched, path.stat().st_size)
 
 
@@ -102,7 +104,9 @@ def _directory(path: Path, loader: DumpLoader, progress: Progress, *, checksum: 
             count += len(piece)
         found[f"{path.name}/{each.name}"] = state.hexdigest()
     vouched = "no checksum was asked for"
-    if checksum:
+    if not checksum:
+        loader.read_through(path)
+    else:
         listed = _listed(path)
         if not any(name.startswith(f"{path.name}/") for name in listed):
             raise _foreign(path)
