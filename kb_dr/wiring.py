@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         Codec,
         DatabaseServer,
         DumpLoader,
+        DumpProgram,
+        DumpSource,
         HeartbeatTable,
         LoadTarget,
         Outbox,
@@ -200,6 +202,26 @@ def base_backup_program(settings: Settings) -> "BaseBackupProgram":
     major = server_major(settings.source)
     programs = find_programs(major, settings.postgres_bin_dirs, _unprivileged(settings))
     return PgBaseBackup(programs, settings.source, archive_seconds=settings.wal_deadline_seconds)
+
+
+def dump_source(settings: Settings) -> "DumpSource":
+    """The PostgreSQL under protection, as dumps see it."""
+    from kb_dr.adapters.frozen_source import PostgresDumpSource
+
+    return PostgresDumpSource(settings.source)
+
+
+def dump_program(settings: Settings) -> "DumpProgram":
+    """pg_dump of the source's own major version, or a newer one; asks the source which that is."""
+    from kb_dr.adapters.client_programs import find_client_programs
+    from kb_dr.adapters.pg_dump import PgDump
+    from kb_dr.adapters.postgres_session import server_major
+
+    major = server_major(settings.source)
+    client = find_client_programs(
+        "pg_dump", major, settings.postgres_bin_dirs, _unprivileged(settings)
+    )
+    return PgDump(client, settings.source)
 
 
 def wal_receiver(settings: Settings) -> "WalReceiver":

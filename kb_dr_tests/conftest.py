@@ -13,6 +13,7 @@ from kb_dr.scrub import forget_all
 from kb_dr_tests.archived_cluster import archived, archived_cluster_of
 from kb_dr_tests.catalog_database import catalog_database, made_with_catalog
 from kb_dr_tests.chained_service import chained_of
+from kb_dr_tests.dumped_service import dumped_service
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 from kb_dr_tests.protected_cluster import lost_cluster
 from kb_dr_tests.protected_service import protected_service
@@ -35,6 +36,7 @@ __all__ = [
     "ceph_store",
     "certificates",
     "chained_of",
+    "dumped_service",
     "lost_cluster",
     "made_with_catalog",
     "mail_sink",

@@ -248,27 +248,33 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def source_settings(cluster: RunningCluster, database: str = "postgres") -> SourceSettings:
+def source_settings(
+    cluster: RunningCluster, database: str = "postgres", user: str = "postgres"
+) -> SourceSettings:
     """How kb_dr reaches a test cluster."""
     return SourceSettings(
         host=str(cluster.sockets),
         port=5432,
         database=database,
-        user="postgres",
+        user=user,
         password=None,
         sslmode="prefer",
         data_directory=None,
     )
 
 
-def fill(cluster: RunningCluster, entries: int = 1500) -> None:
+def fill(cluster: RunningCluster, entries: int = 1500, *, database: str = "postgres") -> None:
     """A small knowledge base: entries, a migration version; vectors and an HNSW index where the
     cluster's programs have pgvector.
     """
-    vectors = bool(cluster.query("select 1 from pg_available_extensions where name = 'vector'"))
+    vectors = bool(
+        cluster.query(
+            "select 1 from pg_available_extensions where name = 'vector'", database=database
+        )
+    )
     place = "vector(8)" if vectors else "double precision[]"
     if vectors:
-        cluster.query("create extension if not exists vector")
+        cluster.query("create extension if not exists vector", database=database)
     for statement in (
         "create table alembic_version (version_num varchar(32) primary key)",
         "insert into alembic_version values ('20260101_first')",
@@ -281,9 +287,10 @@ def fill(cluster: RunningCluster, entries: int = 1500) -> None:
         " (select array_agg(sin(i * 13.7 + d * d)) from generate_series(1, 8) d)"
         f"::{place} from generate_series(1, {entries}) i",
     ):
-        cluster.query(statement)
+        cluster.query(statement, database=database)
     if vectors:
         cluster.query(
             "create index knowledge_entries_place on knowledge_entries using hnsw"
-            " (place vector_cosine_ops)"
+            " (place vector_cosine_ops)",
+            database=database,
         )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from kb_dr.adapters.postgres_session import Session
 from kb_dr.domain.manifest import VectorBaseline
@@ -60,12 +61,16 @@ def measure_recall(session: Session, index: VectorIndex, *, seed: str) -> Vector
 
     A neighbour counts when it is as near as the exact search's farthest, so that equal vectors
     do not count as misses. When the planner cannot use the index, recall is 0: the index is of
-    no use to anybody then. Of an empty table it is 1, over 0 queries.
+    no use to anybody then. Of an empty table it is 1, over 0 queries. A caller that opened a
+    transaction has frozen its snapshot already: that one is asked.
     """
     hits = wanted = 0
     used = True
-    with session.transaction():
-        session.execute("set transaction isolation level repeatable read, read only")
+    frozen = session.info.transaction_status is TransactionStatus.INTRANS
+    # Rolled back, so that the planner of an outer transaction is steered by nobody afterwards.
+    with session.transaction(force_rollback=True):
+        if not frozen:
+            session.execute("set transaction isolation level repeatable read, read only")
         vectors = _stored_vectors(session, index, seed)
         for vector in vectors:
             exact = _distances(session, index, vector, exact=True)

@@ -1,11 +1,6 @@
 """pg_basebackup to a pipe: the tar of the cluster, and where its WAL begins and ends."""
 
-import fcntl
-import hashlib
-import os
 import subprocess
-import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
@@ -14,20 +9,17 @@ from kb_dr.adapters.await_backup import Patience
 from kb_dr.adapters.backup_manifest import BackupManifestReader, unpacked_manifest
 from kb_dr.adapters.postgres_programs import PostgresPrograms, command_failed
 from kb_dr.adapters.postgres_session import connection_words, conninfo
+from kb_dr.adapters.program_output import ProgramOutput
 from kb_dr.adapters.replication_backup import ReplicationBackup, replicated
 from kb_dr.adapters.tar_index import MemberTap, TarDamaged
 from kb_dr.domain.base_backup import BaseBackupEnd
 from kb_dr.domain.tablespaces import Tablespace
-from kb_dr.errors import PostgresCommandFailed, WalSummariesMissing
+from kb_dr.errors import PostgresCommandFailed, PostgresError, WalSummariesMissing
 from kb_dr.settings import SourceSettings
 
-_PIPE_BYTES = 1024 * 1024
 _NO_SUMMARIES = b"WAL summar"
 """In every refusal of basebackup_incremental.c that a full backup would not meet: summarization is
 off, is not progressing, or its summaries do not reach back to the parent."""
-
-_END_SECONDS = 60.0
-"""How long the program may take to end after its output did."""
 
 
 class PgBaseBackup:
@@ -107,38 +99,13 @@ class RunningBaseBackup:
     """Implements `kb_dr.ports.BaseBackupStream`."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", patience: Patience) -> None:
-        self._process = process
-        self._patience = patience
-        self._digest = hashlib.sha256()
-        self._length = 0
-        self._over = False
+        self._output = ProgramOutput("pg_basebackup", process, patience, _failed)
         self._manifest = BackupManifestReader()
         self._tap = MemberTap("backup_manifest", self._manifest.feed)
-        self._said: deque[bytes] = deque(maxlen=20)
-        if process.stdout is None or process.stderr is None:
-            raise PostgresCommandFailed("run pg_basebackup: it was started without pipes")
-        self._output = process.stdout.fileno()
-        self._errors = process.stderr
-        _widen(self._output)
-        # Unread, its messages would fill their pipe and stop it.
-        self._listener = threading.Thread(target=self._listen, name="pg_basebackup", daemon=True)
-        self._listener.start()
 
     def read(self, size: int = -1, /) -> bytes:
         """At most ``size`` bytes. Raises PostgresUnavailable or WalGap when the server stalls."""
-        wanted = _PIPE_BYTES if size < 0 else min(size, _PIPE_BYTES)
-        if self._over or wanted == 0:
-            return b""
-        self._patience.await_bytes(self._output, self._said, "run pg_basebackup")
-        data = os.read(self._output, wanted)
-        if not data:
-            self._over = True
-            # Its status is looked at before anyone takes this end for the tar's: a stream that
-            # broke off must not become a stored backup of the same shape.
-            self._check_status()
-            return b""
-        self._digest.update(data)
-        self._length += len(data)
+        data = self._output.read(size)
         try:
             self._tap.feed(data)
         except TarDamaged as error:
@@ -146,9 +113,7 @@ class RunningBaseBackup:
         return data
 
     def finish(self) -> BaseBackupEnd:
-        if not self._over:
-            raise PostgresCommandFailed("run pg_basebackup: its output was not read to the end")
-        self._check_status()
+        self._output.require_end()
         try:
             self._tap.finish()
         except TarDamaged as error:
@@ -158,36 +123,12 @@ class RunningBaseBackup:
                 f"run pg_basebackup: {self._tap.seen} backup manifests in its tar, expected 1"
             )
         wal, manifest = self._manifest.finish()
-        return BaseBackupEnd(wal, self._length, self._digest.hexdigest(), manifest)
-
-    def _check_status(self) -> None:
-        try:
-            status = self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            raise PostgresCommandFailed(
-                f"run pg_basebackup: its output ended, but it did not within {_END_SECONDS:g} s"
-            ) from error
-        if status != 0:
-            self._listener.join(_END_SECONDS)
-            said = b"\n".join(self._said)
-            failed = command_failed("pg_basebackup", status, said)
-            if _NO_SUMMARIES in said:
-                raise WalSummariesMissing(str(failed))
-            failed.hint = "Check that the server still runs, and the role's REPLICATION right."
-            raise failed
-
-    def _listen(self) -> None:
-        try:
-            for line in self._errors:
-                self._said.append(line[:2000])
-        except ValueError:
-            return  # closed while it was read: the program is being ended
+        return BaseBackupEnd(wal, self._output.length, self._output.sha256, manifest)
 
 
-def _widen(descriptor: int) -> None:
-    """A larger pipe: fewer switches between the two programs. Linux only; else as it is."""
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        except PermissionError:
-            return  # past the limit of an ordinary user
+def _failed(name: str, status: int, said: bytes) -> PostgresError:
+    failed = command_failed(name, status, said)
+    if _NO_SUMMARIES in said:
+        return WalSummariesMissing(str(failed))
+    failed.hint = "Check that the server still runs, and the role's REPLICATION right."
+    return failed

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psycopg
@@ -12,6 +12,7 @@ from psycopg.pq import TransactionStatus
 from kb_dr.adapters.postgres_session import Session, connect, session, translated
 from kb_dr.adapters.source_description import describe_source, read_configuration, tablespaces
 from kb_dr.adapters.source_facts import read_facts
+from kb_dr.adapters.source_lock import BASE_BACKUP, PostgresSourceLock, source_lock
 from kb_dr.adapters.table_sample import critical_tables, fingerprint_table
 from kb_dr.domain.base_backup import ArchiverStatus, SourceConfiguration
 from kb_dr.domain.fingerprint import Fingerprint, TableFingerprint, agreed
@@ -19,12 +20,8 @@ from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Source
 from kb_dr.domain.source_facts import SourceFacts
 from kb_dr.domain.tablespaces import Tablespace
-from kb_dr.errors import BackupInProgress, ConfigurationError, PostgresError, SourceLockLost
+from kb_dr.errors import ConfigurationError, PostgresError
 from kb_dr.settings import DEFAULT_SLOT, SourceSettings
-
-# Two halves of one advisory lock: "kbdr" and "full" in ASCII. Fixed for ever, so that every
-# version of kb_dr respects the others.
-_LOCK = (0x6B626472, 0x66756C6C)
 
 _SETTLE_SECONDS = 0.25
 """A commit may be in the WAL and not yet visible while it is being flushed; after this it is."""
@@ -49,18 +46,9 @@ class PostgresSource:
         self._slot = slot
 
     @contextmanager
-    def exclusive(self) -> Iterator["PostgresSourceLock"]:
-        with translated("lock the source", self._source):
-            connection = connect(self._source)
-        try:
-            lock = PostgresSourceLock(connection, self._source)
-            lock.take()
-            try:
-                yield lock
-            finally:
-                lock.give_up()
-        finally:
-            connection.close()
+    def exclusive(self) -> Iterator[PostgresSourceLock]:
+        with source_lock(self._source, BASE_BACKUP) as lock:
+            yield lock
 
     def describe(self) -> Source:
         with session(
@@ -141,61 +129,6 @@ class PostgresSource:
     def facts(self) -> SourceFacts:
         with session(self._source, what="ask the source") as s:
             return read_facts(s, self._slot)
-
-
-class PostgresSourceLock:
-    """Implements `kb_dr.ports.SourceLock` with an advisory lock of one session.
-
-    A connection pooler in transaction mode would lend the session to others: check() notices
-    that the lock is not this session's and calls it lost.
-    """
-
-    def __init__(self, connection: Session, source: SourceSettings) -> None:
-        self._connection = connection
-        self._source = source
-        self._pid = 0
-
-    def take(self) -> None:
-        """Take the lock; BackupInProgress when another session holds it."""
-        with translated("lock the source", self._source):
-            # If this host vanishes, the server notices and lets the lock go.
-            for name in ("tcp_keepalives_idle", "tcp_keepalives_interval"):
-                self._connection.execute("select set_config(%s, '20', false)", (name,))
-
-            self._connection.execute("select set_config('idle_session_timeout', '0', false)")
-            taken = _value(self._connection, "select pg_try_advisory_lock(%s, %s)", *_LOCK)
-            self._pid = int(_value(self._connection, "select pg_backend_pid()"))
-        if not taken:
-            raise BackupInProgress(
-                f"back up {self._source.host}:{self._source.port}: another backup of this "
-                "server is running"
-            )
-
-    def give_up(self) -> None:
-        """Let the next backup begin at once: that a session ended the server notices later."""
-        with suppress(psycopg.Error):  # a session that is gone holds nothing
-            self._connection.execute("select pg_advisory_unlock(%s, %s)", _LOCK)
-
-    def check(self) -> None:
-        try:
-            held = _value(
-                self._connection,
-                "select pg_backend_pid() = %s and exists (select from pg_locks where granted"
-                " and locktype = 'advisory' and pid = pg_backend_pid()"
-                " and classid = %s::bigint::oid and objid = %s::bigint::oid)",
-                self._pid,
-                *_LOCK,
-            )
-        except psycopg.Error as error:
-            raise SourceLockLost(
-                "hold the backup lock: its session ended",
-                hint="The server was restarted or cannot be reached; start the backup again.",
-            ) from error
-        if not held:
-            raise SourceLockLost(
-                "hold the backup lock: this session does not hold it any more",
-                hint="Connect to PostgreSQL itself, not through a connection pooler.",
-            )
 
 
 @contextmanager

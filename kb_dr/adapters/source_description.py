@@ -1,5 +1,6 @@
 """What a restore must know of the cluster, asked of the cluster."""
 
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -8,7 +9,7 @@ from psycopg import sql
 from kb_dr.adapters.index_recall import measure_recall, vector_indexes
 from kb_dr.adapters.postgres_session import Session
 from kb_dr.domain.base_backup import SourceConfiguration
-from kb_dr.domain.manifest import Source
+from kb_dr.domain.manifest import Source, VectorBaseline
 from kb_dr.domain.tablespaces import Tablespace
 from kb_dr.errors import PostgresError
 from kb_dr.settings import SourceSettings
@@ -45,6 +46,31 @@ def describe_source(session: Session, source: SourceSettings) -> Source:
             hint="Point KB_DB_HOST at the primary: a restore point can only be written there.",
         )
     spaces = tablespaces(session)
+    return replace(
+        _described(session, source),
+        size_bytes=int(
+            _value(session, "select sum(pg_database_size(oid))::bigint from pg_database")
+        ),
+        vectors=measure_vectors(session),
+        tablespaces=spaces,
+    )
+
+
+def describe_database(session: Session, source: SourceSettings) -> Source:
+    """The server and this one database, for a dump: of a standby, too, and without what only
+    files need. Vector indexes are not measured.
+    """
+    return _described(session, source)
+
+
+def measure_vectors(session: Session) -> tuple[VectorBaseline, ...]:
+    """How well each vector index answers."""
+    return tuple(
+        measure_recall(session, index, seed=RECALL_SEED) for index in vector_indexes(session)
+    )
+
+
+def _described(session: Session, source: SourceSettings) -> Source:
     version = int(_value(session, "select current_setting('server_version_num')"))
     return Source(
         host=source.host,
@@ -58,14 +84,8 @@ def describe_source(session: Session, source: SourceSettings) -> Source:
         extensions=dict(_rows(session, "select extname, extversion from pg_extension order by 1")),
         schema_version=schema_version(session),
         settings=_settings(session, version),
-        size_bytes=int(
-            _value(session, "select sum(pg_database_size(oid))::bigint from pg_database")
-        ),
-        vectors=tuple(
-            measure_recall(session, index, seed=RECALL_SEED) for index in vector_indexes(session)
-        ),
+        size_bytes=int(_value(session, "select pg_database_size(current_database())")),
         invalid_indexes=invalid_indexes(session),
-        tablespaces=spaces,
     )
 
 

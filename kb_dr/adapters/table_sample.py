@@ -50,6 +50,14 @@ where c.relkind = 'r' and c.relpersistence = 'p'
 order by n.nspname collate "C", c.relname collate "C"
 """
 
+_OF_EXTENSIONS = """
+select pg_catalog.format('%I.%I', n.nspname, c.relname)
+from pg_catalog.pg_depend d
+join pg_catalog.pg_class c on c.oid = d.objid and c.relkind = 'r'
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where d.classid = 'pg_catalog.pg_class'::regclass and d.deptype = 'e'
+"""
+
 _COLUMNS = """
 select a.attname
 from pg_catalog.pg_attribute a
@@ -97,6 +105,12 @@ def list_tables(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
     with pinned_settings(connection):
         found = connection.execute(_TABLES).fetchall()
     return tuple(row[0] for row in found)
+
+
+def extension_tables(connection: psycopg.Connection[Any]) -> frozenset[str]:
+    """Tables that come with an extension, named as list_tables() does: no dump holds them whole."""
+    found = connection.execute(_OF_EXTENSIONS).fetchall()
+    return frozenset(row[0] for row in found)
 
 
 def critical_tables(

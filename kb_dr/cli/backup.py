@@ -1,7 +1,8 @@
-"""`kb-dr backup full` and `kb-dr backup incr`: take a backup."""
+"""`kb-dr backup`: take a backup, full or incremental; dumps are in backup_dump.py."""
 
 import click
 
+from kb_dr.cli import backup_dump
 from kb_dr.cli.opened import installation, json_option, progress
 from kb_dr.cli.output import moment, print_json, print_table, size
 from kb_dr.domain.increment import describe_kind
@@ -14,6 +15,9 @@ from kb_dr.ports import Progress
 @click.group("backup")
 def command() -> None:
     """Take a backup."""
+
+
+command.add_command(backup_dump.command)
 
 
 @command.command("full")

@@ -13,6 +13,9 @@ from kb_dr.domain.stored import StoredObject
 PG_DUMP = "pg_dump"
 """Engine: an archive as ``pg_dump --format=custom`` writes it."""
 
+NO_PASSWORDS = b"-- kb-dr: without the hashes of passwords, which the role may not read\n"
+"""First line of the globals where that is so."""
+
 
 class DumpFormat(StrEnum):
     """How pg_dump writes it down; the names are its own."""
@@ -44,7 +47,8 @@ class SnapshotPlace:
 
     timeline: int
     lsn: Lsn
-    """Every commit before it is in the dump; nothing that began after it is."""
+    """Asked for just after: every commit the snapshot shows lies before it, and nothing that began
+    after it is shown. What was being committed in that moment may lie before it and not be."""
 
 
 @dataclass(frozen=True, slots=True)

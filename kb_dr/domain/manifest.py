@@ -57,7 +57,7 @@ class Source:
     settings: dict[str, str]
     """Settings a restore needs: ``max_connections`` and its siblings, locale, preloads."""
     size_bytes: int
-    """All databases together, before compression."""
+    """All databases together, before compression; of a dump, the one that was dumped."""
     vectors: tuple[VectorBaseline, ...] = ()
     invalid_indexes: tuple[str, ...] = ()
     """Indexes that were invalid at the source already: no fault of the backup."""

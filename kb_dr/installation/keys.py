@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.key_check import KeyCheck
-from kb_dr.installation.protection import Protection
+from kb_dr.installation.dumping import Dumping
 from kb_dr.operations.catalog import read_manifest
 from kb_dr.operations.check_keys import check_keys
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kb_dr.ports import Progress
 
 
-class Keys(Protection):
+class Keys(Dumping):
     """Tries the identities of this machine on what the copies hold; encrypts it anew."""
 
     def check_keys(self, copies: Sequence[str], *, every_file: bool = False) -> KeyCheck:

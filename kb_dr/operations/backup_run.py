@@ -5,7 +5,7 @@ import platform
 import secrets
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -71,7 +71,12 @@ class BackupRun:
 
     def versions(self) -> dict[str, str]:
         """Program to version, of what takes it."""
-        return {"kb-dr": __version__, "python": platform.python_version(), **self.program.tools}
+        return versions_with(self.program.tools)
+
+
+def versions_with(tools: dict[str, str]) -> dict[str, str]:
+    """Program to version: our own, and these."""
+    return {"kb-dr": __version__, "python": platform.python_version(), **tools}
 
 
 @contextmanager
@@ -90,21 +95,46 @@ def backup_run(
     An error that leaves the block is recorded in the repository. Raises BackupInProgress, and
     ObjectConflict when a backup of this id stands already.
     """
+    with begun(repository, clock, progress, tools, source.exclusive, name) as attempt:
+        yield BackupRun(
+            repository, codec, source, program, clock, progress, tools, attempt.lock,
+            attempt.backup, attempt.token, attempt.started,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at one backup of any kind, with its lock held."""
+
+    lock: SourceLock
+    backup: BackupId
+    token: str
+    """Random; in the keys of what it stores."""
+    started: datetime
+
+
+@contextmanager
+def begun(
+    repository: Repository,
+    clock: Clock,
+    progress: Progress,
+    tools: BackupTools,
+    exclusive: Callable[[], AbstractContextManager[SourceLock]],
+    name: Callable[[datetime], BackupId],
+) -> Iterator[Attempt]:
+    """Take a lock and begin a backup, as backup_run() does, of whatever kind."""
     repository.check()
     require_marker(repository)
-    with source.exclusive() as lock:
+    with exclusive() as lock:
         started = clock.now()
         named = name(started)
         refuse_existing(repository, named)
-        run = BackupRun(
-            repository, codec, source, program, clock, progress, tools, lock, named,
-            secrets.token_hex(6), started,
-        )  # fmt: skip
+        attempt = Attempt(lock, named, secrets.token_hex(6), started)
         try:
             with bound(backup_id=str(named)):
-                yield run
+                yield attempt
         except BaseException as error:
-            record_failure(repository, clock, named, run.attempt, tools.host, error)
+            record_failure(repository, clock, named, attempt.token, tools.host, error)
             raise
         finally:
             progress.end()

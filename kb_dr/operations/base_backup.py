@@ -10,7 +10,7 @@ from kb_dr.domain.base_backup import BaseBackupEnd
 from kb_dr.domain.increment import NATIVE
 from kb_dr.domain.manifest import Manifest, Source, StoredManifest
 from kb_dr.domain.stored import StoredObject
-from kb_dr.errors import ConfigurationError, PostgresError
+from kb_dr.errors import PostgresError
 from kb_dr.operations.backup_run import (
     BackupRun,
     BackupTools,
@@ -24,19 +24,17 @@ from kb_dr.operations.backup_run import (
 from kb_dr.operations.name_backup import clock_notes, next_backup_id
 from kb_dr.operations.refuse_newcomer import refuse_newcomer
 from kb_dr.operations.store_stream import ChunkWriter
+from kb_dr.operations.watched_stream import WatchedStream, refuse_too_many_chunks
 from kb_dr.ports import (
     BaseBackupProgram,
     Clock,
     Codec,
     Progress,
-    Readable,
     Repository,
     SourceServer,
 )
 
 __all__ = ["BackupTools", "Parent", "take_base_backup", "take_into"]
-
-_LOCK_CHECK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ def take_into(
     refuse_no_archive(run)
     described = run.source.describe()
     refuse_newcomer(run.repository, run.backup, described.system_identifier)
-    _refuse_too_many_chunks(run, described)
+    refuse_too_many_chunks(run.backup, described.size_bytes, run.tools.chunk_bytes)
     chunks, end = _store_base(run, described, parent)
     if parent is not None:
         _refuse_other_line(run, described, end, parent.stored.manifest)
@@ -159,7 +157,9 @@ def _store_base(
             parent_manifest_zst=None if parent is None else parent.postgres_manifest_zst,
         ) as stream,
     ):
-        run.codec.encode_stream(_Watched(stream, run.lock.check, run.clock, run.progress), writer)
+        run.codec.encode_stream(
+            WatchedStream(stream, run.lock.check, run.clock, run.progress), writer
+        )
         # The program's end is looked at before the last chunk goes: a stream that broke off
         # is not even stored whole.
         end = stream.finish()
@@ -180,34 +180,3 @@ def _refuse_other_line(
             f"expected {expected[0]} on timeline {expected[1]} from {parent.wal.stop} on",
             hint="The server was promoted or replaced while it was backed up; start again.",
         )
-
-
-def _refuse_too_many_chunks(run: BackupRun, described: Source) -> None:
-    """Before hours are spent on it: what is stored is never much larger than what was read."""
-    if described.size_bytes >= layout.MOST_CHUNKS * run.tools.chunk_bytes:
-        raise ConfigurationError(
-            f"back up {run.backup}: {described.size_bytes} bytes in chunks of "
-            f"{run.tools.chunk_bytes}, expected fewer than {layout.MOST_CHUNKS} chunks",
-            hint="Raise KB_DR_CHUNK_MIB; it may be 64.",
-        )
-
-
-class _Watched:
-    """Passes a stream on; looks at the lock now and then, and says how far it has come."""
-
-    def __init__(
-        self, inner: Readable, check: Callable[[], None], clock: Clock, progress: Progress
-    ) -> None:
-        self._inner = inner
-        self._check = check
-        self._clock = clock
-        self._progress = progress
-        self._looked = clock.monotonic()
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._inner.read(size)
-        self._progress.advance(len(data))
-        if self._clock.monotonic() - self._looked > _LOCK_CHECK_SECONDS:
-            self._check()
-            self._looked = self._clock.monotonic()
-        return data

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.errors import ObjectConflict
+from kb_dr.operations.listed_backups import KINDS
 from kb_dr.ports import Repository
 
 _CLOCK_STEP = timedelta(hours=1)
@@ -14,7 +15,8 @@ _CLOCK_STEP = timedelta(hours=1)
 def next_backup_id(
     repository: Repository, service: str, now: datetime, kind: BackupKind = BackupKind.FULL
 ) -> BackupId:
-    """The id of a backup that starts now, or of the second after the newest one of any kind.
+    """The id of a backup that starts now, or of the second after the newest one: of any kind that
+    recovery is made of, or of dumps.
 
     So ids keep the order in which backups were taken, also when a clock was put back a little:
     an increment is never named before its parent. A clock that was far ahead must not decide the
@@ -48,12 +50,13 @@ def refuse_existing(repository: Repository, backup: BackupId) -> None:
 
 
 def _newest_from(repository: Repository, wanted: BackupId) -> BackupId | None:
-    """The newest complete backup, of any kind, that is not older than ``wanted``.
+    """The newest complete backup, of any kind it is ordered with, not older than ``wanted``.
 
-    Only what comes after is listed: nothing, unless a clock is wrong.
+    Only what comes after is listed: nothing, unless a clock is wrong. A dump is nobody's parent
+    and has none: dumps are ordered among themselves.
     """
     newest: tuple[str, BackupKind] | None = None
-    for kind in (BackupKind.FULL, BackupKind.INCR):
+    for kind in KINDS if wanted.kind in KINDS else (wanted.kind,):
         prefix = layout.backups_prefix(kind)
         for listed in repository.list(prefix, start_after=prefix + wanted.stamp):
             found = layout.stamp_of_manifest(listed.key)

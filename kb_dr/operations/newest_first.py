@@ -1,6 +1,6 @@
 """Walk a repository from its newest backup to older ones, reading no more than is asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from kb_dr.domain import layout
@@ -8,23 +8,22 @@ from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import NoUsableBackup, UnreadableRecord
 from kb_dr.operations.catalog import read_manifest
+from kb_dr.operations.listed_backups import KINDS
 from kb_dr.ports import Repository
-
-_KINDS = (BackupKind.FULL, BackupKind.INCR)
 
 _WINDOWS = (timedelta(days=2), timedelta(days=40), None)
 """How far back is listed at a time; a backup of every hour is found in the first."""
 
 
 def newest_first(
-    repository: Repository, before: BackupId
+    repository: Repository, before: BackupId, kinds: Sequence[BackupKind] = KINDS
 ) -> Iterator[tuple[BackupId, StoredManifest | UnreadableRecord]]:
-    """Every complete backup whose id sorts before ``before``, newest first.
+    """Every complete backup of these kinds whose id sorts before ``before``, newest first.
 
     A manifest that cannot be read is the error that says so. Of one moment a full comes after
-    (is older than) an increment.
+    (is older than) an increment: the later of ``kinds`` is the newer.
     """
-    upto = (before.stamp, _KINDS.index(before.kind))
+    upto = (before.stamp, kinds.index(before.kind))
     for window in _WINDOWS:
         since = (
             BackupId.of(before.service, before.kind, before.started - window) if window else None
@@ -32,12 +31,12 @@ def newest_first(
         stamp = since.stamp if since else ""
         found = [
             (each, rank)
-            for rank, kind in enumerate(_KINDS)
+            for rank, kind in enumerate(kinds)
             for each in _stamps(repository, kind, stamp)
             if (each, rank) < upto
         ]
         for each, rank in sorted(found, reverse=True):
-            backup = BackupId(before.service, _KINDS[rank], each)
+            backup = BackupId(before.service, kinds[rank], each)
             try:
                 yield backup, read_manifest(repository, backup)
             except NoUsableBackup:

@@ -5,6 +5,7 @@ from itertools import islice
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import WrongRepository
+from kb_dr.operations.listed_backups import ALL_KINDS
 from kb_dr.operations.newest_first import newest_first
 from kb_dr.ports import Repository
 
@@ -23,7 +24,7 @@ def refuse_newcomer(repository: Repository, backup: BackupId, system_identifier:
     """
     newest: int | None = None
     turns: list[StoredManifest] = []
-    for _, found in islice(newest_first(repository, backup), _LOOKS_BACK):
+    for _, found in islice(newest_first(repository, backup, ALL_KINDS), _LOOKS_BACK):
         if not isinstance(found, StoredManifest):
             continue
         system = found.manifest.source.system_identifier

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from kb_dr.domain.dump_contents import DumpContents
     from kb_dr.domain.dump_target import ServerLook
     from kb_dr.domain.fingerprint import Fingerprint
-    from kb_dr.domain.manifest import Source
+    from kb_dr.domain.manifest import Source, VectorBaseline
     from kb_dr.ports.restored import Inspection
+    from kb_dr.ports.source import SourceLock
 
 
 class FrozenSource(Protocol):
@@ -33,6 +34,16 @@ class FrozenSource(Protocol):
         """Where in the WAL it was taken."""
         ...
 
+    def describe(self) -> Source:
+        """The server, and the database as the snapshot shows it; ``size_bytes`` is the database's
+        own, and ``vectors`` is left empty. Asked in a moment.
+        """
+        ...
+
+    def vectors(self) -> tuple[VectorBaseline, ...]:
+        """How well each vector index answers now. May take seconds."""
+        ...
+
     def shape(self) -> DatabaseShape:
         """Encoding and locale of the database."""
         ...
@@ -44,19 +55,32 @@ class FrozenSource(Protocol):
     def fingerprint(self, seed: str) -> tuple[Fingerprint, tuple[str, ...]]:
         """Count and sample the tables it was frozen for, in this very snapshot; with notes.
 
-        Counts are exact. Row versions are not recorded: loading a dump makes new ones.
+        Counts are exact. Row versions are not recorded: loading a dump makes new ones. Nor are
+        tables that belong to an extension, which brings them by itself. A table that could not be
+        looked at is in the notes, and not in the fingerprint.
         """
         ...
 
 
 class DumpSource(Protocol):
-    """The PostgreSQL under protection, as dumps see it. Raises as SourceServer does."""
+    """The PostgreSQL under protection, as dumps see it. Raises as SourceServer does.
+
+    Needs no more than to read: no REPLICATION, no archiving. It may be a standby.
+    """
+
+    def exclusive(self) -> AbstractContextManager[SourceLock]:
+        """Hold the lock against other dumps of this database, not against base backups;
+        BackupInProgress when taken. It ends with the process that holds it.
+        """
+        ...
 
     def freeze(self, tables: Sequence[str]) -> AbstractContextManager[FrozenSource]:
         """Export a snapshot, and keep ``tables`` (empty: every one) from being dropped, truncated
         or rewritten while it is held. Nothing else is blocked: rows are written all the while.
 
-        A table that is not there is a ConfigurationError.
+        The session ends when the block is left, with what it was asking just then. A table that is
+        not there is a ConfigurationError; PostgresUnavailable, which is worth another try, when
+        somebody holds one of them too long, as a schema migration does.
         """
         ...
 

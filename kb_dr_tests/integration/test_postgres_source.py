@@ -329,7 +329,7 @@ def test_a_password_reaches_the_programs_and_nobody_else(
         with PgBaseBackup(postgres_programs, settings).stream("kb-full-20260101-000005") as stream:
             stream.read(10)
             assert isinstance(stream, RunningBaseBackup)
-            words = Path(f"/proc/{stream._process.pid}/cmdline").read_bytes()
+            words = Path(f"/proc/{stream._output.process.pid}/cmdline").read_bytes()
             while stream.read(1_000_000):
                 pass
             stream.finish()
