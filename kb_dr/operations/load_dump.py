@@ -278,14 +278,11 @@ class _Loading:
             self.notes.append(f"WARNING: {seen}")
 
     def _settle(self) -> None:
-        """The schema the application expects, the properties of what is replaced, and the mark."""
+        """The schema the application expects, and the mark that it is complete."""
         here, plan = self._here, self.plan
         if plan.replaces is not None:
             self._migrate()
         here.target.mark(plan.made, replace(self._mark, complete=True))
-        if plan.replaces is not None:
-            # Last: it may make another role its owner.
-            self.notes += here.target.inherit(plan.replaces, plan.made)
 
     def _migrate(self) -> None:
         here, plan = self._here, self.plan

@@ -75,7 +75,8 @@ def plan_load(
         what, asked, known, look
     )
     target = asked.name or known.database
-    made, replaces, kept = _names(target, asked, look, known.stamp)
+    stamp = _free_stamp(target, look, known.stamp)
+    made, replaces, kept = _names(target, asked, look, stamp)
     extensions = _extensions(what)
     _refuse_extensions(extensions, look)
     missing = _missing_roles(what, part, look)
@@ -105,7 +106,7 @@ def plan_load(
         make_roles=missing,
         spooled_bytes=spooled,
         expected_schema=known.expected_schema,
-        stamp=known.stamp,
+        stamp=stamp,
         notes=tuple(notes),
     )
 
@@ -223,6 +224,15 @@ def _names(
     made = kept_name(target, "restored", stamp) if asked.name is None else target
     _refuse_taken((made,), asked, look)
     return made, None, None
+
+
+def _free_stamp(target: str, look: ServerLook, stamp: str) -> str:
+    """One that no database made before bears: two may be made within a second."""
+    number, free = 1, stamp
+    while any(each.startswith(target[:20]) and each.endswith(free) for each in look.databases):
+        number += 1
+        free = f"{stamp}-{number}"
+    return free
 
 
 def _refuse_taken(names: Sequence[str], asked: Asked, look: ServerLook) -> None:

@@ -26,9 +26,3 @@ class LoadTarget(Protocol):
         may not.
         """
         ...
-
-    def inherit(self, old: str, new: str) -> tuple[str, ...]:
-        """Give database ``new`` the owner, the grants, the settings and the limit of ``old``, which
-        no dump of a database holds; with notes on what could not be given.
-        """
-        ...

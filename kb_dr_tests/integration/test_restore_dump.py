@@ -1,0 +1,481 @@
+"""Restores of dumps and local files on real servers: beside, in part, in another's place, back."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from kb_dr.adapters.log_progress import LogProgress
+from kb_dr.adapters.postgres_programs import PostgresPrograms
+from kb_dr.domain.load_plan import Part
+from kb_dr.errors import (
+    ChecksumMismatch,
+    ConfigurationError,
+    KbDrError,
+    LoadFailed,
+    RecoveryError,
+    ServiceUnhealthy,
+    TargetIsProduction,
+    TargetLacks,
+)
+from kb_dr.installation.loading import LoadWords
+from kb_dr.operations.load_dump import Loaded
+from kb_dr.operations.plan_load import require_consent
+from kb_dr_tests.dumped_service import DATABASE, DumpedService, dumped
+from kb_dr_tests.made_dumps import dump
+from kb_dr_tests.postgres_servers import RunningCluster, programs_of
+from kb_dr_tests.protected_service import environment
+
+
+@pytest.fixture(scope="module")
+def service(
+    postgres_programs: PostgresPrograms, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DumpedService]:
+    """Of this module alone: databases come and go on its server."""
+    with ExitStack() as stack:
+        yield dumped(postgres_programs, tmp_path_factory.mktemp("loaded"), stack)
+
+
+def load(
+    service: DumpedService,
+    *,
+    file: Path | None = None,
+    into: str | None = None,
+    replace: bool = False,
+    checksum: bool = True,
+    part: Part = Part(),
+    **settings: str,
+) -> Loaded:
+    """Plan and carry out, in this process."""
+    opened = service.opened(**settings)
+    words = LoadWords(file, None, None, into, replace, checksum)
+    plan = opened.plan_load(words, part, LogProgress())
+    return opened.load(plan, words, LogProgress())
+
+
+def databases(cluster: RunningCluster) -> list[str]:
+    return [row[0] for row in cluster.query("select datname::text from pg_database order by 1")]
+
+
+def rows(cluster: RunningCluster, table: str, database: str) -> int:
+    ((count,),) = cluster.query(f"select count(*)::int from {table}", database=database)
+    return int(count)
+
+
+def with_checksum(file: Path) -> Path:
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    file.with_name(file.name + ".sha256").write_text(f"{digest}  {file.name}\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def plain(service: DumpedService, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain dump with a space in its path, gzipped by another hand."""
+    import gzip
+
+    directory = tmp_path_factory.mktemp("local files")
+    sql = dump(service.cluster, DATABASE, directory / "a.sql", form="plain")
+    file = directory / "a.sql.gz"
+    file.write_bytes(gzip.compress(sql.read_bytes()))
+    return with_checksum(file)
+
+
+@pytest.fixture(scope="module")
+def custom(service: DumpedService, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_checksum(dump(service.cluster, DATABASE, tmp_path_factory.mktemp("c") / "a.dump"))
+
+
+# beside
+
+
+def test_a_whole_dump_stands_beside_exactly_as_recorded(service: DumpedService) -> None:
+    said = service.run("restore", "--dump", "--json").require(0)
+
+    (new,) = [each for each in databases(service.cluster) if each.startswith("kb_restored_")]
+    assert f'"database": "{new}"' in said.out
+    assert "exactly as recorded" in said.out
+    assert "vector search works" in said.out
+    assert rows(service.cluster, "knowledge_entries", new) == 300
+    assert rows(service.cluster, '"Wissen; drop"."Ort ""é"" %s"', new) == 40
+    ((owner,),) = service.cluster.query(
+        "select tableowner::text from pg_tables where tablename = 'organizations'", database=new
+    )
+    assert owner == "kb_app"
+    ((granted,),) = service.cluster.query(
+        "select has_table_privilege('kb_reader', 'knowledge_entries', 'select')", database=new
+    )
+    assert granted
+    assert service.cluster.query("select loid from pg_largeobject_metadata l(loid)", database=new)
+    assert rows(service.cluster, "knowledge_entries", DATABASE) == 300
+    assert not list((service.directory / "scratch").glob("kb-dr-scratch-*"))
+
+
+def test_one_table_and_one_schema_come_with_what_is_theirs(service: DumpedService) -> None:
+    part = Part(tables=("public.knowledge_entries",), schemas=("Wissen; drop",))
+
+    loaded = load(service, into="postgresql:///part", part=part)
+
+    found = service.cluster.query(
+        "select schemaname || '.' || tablename from pg_tables"
+        " where schemaname in ('public', 'Wissen; drop') order by 1",
+        database="part",
+    )
+    assert [row[0] for row in found] == ['Wissen; drop.Ort "é" %s', "public.knowledge_entries"]
+    indexes = service.cluster.query("select indexname from pg_indexes where tablename ="
+                                    " 'knowledge_entries'", database="part")  # fmt: skip
+    assert {row[0] for row in indexes} >= {"knowledge_entries_pkey", "knowledge_entries_place"}
+    assert loaded.compared.startswith("2 tables, 340 rows")
+
+
+def test_a_plain_file_and_an_archive_of_another_hand_are_loaded(
+    service: DumpedService, plain: Path, custom: Path
+) -> None:
+    for number, file in enumerate((plain, custom)):
+        loaded = load(service, file=file, into=f"postgresql:///file{number}")
+
+        assert rows(service.cluster, "notes", f"file{number}") == 100
+        assert "nothing was compared" in loaded.compared
+
+
+# refused before any change
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        ("truncated", ChecksumMismatch),
+        ("truncated, with a checksum of its own", ChecksumMismatch),
+        ("flipped", ChecksumMismatch),
+        ("empty", ChecksumMismatch),
+        ("a picture", ChecksumMismatch),
+        ("without a checksum", ConfigurationError),
+        ("with a checksum of another file", ConfigurationError),
+        ("with a command of psql", ConfigurationError),
+        ("missing", ConfigurationError),
+    ],
+)
+@pytest.mark.parametrize("kind", ["plain", "custom"])
+def test_a_bad_file_is_refused_before_anything_is_changed(
+    service: DumpedService,
+    plain: Path,
+    custom: Path,
+    tmp_path: Path,
+    kind: str,
+    damage: str,
+    error: type[KbDrError],
+) -> None:
+    import gzip
+
+    source = plain if kind == "plain" else custom
+    file = tmp_path / source.name
+    shutil.copy(source, file)
+    shutil.copy(f"{source}.sha256", f"{file}.sha256")
+    body = file.read_bytes()
+    beside = Path(f"{file}.sha256")
+    if damage.startswith("truncated"):
+        file.write_bytes(body[: len(body) * 2 // 3])
+    if damage == "truncated, with a checksum of its own":
+        if kind == "plain":
+            with_checksum(file)
+        else:
+            beside.unlink()
+    if damage == "flipped":
+        file.write_bytes(body[:5000] + bytes([body[5000] ^ 255]) + body[5001:])
+    if damage == "empty":
+        file.write_bytes(b"")
+    if damage == "a picture":
+        file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 1000)
+    if damage == "without a checksum":
+        beside.unlink()
+    if damage == "with a checksum of another file":
+        beside.write_text(beside.read_text().replace(file.name, "another.dump"))
+    if damage == "with a command of psql":
+        sql = gzip.decompress(plain.read_bytes()).replace(
+            b"SET row_security", b"\\connect kb\nSET row_security", 1
+        )
+        file.write_bytes(gzip.compress(sql))
+        with_checksum(file)
+    if damage == "missing":
+        file.unlink()
+    before = databases(service.cluster)
+    checksum = damage != "truncated, with a checksum of its own" or kind == "plain"
+
+    with pytest.raises(error) as caught:
+        load(service, file=file, checksum=checksum)
+
+    assert str(file.name) in str(caught.value)
+    assert databases(service.cluster) == before
+
+
+def test_a_damaged_dump_of_the_repository_is_refused_before_anything_is_changed(
+    service: DumpedService, tmp_path: Path
+) -> None:
+    copied = service.copied(tmp_path)
+    chunk = copied.chunk()
+    chunk.chmod(0o600)
+    chunk.write_bytes(chunk.read_bytes()[:-100])
+    before = databases(service.cluster)
+
+    with pytest.raises(KbDrError) as caught:
+        load(copied)
+
+    assert caught.value.exit_code in (12, 14)
+    assert databases(service.cluster) == before
+
+
+@pytest.mark.parametrize(
+    ("part", "into", "replace", "error", "text"),
+    [
+        (Part(tables=("nowhere",)), None, False, ConfigurationError, "nowhere"),
+        (Part(tables=("notes",)), None, True, ConfigurationError, "would be gone"),
+        (Part(), "postgresql:///kb", False, RecoveryError, "already"),
+        (Part(), "postgresql:///" + "x" * 64, False, ConfigurationError, "cannot be called"),
+        (Part(), "postgresql:///none", True, RecoveryError, "there is none"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_changed(
+    service: DumpedService,
+    part: Part,
+    into: str | None,
+    replace: bool,
+    error: type[KbDrError],
+    text: str,
+) -> None:
+    before = databases(service.cluster)
+
+    with pytest.raises(error, match=text):
+        load(service, part=part, into=into, replace=replace)
+
+    assert databases(service.cluster) == before
+
+
+def test_an_older_server_and_one_without_extension_or_role_are_refused(
+    service: DumpedService, tmp_path: Path
+) -> None:
+    programs = programs_of(15)
+    with RunningCluster(programs, tmp_path / "older") as older:
+        into = f"postgresql://postgres@/kb?host={older.sockets}&port=5432"
+
+        with pytest.raises(TargetLacks, match="PostgreSQL 15, expected 16"):
+            load(service, into=into)
+
+        assert databases(older) == ["postgres", "template0", "template1"]
+
+
+def test_roles_that_are_missing_are_named_and_made_only_when_asked(
+    service: DumpedService, tmp_path: Path
+) -> None:
+    with RunningCluster(service.cluster.programs, tmp_path / "other") as other:
+        into = f"postgresql://postgres@/kb?host={other.sockets}&port=5432"
+        with pytest.raises(TargetLacks, match="kb_app, kb_reader") as caught:
+            load(service, into=into)
+        assert "--globals" in caught.value.hint
+        assert databases(other) == ["postgres", "template0", "template1"]
+
+        load(service, into=into, part=Part(owners=False, grants=False))
+        assert rows(other, "organizations", "kb") == 20
+        load(service, into=into.replace("/kb?", "/kb2?"), part=Part(make_roles=True))
+
+        found = other.query("select rolname::text, rolcanlogin from pg_roles"
+                            " where rolname like 'kb%' order by 1")  # fmt: skip
+        assert found == [("kb_app", False), ("kb_reader", False)]
+
+
+def test_an_error_in_a_plain_file_leaves_no_database(service: DumpedService, plain: Path) -> None:
+    import gzip
+
+    sql = gzip.decompress(plain.read_bytes())
+    bad = plain.with_name("bad.sql")
+    bad.write_bytes(
+        sql.replace(b"-- PostgreSQL database dump complete",
+                    b"SELECT 1/0;\n\n-- PostgreSQL database dump complete")
+    )  # fmt: skip
+    with_checksum(bad)
+    before = databases(service.cluster)
+
+    with pytest.raises(LoadFailed) as caught:
+        load(service, file=bad)
+
+    assert "was dropped again" in caught.value.hint
+    assert databases(service.cluster) == before
+
+
+# in the place of another one
+
+
+def test_production_is_replaced_only_when_forced_whatever_its_address(
+    service: DumpedService,
+) -> None:
+    port = service.cluster.value("select current_setting('port')")
+    for into in (None, f"postgresql://postgres@/kb?host={service.cluster.sockets}&port={port}"):
+        opened = service.opened()
+        words = LoadWords(None, None, None, into, True)
+        plan = opened.plan_load(words, Part(), LogProgress())
+
+        assert plan.production
+        with pytest.raises(TargetIsProduction):
+            require_consent(plan, force_production=False, typed="kb")
+        with pytest.raises(ConfigurationError):
+            require_consent(plan, force_production=True, typed="other")
+    service.run("restore", "--dump", "--replace", "--yes").require(46, "--force-production")
+    service.run("restore", "--dump", "--replace", "--force-production").require(2, "not confirmed")
+    assert not any("_before_" in each for each in databases(service.cluster))
+
+
+def test_replaced_and_rolled_back_again_and_again(service: DumpedService, tmp_path: Path) -> None:
+    cluster = service.cluster
+    cluster.query("create database live")
+    cluster.query("create table t (id int primary key)", database="live")
+    cluster.query("insert into t values (1)", database="live")
+    cluster.query("alter database live set search_path to '$user', public, other")
+    cluster.query("revoke connect on database live from public")
+    first = with_checksum(dump(cluster, "live", tmp_path / "1.dump"))
+    cluster.query("insert into t values (2)", database="live")
+    second = with_checksum(dump(cluster, "live", tmp_path / "2.dump"))
+    cluster.query("insert into t values (3)", database="live")
+    marks = tmp_path / "marks"
+    commands = {
+        "KB_DR_APP_STOP_COMMAND": f"echo stop >> {marks}",
+        "KB_DR_APP_START_COMMAND": f"echo start >> {marks}",
+    }
+    properties = "select datacl::text, (select setconfig::text from pg_db_role_setting where" \
+                 " setdatabase = d.oid) from pg_database d where datname = 'live'"  # fmt: skip
+    before = cluster.query(properties)
+
+    seen = []
+    for file in (first, second, first):
+        load(service, file=file, into="postgresql:///live", replace=True, **commands)
+        seen.append(ids(cluster))
+
+    assert seen == [[1], [1, 2], [1]]
+    assert cluster.query(properties) == before
+    assert marks.read_text().split() == ["stop", "start"] * 3
+    opened = service.opened(**commands)
+    for back in ([1, 2], [1], [1, 2, 3]):
+        plan = opened.plan_roll_back("postgresql:///live")
+        opened.roll_back_load(plan, "postgresql:///live")
+        assert ids(cluster) == back
+    with pytest.raises(RecoveryError, match="did not put it"):
+        opened.plan_roll_back("postgresql:///live")
+
+
+def ids(cluster: RunningCluster) -> list[int]:
+    """What is in the database that was live."""
+    return [row[0] for row in cluster.query("select id from t order by 1", database="live")]
+
+
+@pytest.fixture
+def live(service: DumpedService, tmp_path: Path) -> Iterator[Path]:
+    """A database with rows 1 and 2, and a file of it from when there was row 1 alone."""
+    cluster = service.cluster
+    for each in databases(cluster):
+        if each.startswith("live"):
+            cluster.query(f'drop database "{each}" with (force)')
+    cluster.query("create database live")
+    cluster.query("create table t (id int primary key)", database="live")
+    cluster.query("insert into t values (1)", database="live")
+    file = with_checksum(dump(cluster, "live", tmp_path / "live.dump"))
+    cluster.query("insert into t values (2)", database="live")
+    yield file
+
+
+def test_a_service_that_is_not_well_afterwards_gets_its_old_database_back(
+    service: DumpedService, live: Path, tmp_path: Path
+) -> None:
+    marks = tmp_path / "marks"
+
+    with pytest.raises(ServiceUnhealthy) as caught:
+        load(
+            service,
+            file=live,
+            into="postgresql:///live",
+            replace=True,
+            KB_DR_APP_STOP_COMMAND=f"echo stop >> {marks}",
+            KB_DR_APP_START_COMMAND=f"echo start >> {marks}",
+            KB_DR_HEALTH_COMMAND=f"test $(grep -c start {marks}) = 2",
+            KB_DR_COMMAND_SECONDS="1",
+        )
+
+    assert ids(service.cluster) == [1, 2]
+    assert "is the old one again" in caught.value.hint
+    assert "the application runs again" in caught.value.hint
+    assert marks.read_text().split() == ["stop", "start", "stop", "start"]
+
+
+def test_a_schema_the_application_does_not_expect_never_takes_over(
+    service: DumpedService,
+) -> None:
+    words = LoadWords(None, None, None, None, True)
+    opened = service.opened(KB_DR_EXPECTED_SCHEMA_VERSION="20269999_next")
+    with pytest.raises(ServiceUnhealthy, match="expects 20269999_next"):
+        opened.plan_load(words, Part(), LogProgress())
+
+    service.cluster.query("create database to_migrate")
+    psql = (
+        f"{service.cluster.programs.path('psql')} -qX -h $KB_DB_HOST -p $KB_DB_PORT"
+        ' -U $KB_DB_USER -d $KB_DB_NAME -c "update alembic_version set version_num ='
+    )
+    expected = {"KB_DR_EXPECTED_SCHEMA_VERSION": "20269999_next"}
+    before = databases(service.cluster)
+    with pytest.raises(ServiceUnhealthy, match="version other, expected 20269999_next"):
+        load(service, into="postgresql:///to_migrate", replace=True, **expected,
+             KB_DR_MIGRATIONS_COMMAND=f"{psql} 'other'\"")  # fmt: skip
+    assert databases(service.cluster) == before
+
+    load(service, into="postgresql:///to_migrate", replace=True, **expected,
+         KB_DR_MIGRATIONS_COMMAND=f"{psql} '20269999_next'\"")  # fmt: skip
+
+    assert service.cluster.query("select * from alembic_version", database="to_migrate") == [
+        ("20269999_next",)
+    ]
+    loaded = load(service, into="postgresql:///beside", **expected)
+    assert any(note.startswith("WARNING: schema version") for note in loaded.notes)
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from kb_dr.adapters import database_server
+from kb_dr.adapters.log_progress import LogProgress
+from kb_dr.domain.load_plan import Part
+from kb_dr.installation import Installation
+from kb_dr.installation.loading import LoadWords
+from kb_dr.settings import load_settings
+
+moment, file, env = sys.argv[1:]
+rename = database_server._rename
+count = 0
+
+def killed(*words):
+    global count
+    count += 1
+    if moment == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(*words)
+    if moment == "between" or count == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+database_server._rename = killed
+opened = Installation(load_settings(env_file=Path(env)))
+words = LoadWords(Path(file), None, None, "postgresql:///live", True)
+plan = opened.plan_load(words, Part(), LogProgress())
+opened.load(plan, words, LogProgress())
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
+def test_a_kill_at_the_swap_leaves_the_old_database_in_service(
+    service: DumpedService, live: Path, moment: str
+) -> None:
+    words = [sys.executable, "-c", _KILLED, moment, str(live), str(service.env_file)]
+    done = subprocess.run(words, env=environment({}), capture_output=True, timeout=120, check=False)
+
+    assert done.returncode == -9, done.stderr.decode()
+    assert ids(service.cluster) == [1, 2]
+    load(service, file=live, into="postgresql:///live", replace=True)
+    assert ids(service.cluster) == [1]
