@@ -48,13 +48,13 @@ def load(
     into: str | None = None,
     replace: bool = False,
     checksum: bool = True,
-    part: Part = Part(),
-    **settings: str,
+    part: Part | None = None,
+    settings: dict[str, str] | None = None,
 ) -> Loaded:
     """Plan and carry out, in this process."""
-    opened = service.opened(**settings)
+    opened = service.opened(**(settings or {}))
     words = LoadWords(file, None, None, into, replace, checksum)
-    plan = opened.plan_load(words, part, LogProgress())
+    plan = opened.plan_load(words, part or Part(), LogProgress())
     return opened.load(plan, words, LogProgress())
 
 
@@ -349,7 +349,7 @@ def test_replaced_and_rolled_back_again_and_again(service: DumpedService, tmp_pa
 
     seen = []
     for file in (first, second, first):
-        load(service, file=file, into="postgresql:///live", replace=True, **commands)
+        load(service, file=file, into="postgresql:///live", replace=True, settings=commands)
         seen.append(ids(cluster))
 
     assert seen == [[1], [1, 2], [1]]
@@ -370,7 +370,7 @@ def ids(cluster: RunningCluster) -> list[int]:
 
 
 @pytest.fixture
-def live(service: DumpedService, tmp_path: Path) -> Iterator[Path]:
+def live(service: DumpedService, tmp_path: Path) -> Path:
     """A database with rows 1 and 2, and a file of it from when there was row 1 alone."""
     cluster = service.cluster
     for each in databases(cluster):
@@ -381,7 +381,7 @@ def live(service: DumpedService, tmp_path: Path) -> Iterator[Path]:
     cluster.query("insert into t values (1)", database="live")
     file = with_checksum(dump(cluster, "live", tmp_path / "live.dump"))
     cluster.query("insert into t values (2)", database="live")
-    yield file
+    return file
 
 
 def test_a_service_that_is_not_well_afterwards_gets_its_old_database_back(
@@ -395,10 +395,12 @@ def test_a_service_that_is_not_well_afterwards_gets_its_old_database_back(
             file=live,
             into="postgresql:///live",
             replace=True,
-            KB_DR_APP_STOP_COMMAND=f"echo stop >> {marks}",
-            KB_DR_APP_START_COMMAND=f"echo start >> {marks}",
-            KB_DR_HEALTH_COMMAND=f"test $(grep -c start {marks}) = 2",
-            KB_DR_COMMAND_SECONDS="1",
+            settings={
+                "KB_DR_APP_STOP_COMMAND": f"echo stop >> {marks}",
+                "KB_DR_APP_START_COMMAND": f"echo start >> {marks}",
+                "KB_DR_HEALTH_COMMAND": f"test $(grep -c start {marks}) = 2",
+                "KB_DR_COMMAND_SECONDS": "1",
+            },
         )
 
     assert ids(service.cluster) == [1, 2]
@@ -423,17 +425,17 @@ def test_a_schema_the_application_does_not_expect_never_takes_over(
     expected = {"KB_DR_EXPECTED_SCHEMA_VERSION": "20269999_next"}
     before = databases(service.cluster)
     with pytest.raises(ServiceUnhealthy, match="version other, expected 20269999_next"):
-        load(service, into="postgresql:///to_migrate", replace=True, **expected,
-             KB_DR_MIGRATIONS_COMMAND=f"{psql} 'other'\"")  # fmt: skip
+        load(service, into="postgresql:///to_migrate", replace=True,
+             settings=expected | {"KB_DR_MIGRATIONS_COMMAND": f"{psql} 'other'\""})  # fmt: skip
     assert databases(service.cluster) == before
 
-    load(service, into="postgresql:///to_migrate", replace=True, **expected,
-         KB_DR_MIGRATIONS_COMMAND=f"{psql} '20269999_next'\"")  # fmt: skip
+    load(service, into="postgresql:///to_migrate", replace=True,
+         settings=expected | {"KB_DR_MIGRATIONS_COMMAND": f"{psql} '20269999_next'\""})  # fmt: skip
 
     assert service.cluster.query("select * from alembic_version", database="to_migrate") == [
         ("20269999_next",)
     ]
-    loaded = load(service, into="postgresql:///beside", **expected)
+    loaded = load(service, into="postgresql:///beside", settings=expected)
     assert any(note.startswith("WARNING: schema version") for note in loaded.notes)
 
 
@@ -445,6 +447,7 @@ from kb_dr.adapters.log_progress import LogProgress
 from kb_dr.domain.load_plan import Part
 from kb_dr.installation import Installation
 from kb_dr.installation.loading import LoadWords
+from kb_dr.operations import swap_database
 from kb_dr.settings import load_settings
 
 moment, file, env = sys.argv[1:]
@@ -457,10 +460,16 @@ def killed(*words):
     if moment == "before":
         os.kill(os.getpid(), signal.SIGKILL)
     rename(*words)
-    if moment == "between" or count == 2:
+    if moment == "between" or (moment == "uncommitted" and count == 2):
         os.kill(os.getpid(), signal.SIGKILL)
 
-database_server._rename = killed
+def brought_up(*words):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if moment == "after":
+    swap_database._bring_up = brought_up
+else:
+    database_server._rename = killed
 opened = Installation(load_settings(env_file=Path(env)))
 words = LoadWords(Path(file), None, None, "postgresql:///live", True)
 plan = opened.plan_load(words, Part(), LogProgress())
@@ -468,14 +477,65 @@ opened.load(plan, words, LogProgress())
 """
 
 
-@pytest.mark.parametrize("moment", ["before", "between", "after"])
-def test_a_kill_at_the_swap_leaves_the_old_database_in_service(
+@pytest.mark.parametrize("moment", ["before", "between", "uncommitted", "after"])
+def test_a_kill_at_the_swap_leaves_the_old_database_or_the_new_one_in_service(
     service: DumpedService, live: Path, moment: str
 ) -> None:
     words = [sys.executable, "-c", _KILLED, moment, str(live), str(service.env_file)]
     done = subprocess.run(words, env=environment({}), capture_output=True, timeout=120, check=False)
 
     assert done.returncode == -9, done.stderr.decode()
-    assert ids(service.cluster) == [1, 2]
+    assert ids(service.cluster) == ([1] if moment == "after" else [1, 2])
     load(service, file=live, into="postgresql:///live", replace=True)
     assert ids(service.cluster) == [1]
+
+
+# the script
+
+
+def script(*words: str, cwd: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    where = Path(__file__).parents[2] / "scripts" / "restore-kb.sh"
+    return subprocess.run(
+        [str(where), *words], env=environment(settings), cwd=cwd, capture_output=True, text=True,
+        timeout=120, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_the_script_restores_a_file_from_any_directory(
+    service: DumpedService, plain: Path, tmp_path: Path
+) -> None:
+    directory = tmp_path / "a path with spaces"
+    directory.mkdir()
+    for each in (plain, Path(f"{plain}.sha256")):
+        shutil.copy(each, directory)
+
+    done = script(
+        "--local", "--backup-file", plain.name, "--yes", "--into", "postgresql:///by_script",
+        cwd=directory, KB_DR_ENV_FILE=str(service.env_file),
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "What to do now" in done.stdout
+    assert rows(service.cluster, "knowledge_entries", "by_script") == 300
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "nothing was asked for"),
+        (["--local"], "no --backup-file"),
+        (["--local", "--backup-file"], "no value follows"),
+        (["--local", "--rds"], "--local was given, too"),
+        (["--local", "--frobnicate"], "not a word of restore-kb.sh"),
+        (["--rds", "--snapshot-id", "s", "--target-instance", "i"], "not supported yet"),
+        (["--pitr", "--target-time", "t", "--target-instance", "i"], "kb-dr restore --target-time"),
+    ],
+)
+def test_the_script_refuses_words_that_make_no_sense(
+    tmp_path: Path, words: list[str], text: str
+) -> None:
+    done = script(*words, cwd=tmp_path)
+
+    assert done.returncode == 2, done.stderr
+    assert text in done.stderr
+    assert "hint: " in done.stderr
