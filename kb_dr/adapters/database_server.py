@@ -19,6 +19,7 @@ from kb_dr.adapters.postgres_session import (
     what_was_seen,
 )
 from kb_dr.adapters.restored_checks import RestoredInspection, prepared
+from kb_dr.adapters.take_over import take_over
 from kb_dr.domain.dump import DatabaseShape
 from kb_dr.domain.dump_target import ServerLook
 from kb_dr.domain.inspection import Examined
@@ -102,6 +103,7 @@ class PostgresDatabases:
                     ) as ended,
                     asked.transaction(),
                 ):
+                    take_over(asked, old=name, new=new)
                     _rename(asked, name, kept)
                     _rename(asked, new, name)
             except errors.InsufficientPrivilege as error:

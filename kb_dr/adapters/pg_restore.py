@@ -113,7 +113,7 @@ class PgRestore:
                 archive,
                 errors,
             )
-        _check(status, errors)
+        check_status(status, errors)
         return (
             *(f"not in tablespace {each}: the server has none" for each in lacking),
             *errors.notes,
@@ -235,7 +235,8 @@ def _compare(archive: Path, read: Archive, listing: bytes) -> None:
         )
 
 
-def _check(status: int, errors: LoadErrors) -> None:
+def check_status(status: int, errors: LoadErrors) -> None:
+    """Raise unless it ended well, or after errors that are all known and expected."""
     if errors.unexpected is not None:
         raise errors.unexpected
     if status < 0:

@@ -207,7 +207,9 @@ class DatabaseServer(Protocol):
     def swap(self, *, new: str, name: str, kept: str) -> int:
         """Give ``new`` the name ``name``, and what bore it the name ``kept``, both or neither.
 
-        Sessions in both are ended, and none can begin meanwhile; how many were ended.
+        Sessions in both are ended, and none can begin meanwhile; how many were ended. ``new``
+        takes over what no dump holds: owner, connection limit, grants on the database and its
+        settings. RecoveryError, and nothing is changed, when a name or a session is in the way.
         """
         ...
 

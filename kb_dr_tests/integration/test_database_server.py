@@ -197,6 +197,35 @@ def test_names_are_swapped_under_clients_that_keep_coming(
     assert _open(cluster) == {"postgres", "kb", "kb before"}
 
 
+def test_a_swapped_database_has_what_no_dump_of_the_other_holds(
+    cluster: RunningCluster, server: PostgresDatabases
+) -> None:
+    for name in ("kb", "new"):
+        server.create(name, _C)
+    for statement in (
+        "alter database kb owner to maker",
+        "alter database kb connection limit 7",
+        "revoke all on database kb from public",
+        "grant connect on database kb to nobody_much with grant option",
+        """alter database kb set search_path to "$user", 'a, "b"', public""",
+        "alter database kb set work_mem = '5MB'",
+        "alter database kb set app.which to 'it''s, \"this\"'",
+        "alter role maker in database kb set temp_tablespaces to ''",
+    ):
+        cluster.query(statement)
+    what = (
+        "select datdba::regrole::text, datconnlimit, datacl::text, setrole::int, setconfig"
+        " from pg_database d join pg_db_role_setting on setdatabase = d.oid where datname = %s"
+        " order by setrole"
+    )
+    expected = cluster.query(what, ["kb"])
+
+    server.swap(new="new", name="kb", kept="kb before")
+
+    assert cluster.query(what, ["kb"]) == cluster.query(what, ["kb before"]) == expected
+    assert len(expected) == 2
+
+
 def test_a_swap_that_fails_changes_no_name_and_leaves_both_open(
     cluster: RunningCluster, server: PostgresDatabases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
