@@ -263,8 +263,7 @@ def _refuse_extensions(extensions: dict[str, str], look: ServerLook) -> None:
     lacking = sorted(set(extensions) - set(look.extensions))
     if lacking:
         raise TargetLacks(
-            f"restore: the server does not have extension{'s' if lacking[1:] else ''} "
-            f"{', '.join(lacking)}",
+            f"restore: the server does not have what extensions are needed: {', '.join(lacking)}",
             hint="Nothing was changed. Install what is named on the server's machine (vector is "
             "postgresql-MAJOR-pgvector, postgis postgresql-MAJOR-postgis-3), then run it again.",
         )
@@ -288,8 +287,8 @@ def _missing_roles(what: What, part: Part, look: ServerLook) -> tuple[str, ...]:
     if missing and not part.make_roles:
         plain = isinstance(what, LocalDump) and what.form is DumpFormat.PLAIN
         raise TargetLacks(
-            f"restore {_named(what)}: the server does not have role{'s' if missing[1:] else ''} "
-            f"{', '.join(missing)}, which own something or are granted something",
+            f"restore {_named(what)}: the server does not have the roles that own something or "
+            f"are granted something: {', '.join(missing)}",
             hint="Nothing was changed. --globals creates them without a login"
             + ("." if plain else "; --no-owners --no-grants does without."),
         )
@@ -317,7 +316,7 @@ def _schema(what: What, part: Part, asked: Asked, known: Known) -> list[str]:
         return [f"WARNING: {seen}"]
     if not known.migrates:
         raise ServiceUnhealthy(
-            f"replace with {_named(what)}: {seen}",
+            f"replace with {_named(what)}: the application cannot work with it: {seen}",
             hint="Nothing was changed. Set KB_DR_MIGRATIONS_COMMAND, which brings it there; or "
             "restore beside, without --replace.",
         )
