@@ -33,7 +33,7 @@ _IDENTITY = pyrage.x25519.Identity.generate()
 CODEC = AgeCodec([str(_IDENTITY.to_public())], [str(_IDENTITY)])
 TOOLS = BackupTools("kb", "default", "test-host", chunk_bytes=1024 * 1024, transfers=2)
 
-Hook = Callable[[RunningDump], None]
+Hook = Callable[[RunningDump], object]
 
 
 @dataclass

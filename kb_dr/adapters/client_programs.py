@@ -67,7 +67,7 @@ def _places(name: str, bin_dirs: Sequence[Path]) -> list[Path]:
 
 def _version(programs: PostgresPrograms, name: str) -> str:
     said = programs.run(name, "--version", timeout_seconds=30)
-    match = re.search(r"\d+(\.\d+|devel|beta\d+|rc\d+)", said)
+    match = re.search(r"\d+(?:(?:\.\d+)+|devel|beta\d+|rc\d+)", said)
     if match is None:
         raise PostgresProgramMissing(f"ask {programs.path(name)} for its version: {said!r}")
     return match[0]

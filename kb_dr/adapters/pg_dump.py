@@ -25,7 +25,12 @@ _DENIED = b"permission denied"
 _LOCKED = (b"canceling statement due to statement timeout", b"could not obtain lock on relation")
 """What pg_dump ends with when --lock-wait-timeout is over, and what one of its workers does."""
 
-_LOST = (b"connection to server", b"terminating connection", b"server closed the connection")
+_LOST = (
+    b"connection to server",
+    b"terminating connection",
+    b"server closed the connection",
+    b"invalid snapshot identifier",  # the session that held it is gone
+)
 
 _TOO_MANY_LOCKS = b"max_locks_per_transaction"
 """In the hint the server gives beside "out of shared memory" (lock.c)."""

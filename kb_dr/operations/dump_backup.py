@@ -88,12 +88,14 @@ def _take(dump: _Dump, frozen: FrozenSource, pool: ThreadPoolExecutor) -> Stored
     described = frozen.describe()
     refuse_newcomer(dump.repository, attempt.backup, described.system_identifier)
     refuse_too_many_chunks(attempt.backup, described.size_bytes, dump.tools.chunk_bytes)
-    shape, roles = frozen.shape(), frozen.roles()
     own_globals, globals_notes = _store_globals(dump)
     looking = pool.submit(_look, frozen, str(attempt.backup))
     chunks, end = _store_dump(dump, frozen, described, looking)
     dump.progress.begin("fingerprint")
     seen = looking.result()
+    # Asked last: that they are answered shows that the locks outlasted the dump. A table emptied
+    # before pg_dump locked it itself would be dumped as empty, without an error.
+    shape, roles = frozen.shape(), frozen.roles()
     attempt.lock.check()
     place = frozen.place
     manifest = Manifest(

@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.postgres_source import PostgresSource
 from kb_dr.domain.dump import NO_PASSWORDS, DumpFormat
 from kb_dr.domain.lsn import Lsn
@@ -17,8 +18,8 @@ from kb_dr.errors import (
     PostgresUnavailable,
 )
 from kb_dr_tests.dumped_service import DumpedService
-from kb_dr_tests.postgres_servers import source_settings
-from kb_dr_tests.taken_dumps import CODEC, Dumps, Loaded
+from kb_dr_tests.postgres_servers import RunningCluster, source_settings
+from kb_dr_tests.taken_dumps import CODEC, Dumps, Loaded, load
 
 
 @pytest.fixture
@@ -264,6 +265,17 @@ def test_a_dump_waits_for_a_migration_without_holding_anything(dumps: Dumps) -> 
     assert [each.columns for each in taken[0].manifest.fingerprint.tables] == [("id", "more")] * 2
 
 
+def test_timeouts_of_the_database_do_not_end_a_dump(dumps: Dumps) -> None:
+    """Its session holds the snapshot, and idles in its transaction, for as long as pg_dump runs."""
+    dumps.query("create table notes as select generate_series(1, 50000) i")
+    for name in ("idle_in_transaction_session_timeout", "idle_session_timeout", "lock_timeout"):
+        dumps.query(f"alter database \"{dumps.database}\" set {name} = '400ms'")
+
+    stored = dumps.take(lambda _: threading.Event().wait(0.6))
+
+    assert dumps.loaded(stored).differences(stored) == ()
+
+
 def test_an_empty_database_is_dumped(dumps: Dumps) -> None:
     stored = dumps.take()
 
@@ -423,3 +435,32 @@ def test_a_directory_is_written_by_several_jobs_in_the_same_snapshot(
         database=f"{dumps.database}_dir",
     )
     assert counts == [(100, 200)]
+
+
+def test_a_standby_is_dumped_too(postgres_programs: PostgresPrograms, tmp_path: Path) -> None:
+    """Where the primary is to be spared: its snapshot lies on the same line."""
+    with RunningCluster(postgres_programs, tmp_path / "primary server") as primary:
+        primary.query("create table notes as select generate_series(1, 100) i")
+        standby = RunningCluster(postgres_programs, tmp_path / "standby")
+        postgres_programs.run(
+            "pg_basebackup", f"--dbname={primary.conninfo()}", "--checkpoint=fast",
+            "--write-recovery-conf", f"--pgdata={standby.data}",
+        )  # fmt: skip
+        standby.configure()
+        try:
+            standby.start()
+            primary.query("insert into notes values (101)")
+            lsn = primary.value("select pg_current_wal_lsn()::text")
+            standby.wait_for("select pg_last_wal_replay_lsn() >= %s::pg_lsn", [lsn])
+            dumps = Dumps(standby, "postgres", tmp_path / "repository")
+
+            stored = dumps.take()
+        finally:
+            standby.close()
+
+        assert [each.rows for each in stored.manifest.fingerprint.tables] == [101]
+        assert stored.manifest.wal.timeline == 1
+        assert stored.manifest.wal.start >= Lsn.parse(lsn)
+        assert stored.manifest.source.system_identifier == primary.system_identifier
+        loaded = load(dumps.repository, primary, stored, "loaded")
+        assert loaded.differences(stored) == ()
