@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         StandingClusters,
         WalReceiver,
         WatchMark,
+        WholeFiles,
     )
 
 _NO_FILE = (
@@ -211,7 +212,7 @@ def dump_source(settings: Settings) -> "DumpSource":
     return PostgresDumpSource(settings.source)
 
 
-def dump_program(settings: Settings) -> "DumpProgram":
+def dump_program(settings: Settings, *, compressed: bool = False) -> "DumpProgram":
     """pg_dump of the source's own major version, or a newer one; asks the source which that is."""
     from kb_dr.adapters.client_programs import find_client_programs
     from kb_dr.adapters.pg_dump import PgDump
@@ -221,7 +222,7 @@ def dump_program(settings: Settings) -> "DumpProgram":
     client = find_client_programs(
         "pg_dump", major, settings.postgres_bin_dirs, _unprivileged(settings)
     )
-    return PgDump(client, settings.source)
+    return PgDump(client, settings.source, compressed=compressed)
 
 
 def wal_receiver(settings: Settings) -> "WalReceiver":
@@ -317,6 +318,13 @@ def dump_loader(settings: Settings, address: SourceSettings) -> "DumpLoader":
     from kb_dr.adapters.pg_restore import PgRestore
 
     return PgRestore(settings.postgres_bin_dirs, address)
+
+
+def whole_files(settings: Settings) -> "WholeFiles":
+    """Files of this machine that appear whole or not at all."""
+    from kb_dr.adapters.whole_file import LocalWholeFiles
+
+    return LocalWholeFiles(_unprivileged(settings))
 
 
 def database_server(settings: Settings, address: SourceSettings) -> "DatabaseServer":

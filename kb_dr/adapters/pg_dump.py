@@ -40,7 +40,7 @@ class PgDump:
     """Implements `kb_dr.ports.DumpProgram`.
 
     ``stall_seconds`` without a byte, and the server is taken for gone; ``lock_seconds`` it may
-    wait for a table that somebody else has locked.
+    wait for a table that somebody else has locked. ``compressed``: the way pg_dump itself does it.
     """
 
     def __init__(
@@ -50,12 +50,14 @@ class PgDump:
         *,
         stall_seconds: float = 600.0,
         lock_seconds: float = 30.0,
+        compressed: bool = False,
     ) -> None:
         self._client = client
         self._programs = client.programs
         self._source = source
         self._patience = Patience(stall_seconds)
         self._lock_seconds = lock_seconds
+        self._compressed = compressed
 
     @property
     def tools(self) -> dict[str, str]:
@@ -66,7 +68,7 @@ class PgDump:
         if form is DumpFormat.DIRECTORY:
             raise ConfigurationError("run pg_dump: a directory is written, not streamed")
         # What it writes is compressed here: its own way is one thread, and differs by version.
-        command = self._command(frozen, form, "--compress=0")
+        command = self._command(frozen, form, *([] if self._compressed else ["--compress=0"]))
         with self._programs.unprivileged.running(
             command, env=self._environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:

@@ -68,6 +68,8 @@ def connect(source: SourceSettings, *, statement_seconds: float = STATEMENT_SECO
         **connection_words(source),  # type: ignore[arg-type]  # libpq's words, not psycopg's own
         dbname=source.database,
         password=password,
+        # Names go out and come in as UTF-8, whatever the database's own encoding.
+        client_encoding="UTF8",
         application_name="kb-dr",
         autocommit=True,
     )

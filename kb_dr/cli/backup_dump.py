@@ -2,22 +2,52 @@
 
 import click
 
+from kb_dr.cli.dump_to_file import FORMATS, dump_to
 from kb_dr.cli.opened import installation, json_option, progress
 from kb_dr.cli.output import moment, print_json, print_table, size
 from kb_dr.domain.manifest import StoredManifest
+from kb_dr.errors import ConfigurationError
 from kb_dr.installation import Installation
 from kb_dr.operations.copy_backup import BackupCopy
 
 
 @click.command("dump")
 @click.option("--copy", "and_copy", is_flag=True, help="Copy it to each further copy as well.")
+@click.option(
+    "--to",
+    "directory",
+    metavar="[DIR]",
+    is_flag=False,
+    flag_value="",
+    help="Into a new file in DIR (KB_BACKUP_LOCAL_PATH), and not into the repository.",
+)
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Of the file; plain.")
+@click.option("--jobs", type=click.IntRange(1, 64), help="Connections that write a directory.")
 @json_option
-def command(and_copy: bool, as_json: bool) -> None:
+def command(
+    and_copy: bool, directory: str | None, form: str | None, jobs: int | None, as_json: bool
+) -> None:
     """Take a logical dump of the database into the primary repository.
 
     For one table lost, or for another version of PostgreSQL; it gives no point in time but its
     own. It is complete when this ends well: rows, counts and sample are of one snapshot.
+
+    With --to into a file of its own (kb-backup-YYYYMMDD-HHMMSS.sql.gz, .dump or .dir) with its
+    checksum beside it, for psql or pg_restore; the repository does not know of it.
     """
+    if directory is not None:
+        if and_copy:
+            raise ConfigurationError(
+                "dump: --copy belongs to a dump into the repository",
+                hint="Leave --to away, or copy the file yourself.",
+            )
+        dump_to(directory, form, jobs, as_json)
+        return
+    if form is not None or jobs is not None:
+        raise ConfigurationError(
+            "dump: --format and --jobs belong to a dump into a file",
+            hint="Give --to DIR as well.",
+        )
     opened = installation()
     if and_copy and not opened.further_copies:
         opened.repository("offsite")  # none configured: said before hours are spent

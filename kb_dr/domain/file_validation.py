@@ -91,7 +91,7 @@ def rows_finding(read: SqlDump) -> Finding:
     """Whether the rows that stand in it are those its last line says were in the snapshot."""
     subject = "rows"
     if read.damaged_notes:
-        said = f"a line of kb-dr in it cannot be read: {read.damaged_notes[0]}"
+        said = f"a line of kb-dr in it cannot be relied on: {read.damaged_notes[0]}"
         return Finding(subject, Outcome.FAILED, said, _NEWER)
     if read.tail is None:
         if read.head is not None:
@@ -123,8 +123,6 @@ def row_differences(tail: DumpTail, rows: Mapping[Table, int]) -> Sequence[str]:
             f"{tail.data_blocks}"
         )
     for name, expected in tail.rows.items():
-        if name in tail.elsewhere:
-            continue
         table = table_of(name)
         found = None if table is None else rows.get(table)
         if found != expected:

@@ -2,7 +2,7 @@
 
 A plain file begins and ends with comments that psql passes over, one JSON object each:
 ``-- kb-dr: {"id": …}`` says what was dumped, ``-- kb-dr: {"complete": true, …}`` what of it is in
-the file. docs/logical-dumps.md describes both.
+the file. docs/local-dumps.md describes both.
 """
 
 import json
@@ -56,8 +56,6 @@ class DumpTail:
     """How many tables' rows stand in the file: also of those that are not counted in ``rows``."""
     data_rows: int
     """How many rows all of them hold together."""
-    elsewhere: tuple[str, ...]
-    """Of ``rows``, those whose rows an extension brings by itself: none stand in the file."""
 
 
 def name_parts(name: str) -> tuple[datetime, DumpFormat] | None:
@@ -101,7 +99,6 @@ def tail_line(tail: DumpTail) -> bytes:
             "rows": dict(sorted(tail.rows.items())),
             "data_blocks": tail.data_blocks,
             "data_rows": tail.data_rows,
-            "elsewhere": sorted(tail.elsewhere),
         }
     )
 
@@ -144,7 +141,6 @@ def _tail(found: Mapping[str, Any]) -> DumpTail:
         rows={str(name): int(rows) for name, rows in found["rows"].items()},
         data_blocks=int(found["data_blocks"]),
         data_rows=int(found["data_rows"]),
-        elsewhere=tuple(str(name) for name in found["elsewhere"]),
     )
 
 

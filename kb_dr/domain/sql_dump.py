@@ -288,6 +288,8 @@ class SqlDumpReader:
             except ValueError as error:
                 self._read.damaged_notes.append(str(error))
                 return
+            if (self._read.tail if isinstance(said, DumpTail) else self._read.head) is not None:
+                self._read.damaged_notes.append("it is there twice")
             if isinstance(said, DumpTail):
                 self._read.tail, self._read.tail_is_last = said, True
             else:

@@ -12,8 +12,8 @@ from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import BackupInProgress, KbDrError, PostgresUnavailable
 from kb_dr.installation.buckets import Buckets
-from kb_dr.installation.cloudwatch import CloudWatching
 from kb_dr.installation.copying import Copying
+from kb_dr.installation.local_files import LocalFiles
 from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.catalog import readable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Protection(CloudWatching, Copying, Buckets):
+class Protection(LocalFiles, Copying, Buckets):
     """Takes backups and WAL, and brings them to the further copies."""
 
     def initialise(self, copy: str) -> Marker:

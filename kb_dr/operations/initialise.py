@@ -8,6 +8,7 @@ from datetime import datetime
 
 from kb_dr import records
 from kb_dr.domain import layout
+from kb_dr.domain.local_dump import is_local_file
 from kb_dr.errors import ObjectMissing, WrongRepository
 from kb_dr.ports import Clock, Repository
 
@@ -43,7 +44,9 @@ def is_ours(repository: Repository, *, service: str, org: str) -> bool:
     if repository.find(layout.MARKER) is not None:
         check_marker(repository, service=service, org=org)
         return True
-    found = next(iter(repository.list("")), None)
+    # Dumps in files of their own may have been put into the same directory before.
+    others = (each for each in repository.list("") if not is_local_file(each.key))
+    found = next(others, None)
     if found is not None:
         raise WrongRepository(
             f"init {repository.name} ({repository.url}): not empty ({found.key}), no marker",

@@ -209,8 +209,9 @@ class _Plain:
             except ChecksumMismatch as error:
                 self._damage = error
         if self._damage is not None:
-            findings.append(Finding("gzip", Outcome.FAILED, str(self._damage), _DAMAGED))
-        elif self._gunzip is not None:
+            # What SQL came out of it says nothing more.
+            return [Finding("gzip", Outcome.FAILED, str(self._damage), _DAMAGED)]
+        if self._gunzip is not None:
             findings.append(Finding("gzip", Outcome.PASSED, "whole, to its very end"))
         read = self._reader.finish()
         structure = structure_finding(read)
@@ -275,9 +276,12 @@ def _directory(
 
 
 def _archive(path: Path, loader: Callable[[], DumpLoader]) -> Finding:
-    """Whether pg_restore can read its table of contents."""
+    """Whether pg_restore can read its table of contents, and all that is in it."""
     try:
-        contents = loader().contents(path)
+        used = loader()
+        contents = used.contents(path)
+        # Of a file that is cut short the table of contents, at its beginning, is still whole.
+        used.read_through(path)
     except ChecksumMismatch as error:
         return Finding("archive", Outcome.FAILED, str(error), _DAMAGED)
     except KbDrError as error:
@@ -286,8 +290,8 @@ def _archive(path: Path, loader: Callable[[], DumpLoader]) -> Finding:
     return Finding(
         "archive",
         Outcome.PASSED,
-        f"{len(contents.entries)} entries, {tables} tables with rows, of {contents.database} "
-        f"({contents.server_version}), by pg_dump {contents.program_version}",
+        f"read to its end: {len(contents.entries)} entries, {tables} tables with rows, of "
+        f"{contents.database} ({contents.server_version}), by pg_dump {contents.program_version}",
     )
 
 

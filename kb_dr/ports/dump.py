@@ -105,7 +105,8 @@ class DumpProgram(Protocol):
         ...
 
     def stream(self, frozen: FrozenSource, form: DumpFormat) -> AbstractContextManager[DumpStream]:
-        """Dump the database in this snapshot, uncompressed, as CUSTOM or PLAIN.
+        """Dump the database in this snapshot, uncompressed unless it was made to compress, as
+        CUSTOM or PLAIN.
 
         The program is gone when the block is left, however it is left.
         """

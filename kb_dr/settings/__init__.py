@@ -72,6 +72,9 @@ __all__ = [
 ]
 
 
+_LOCAL_PATH = "./backups/"
+
+
 def load_settings(
     environment: Mapping[str, str] | None = None, *, env_file: Path | None = None
 ) -> Settings:
@@ -104,6 +107,7 @@ def load_settings(
         transfers=reader.whole("KB_DR_TRANSFERS", 4, 1, 32),
         s3_timeout_seconds=reader.number("KB_DR_S3_TIMEOUT_SECONDS", 60, 1),
         expected_schema_version=reader.text("KB_DR_EXPECTED_SCHEMA_VERSION", "") or None,
+        local_dump_dir=_local_dump_dir(reader),
         load_jobs=reader.whole("KB_DR_LOAD_JOBS", 2, 1, 64),
         chain_length=reader.whole("KB_DR_CHAIN_LENGTH", 24, 1, 500),
         wal_deadline_seconds=reader.number("KB_DR_WAL_DEADLINE_SECONDS", 600, 1),
@@ -186,9 +190,14 @@ def _source(reader: Reader) -> SourceSettings:
     )
 
 
+def _local_dump_dir(reader: Reader) -> Path:
+    local = reader.text("KB_BACKUP_LOCAL_PATH", _LOCAL_PATH)
+    return Path(local.removeprefix("file://")).expanduser().absolute()
+
+
 def _primary(reader: Reader) -> DirectoryLocation | S3Settings:
     bucket = reader.text("KB_BACKUP_S3_BUCKET", "")
-    local = reader.text("KB_BACKUP_LOCAL_PATH", "./backups/")
+    local = reader.text("KB_BACKUP_LOCAL_PATH", _LOCAL_PATH)
     url = reader.text("KB_DR_REPOSITORY_URL", f"s3://{bucket}" if bucket else local)
     return _location(reader, "KB_DR_REPOSITORY", url)
 

@@ -119,6 +119,8 @@ class Settings:
     s3_timeout_seconds: float
     expected_schema_version: str | None
     """The migration version the application needs (Alembic's head); None: not told."""
+    local_dump_dir: Path
+    """Where dumps in files of their own go, unless another place is named."""
     load_jobs: int
     """Connections pg_dump (into a directory) and pg_restore work through at once."""
     chain_length: int

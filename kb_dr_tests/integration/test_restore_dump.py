@@ -343,8 +343,11 @@ def test_replaced_and_rolled_back_again_and_again(service: DumpedService, tmp_pa
         "KB_DR_APP_STOP_COMMAND": f"echo stop >> {marks}",
         "KB_DR_APP_START_COMMAND": f"echo start >> {marks}",
     }
-    properties = "select array(select unnest(datacl)::text order by 1), (select setconfig::text from pg_db_role_setting where" \
-                 " setdatabase = d.oid) from pg_database d where datname = 'live'"  # fmt: skip
+    properties = (
+        "select array(select unnest(datacl)::text order by 1), (select setconfig::text"
+        " from pg_db_role_setting where setdatabase = d.oid) from pg_database d"
+        " where datname = 'live'"
+    )
     before = cluster.query(properties)
 
     seen = []

@@ -144,6 +144,20 @@ def test_an_empty_place_is_never_taken_for_a_repository_without_backups() -> Non
         check_marker(MemoryRepository(), service="kb", org="default")
 
 
+def test_dumps_in_files_of_their_own_keep_no_place_from_becoming_a_repository() -> None:
+    repository = MemoryRepository()
+    for name in ("kb-backup-20261120-020000.sql.gz", "kb-backup-20261120-020000.dir/toc.dat"):
+        repository.put(name, b"x")
+
+    init_repository(repository, FakeClock(), service="kb", org="default")
+
+    other = MemoryRepository()
+    other.put("kb-backup-20261120-020000.sql.gz", b"x")
+    other.put("wal/7/00000001/x", b"x")
+    with pytest.raises(WrongRepository, match="not empty"):
+        init_repository(other, FakeClock(), service="kb", org="default")
+
+
 def test_a_place_that_lost_its_marker_is_not_made_a_new_repository() -> None:
     repository = MemoryRepository()
     store_backup(repository, PlainCodec())
