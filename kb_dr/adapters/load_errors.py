@@ -57,6 +57,10 @@ _OF_THE_MACHINE = (
     "out of shared memory",
     "worker process died",
 )
+_MORE_LOCKS = (
+    "Thousands of tables in one transaction need as many locks: raise max_locks_per_transaction "
+    "at the server, or load an archive, which needs few."
+)
 _LACKS = re.compile(
     r'(?:role|tablespace) ".*" does not exist'
     r'|extension ".*" is not available'
@@ -140,7 +144,7 @@ def load_error(said: str, statement: str = "", *, state: str = "") -> KbDrError:
     if state.startswith(_GONE_STATES) or any(sign in said for sign in _GONE):
         return PostgresUnavailable(message)
     if state.startswith(_MACHINE_STATES) or any(sign in said for sign in _OF_THE_MACHINE):
-        return PostgresError(message)
+        return PostgresError(message, hint=_MORE_LOCKS if "shared memory" in said else "")
     if _LACKS.fullmatch(words):
         return TargetLacks(message)
     return LoadFailed(message)

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from kb_dr.adapters import database_server
 from kb_dr.adapters.database_server import PostgresDatabases
+from kb_dr.adapters.postgres_session import Session
 from kb_dr.domain.dump import DatabaseShape
 from kb_dr.errors import PostgresError, PostgresUnavailable, RecoveryError, TargetLacks
 from kb_dr.settings import SourceSettings
@@ -237,11 +239,22 @@ def test_a_swap_that_fails_changes_no_name_and_leaves_both_open(
         server.swap(new="new", name="kb", kept="kept")
     with pytest.raises(RecoveryError, match="there is no database nowhere"):
         server.swap(new="nowhere", name="kb", kept="other")
-    # Taken after it was looked at: the first of both renames works, and the second does not.
+    # Taken after it was looked at.
     both = [oid for name, oid in oids if name in ("kb", "new")]
-    monkeypatch.setattr("kb_dr.adapters.database_server._two", lambda *_, **__: both)
+    monkeypatch.setattr(database_server, "_two", lambda *_, **__: both)
     with pytest.raises(RecoveryError, match="already exists"):
         server.swap(new="new", name="kb", kept="kept")
+    monkeypatch.undo()
+
+    def half_way(asked: Session, old: str, new: str) -> None:
+        if old == "new":
+            raise RecoveryError("the second of both renames failed")
+        rename(asked, old, new)
+
+    rename = database_server._rename
+    monkeypatch.setattr(database_server, "_rename", half_way)
+    with pytest.raises(RecoveryError, match="second of both"):
+        server.swap(new="new", name="kb", kept="other")
     monkeypatch.undo()
     with pytest.raises(PostgresError, match="must be owner of database"):
         PostgresDatabases(_as(cluster, "maker")).swap(new="new", name="kb", kept="other")
