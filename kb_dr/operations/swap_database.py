@@ -137,10 +137,11 @@ def roll_back(
             _start(control)
             raise
         control.defer_interrupts()
-        with phases.measured("start the application"):
-            control.run(Command.APP_START)
-        with phases.measured("check the service"):
-            control.check_health(patient=True)
+        try:
+            _bring_up(control, phases)
+        except KbDrError as error:
+            error.hint = f"Database {plan.name} is the old one again. {error.hint}"
+            raise
     return RolledBack(plan, ended, phases.done)
 
 
