@@ -75,7 +75,7 @@ def plan_load(
         what, asked, known, look
     )
     target = asked.name or known.database
-    stamp = _free_stamp(target, look, known.stamp)
+    stamp = free_stamp(target, look, known.stamp)
     made, replaces, kept = _names(target, asked, look, stamp)
     extensions = _extensions(what)
     _refuse_extensions(extensions, look)
@@ -226,7 +226,7 @@ def _names(
     return made, None, None
 
 
-def _free_stamp(target: str, look: ServerLook, stamp: str) -> str:
+def free_stamp(target: str, look: ServerLook, stamp: str) -> str:
     """One that no database made before bears: two may be made within a second."""
     number, free = 1, stamp
     while any(each.startswith(target[:20]) and each.endswith(free) for each in look.databases):

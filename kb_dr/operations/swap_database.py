@@ -23,7 +23,7 @@ from kb_dr.errors import (
     ServiceUnhealthy,
 )
 from kb_dr.operations.phases import Phases
-from kb_dr.operations.plan_load import kept_name
+from kb_dr.operations.plan_load import free_stamp, kept_name
 from kb_dr.ports import Clock, DatabaseServer, ServiceControl
 
 logger = logging.getLogger("kb_dr.load")
@@ -117,7 +117,7 @@ def plan_roll_back(
             f"roll back database {name} on {server}: {mark.kept}, which it replaced, is not there",
             hint="Nothing was changed. It was dropped or renamed; restore an older dump instead.",
         )
-    undone = kept_name(name, "undone", stamp)
+    undone = kept_name(name, "undone", free_stamp(name, look, stamp))
     return RollBackPlan(name, mark.restored_from, mark.kept, undone, server, production, service)
 
 
