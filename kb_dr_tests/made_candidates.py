@@ -1,5 +1,6 @@
 """Backups as retention sees them, made up from a time."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,6 +64,13 @@ def incremental(
 ) -> Candidate:
     """An incremental backup that took two minutes."""
     return full(started, standing, kind=BackupKind.INCR, parent=parent)
+
+
+def dump(
+    started: str | datetime, standing: Standing = Standing.UNPROVEN, *, held: str = ""
+) -> Candidate:
+    """A logical dump that took two minutes, and needs no WAL."""
+    return replace(full(started, standing, kind=BackupKind.DUMP, held=held), wal=None)
 
 
 def kept(plan: RetentionPlan) -> set[str]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from kb_dr.adapters.empty_cluster import make_empty_cluster
 from kb_dr.adapters.postgres_programs import (
     PostgresPrograms,
     command_failed,
@@ -24,6 +25,7 @@ from kb_dr.adapters.unprivileged import Unprivileged, end
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Source
 from kb_dr.domain.recovery import ControlFile, ServerConfiguration, WorkArea
+from kb_dr.domain.scratch_configuration import loading_settings
 from kb_dr.domain.tablespaces import TABLESPACE_MAP, TABLESPACES
 from kb_dr.errors import (
     BrokenChain,
@@ -52,6 +54,8 @@ _FULL = ("No space left on device", "Disk quota exceeded")
 _CUT_SHORT = re.compile(r"wrote \d+ of \d+")
 """How pg_combinebackup says that a disk filled within one write."""
 _DAY_SECONDS = 86400.0
+_OPEN_SECONDS = 3600.0
+"""An empty cluster is open at once; the machine may be starved."""
 
 _AUTO = "postgresql.auto.conf"
 _HBA = "local all all trust\n"
@@ -197,7 +201,12 @@ class LocalPostgresHost:
 
     @contextmanager
     def start(
-        self, area: WorkArea, configuration: ServerConfiguration, source: Source
+        self,
+        area: WorkArea,
+        configuration: ServerConfiguration,
+        source: Source,
+        *,
+        users: Sequence[str] = (),
     ) -> Iterator[RestoredServer]:
         programs = self._programs(source)
         require_own_tablespaces(area.data)
@@ -215,11 +224,21 @@ class LocalPostgresHost:
                 # Killed with us: it shuts down at once, its files are thrown away anyway.
                 tied=signal.SIGQUIT,
             )
-        server = LocalServer(process, area, self._users)
+        server = LocalServer(process, area, users or self._users)
         try:
             yield server
         finally:
             server.end()
+
+    @contextmanager
+    def new_cluster(
+        self, area: WorkArea, source: Source, *, superuser: str
+    ) -> Iterator[RestoredServer]:
+        make_empty_cluster(self._programs(source), self._unprivileged, area, superuser)
+        configuration = ServerConfiguration(loading_settings(source), recover=False)
+        with self.start(area, configuration, source, users=(superuser,)) as server:
+            server.wait_for_promotion(_OPEN_SECONDS)
+            yield server
 
     def settle(self, area: WorkArea, lines: Sequence[str]) -> None:
         auto = area.data / _AUTO

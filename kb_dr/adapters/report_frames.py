@@ -84,6 +84,7 @@ def coverage_frame(reports: Iterable[IntegrityReport]) -> pd.DataFrame:
             "backups": report.coverage.backups,
             "window": report.coverage.window,
             "copies": report.coverage.copies,
+            "dumps": report.coverage.dumps,
             **{f"window_of_{c.copy}": share(c.stretches, Band.PROVEN) for c in report.copies},
         }
         for report in reports

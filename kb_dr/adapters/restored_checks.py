@@ -12,10 +12,11 @@ from kb_dr.adapters.heartbeat_table import read_beat
 from kb_dr.adapters.index_recall import VectorIndex, measure_recall, vector_indexes
 from kb_dr.adapters.postgres_session import Session, translated, what_was_seen
 from kb_dr.adapters.source_description import RECALL_SEED, invalid_indexes, schema_version
-from kb_dr.adapters.table_sample import list_tables, look_up_rows
+from kb_dr.adapters.standing_relations import large_objects, standing_relations
+from kb_dr.adapters.table_sample import extension_tables, list_tables, look_up_rows
 from kb_dr.domain.fingerprint import Look, TableFingerprint
 from kb_dr.domain.heartbeat import Beat
-from kb_dr.domain.inspection import Examined
+from kb_dr.domain.inspection import Examined, Relation
 from kb_dr.domain.manifest import Source, VectorBaseline
 from kb_dr.errors import PostgresError, VerificationError
 from kb_dr.ports import Inspection, RestoredServer
@@ -80,6 +81,11 @@ class RestoredInspection:
         with asked("list tables"):
             return list_tables(self.session)
 
+    def own_tables(self) -> tuple[str, ...]:
+        with asked("list tables of extensions"):
+            brought = extension_tables(self.session)
+        return tuple(each for each in self.tables() if each not in brought)
+
     def schema_version(self) -> str | None:
         with asked("read the schema version"):
             return schema_version(self.session)
@@ -97,6 +103,14 @@ class RestoredInspection:
     def invalid_indexes(self) -> tuple[str, ...]:
         with asked("look for invalid indexes"):
             return invalid_indexes(self.session)
+
+    def relations(self) -> frozenset[Relation]:
+        with asked("list what stands"):
+            return standing_relations(self.session)
+
+    def large_objects(self) -> int:
+        with asked("count large objects"):
+            return large_objects(self.session)
 
     def vector_dimensions(self, baseline: VectorBaseline) -> int | None:
         with asked(f"look for index {baseline.index}"):

@@ -77,9 +77,11 @@ class RestoredDamage:
 
     def drop_rows(self, server: RestoredServer, source: Source, tables: Sequence[str]) -> Harm:
         """Shorten the table's file. How long it is, unlike what stands in it, a server that
-        replays asks anew each time: pages it still has in memory are out of reach as well.
+        replays asks anew each time: pages it still has in memory are out of reach as well. One
+        that is open would write changed pages back: they are written before.
         """
         with _session(server, source, "drop rows") as session:
+            session.execute("checkpoint")
             for name in tables:
                 row = session.execute(_FILE, [name]).fetchone()
                 if row is None or row[3] is None:

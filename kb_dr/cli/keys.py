@@ -39,7 +39,7 @@ def check(copy: str | None, every_file: bool, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do it; without, only say what would be done.")
 @json_option
 def re_encrypt(backup_id: str, yes: bool, as_json: bool) -> None:
-    """Store a retained full backup anew, encrypted to the recipients configured now.
+    """Store a retained full backup, or dump, anew, encrypted to the recipients configured now.
 
     It gets an id of its own, a second after the old one's, in every copy; the old one stays until
     retention lets go of it, once the new one is proven. The WAL the backup needs is encrypted

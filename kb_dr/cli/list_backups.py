@@ -79,6 +79,7 @@ def _print_overview(copy: str, rows: tuple[BackupOverview, ...]) -> None:
         f"Backups in {copy}",
         (
             "id",
+            "kind",
             "taken",
             "made against",
             "PostgreSQL",
@@ -90,6 +91,7 @@ def _print_overview(copy: str, rows: tuple[BackupOverview, ...]) -> None:
         (
             (
                 row.id,
+                row.kind,
                 moment(row.finished),
                 _parent(row),
                 server_version(row.postgres),

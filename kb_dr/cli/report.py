@@ -125,8 +125,15 @@ def _print(report: IntegrityReport) -> None:
     coverage = report.coverage
     print_table(
         f"Proven within {report.proof_age_seconds / 86400:g} days",
-        ("retained backups", "window of the worst copy", "copies"),
-        ((_percent(coverage.backups), _percent(coverage.window), _percent(coverage.copies)),),
+        ("retained backups", "window of the worst copy", "copies", "retained dumps"),
+        (
+            tuple(
+                map(
+                    _percent,
+                    (coverage.backups, coverage.window, coverage.copies, coverage.dumps),
+                )
+            ),
+        ),
     )
     if report.shortfalls:
         print_table("Wrong", ("what",), ((each,) for each in report.shortfalls))

@@ -1,7 +1,7 @@
 """`kb-dr show ID`: one backup forward to its proofs, or one proof back to what it read."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -10,8 +10,8 @@ from kb_dr.cli.output import moment, print_json, print_table, server_version, si
 from kb_dr.cli.show_lineage import print_lineage, print_proof_lineage
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.hold import HoldEvent
-from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Proof, Void, is_void
+from kb_dr.domain.manifest import Manifest, StoredManifest
+from kb_dr.domain.proof import Proof, Verdict, Void, is_void
 from kb_dr.errors import BrokenChain, KbDrError
 from kb_dr.installation import Installation
 from kb_dr.records import as_builtins
@@ -112,8 +112,7 @@ def _print_manifest(
         ("source", f"{manifest.source.host}, database {manifest.source.database}"),
         ("system identifier", manifest.source.system_identifier),
         ("PostgreSQL", server_version(manifest.source.server_version)),
-        ("WAL", f"timeline {manifest.wal.timeline}, {manifest.wal.start} to {manifest.wal.stop}"),
-        ("restore point", f"{manifest.fingerprint.restore_point} at {manifest.fingerprint.lsn}"),
+        *_place(manifest),
         ("size", f"{size(manifest.plain_bytes)}, stored {size(manifest.stored_bytes)}"),
         ("objects", len(manifest.objects)),
         ("recipients", ", ".join(manifest.recipients)),
@@ -142,6 +141,22 @@ def _print_manifest(
     )
 
 
+def _place(manifest: Manifest) -> Iterator[tuple[str, object]]:
+    """Where in the life of the cluster it was taken, and of a dump, what it is."""
+    wal, dump = manifest.wal, manifest.dump
+    if dump is None:
+        yield "WAL", f"timeline {wal.timeline}, {wal.start} to {wal.stop}"
+        point = manifest.fingerprint
+        yield "restore point", f"{point.restore_point} at {point.lsn}"
+        return
+    shape = dump.shape
+    yield "snapshot", f"timeline {wal.timeline}, {wal.start}; no WAL is needed"
+    yield "dump", f"{dump.format}, by pg_dump {dump.program}"
+    yield "encoding", f"{shape.encoding}, {shape.provider} {shape.locale or shape.collate}"
+    yield "roles named", ", ".join(dump.roles)
+    yield "globals", "stored beside it" if dump.globals else "none: the role may not read them"
+
+
 def _print_proofs(proofs: tuple[Proof, ...], void: Void | None) -> None:
     print_table(
         "Proofs",
@@ -153,7 +168,7 @@ def _print_proofs(proofs: tuple[Proof, ...], void: Void | None) -> None:
                 proof.copy,
                 f"{proof.verdict} (void)" if is_void(proof, void) else proof.verdict,
                 (proof.manifest_digest or "unreadable")[:12],
-                proof.reach.reached_lsn if proof.reach else None,
+                _reached(proof),
                 proof.rto_seconds,
                 proof.reason,
             )
@@ -161,3 +176,9 @@ def _print_proofs(proofs: tuple[Proof, ...], void: Void | None) -> None:
         ),
         caption="" if proofs else "none; `kb-dr verify` makes one",
     )
+
+
+def _reached(proof: Proof) -> object:
+    if proof.of_dump:
+        return "loaded" if proof.verdict is Verdict.PROVEN else None
+    return proof.reach.reached_lsn if proof.reach else None

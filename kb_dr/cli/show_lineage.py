@@ -2,6 +2,7 @@
 
 from kb_dr.cli.output import moment, print_table
 from kb_dr.domain.lineage import BackupLineage, ChainLink, ProofLineage
+from kb_dr.domain.proof import is_dump
 
 
 def print_lineage(lineage: BackupLineage) -> None:
@@ -65,14 +66,7 @@ def print_proof_lineage(lineage: ProofLineage) -> None:
             ("manifest", f"sha256 {proof.digest or 'unreadable'}"),
             ("read from", f"{proof.copy} ({proof.url})"),
             *(("needed", _link(each)) for each in lineage.chain[:-1]),
-            (
-                "WAL replayed",
-                f"{lineage.replayed_from or 'not known'} to {proof.reached_lsn or 'not known'}"
-                f" on timeline {proof.reached_timeline or 'not known'}",
-            ),
-            ("expected", proof.expected_lsn),
-            ("newest commit there", moment(proof.newest_commit)),
-            ("asked for", proof.asked),
+            *_replayed(lineage),
             (
                 "cluster",
                 f"system identifier {manifest.system_identifier}, timeline {manifest.timeline}, "
@@ -83,6 +77,22 @@ def print_proof_lineage(lineage: ProofLineage) -> None:
             ("RTO", f"{proof.rto_seconds:.1f} s"),
             ("speaks of what is there now", lineage.still_speaks),
         ),
+    )
+
+
+def _replayed(lineage: ProofLineage) -> tuple[tuple[str, object], ...]:
+    proof = lineage.proof
+    if is_dump(proof.backup_id):
+        return (("WAL replayed", "none: a dump is loaded"),)
+    begun, reached = lineage.replayed_from or "not known", proof.reached_lsn or "not known"
+    return (
+        (
+            "WAL replayed",
+            f"{begun} to {reached} on timeline {proof.reached_timeline or 'not known'}",
+        ),
+        ("expected", proof.expected_lsn),
+        ("newest commit there", moment(proof.newest_commit)),
+        ("asked for", proof.asked),
     )
 
 

@@ -13,7 +13,7 @@ from kb_dr.defs.metadata import Metadata, table
 from kb_dr.defs.postgres import keys
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.lineage import BackupLineage, ProofLineage
-from kb_dr.domain.proof import Proof
+from kb_dr.domain.proof import Proof, is_dump
 from kb_dr.domain.wording import moment
 from kb_dr.errors import KbDrError
 from kb_dr.installation import Installation
@@ -115,6 +115,8 @@ def _back(lineage: ProofLineage) -> Iterator[tuple[object, ...]]:
         found = f"found in {link.copy}" if link.copy else ""
         said = "; ".join(each for each in (found, link.problem) if each)
         yield what, _backup(link.id), _short(link.digest, "not found"), said
+    if is_dump(proof.backup_id):
+        return  # loaded: no WAL was read
     begun, reached = lineage.replayed_from or "not known", proof.reached_lsn or "not known"
     archive = _WAL.get(proof.copy, keys.WAL_ARCHIVE)
     cluster = manifest.system_identifier if manifest else "not known"

@@ -10,7 +10,7 @@ import dagster as dg
 from kb_dr.domain.control import ControlRun
 from kb_dr.domain.increment import describe_kind
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Check, Phase, Proof, Reach, Standing
+from kb_dr.domain.proof import Check, Phase, Proof, Standing
 from kb_dr.operations.copy_backup import BackupCopy
 
 Metadata = dict[str, dg.MetadataValue]
@@ -71,7 +71,7 @@ def proof_metadata(proof: Proof, lineage: Metadata | None = None) -> Metadata:
         **(lineage or {}),
         "chain": table(("manifests it read, the full's first",), ((each,) for each in proof.chain)),
         "copy_read": dg.MetadataValue.text(f"{proof.copy} ({proof.url})"),
-        **_reach(proof.reach),
+        **_reach(proof),
         "rto_seconds": dg.MetadataValue.float(proof.rto_seconds),
         "phases": phases_table(proof.phases),
         "checks": checks_table(proof.checks),
@@ -82,7 +82,10 @@ def proof_metadata(proof: Proof, lineage: Metadata | None = None) -> Metadata:
     }
 
 
-def _reach(reach: Reach | None) -> Metadata:
+def _reach(proof: Proof) -> Metadata:
+    reach = proof.reach
+    if reach is None and proof.of_dump:
+        return {"reached_lsn": dg.MetadataValue.text("none: a dump is loaded, nothing replayed")}
     if reach is None:
         return {"reached_lsn": dg.MetadataValue.text("not known: replay did not begin")}
     found: Metadata = {

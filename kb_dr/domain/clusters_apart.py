@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import combinations, pairwise
 
+from kb_dr.domain.backup_families import PHYSICAL, Family
 from kb_dr.domain.plan_retention import plan_fingerprint, plan_retention
 from kb_dr.domain.retention import Candidate, ExpiredBackup, RetentionPlan
 from kb_dr.domain.retention_policy import RetentionPolicy
@@ -45,6 +46,7 @@ def plan_each_apart(
     expired: Sequence[ExpiredBackup] = (),
     unreadable: Mapping[str, str] | None = None,
     stops: Sequence[str] = (),
+    kinds: Family = PHYSICAL,
 ) -> RetentionPlan:
     """As plan_retention(), of each cluster by itself that takes turns with another."""
     apart = clusters_apart(candidates)
@@ -68,6 +70,7 @@ def plan_each_apart(
             expired=gone[part],
             unreadable=unreadable if part == _REST else None,
             stops=why,
+            kinds=kinds,
         )
 
     plans = [plan(part, stops) for part in (_REST, *apart)]

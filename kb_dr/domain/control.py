@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from kb_dr.domain.proof import Verdict, Void
+from kb_dr.domain.proof import Verdict, Void, is_dump
 
 
 class Damage(StrEnum):
@@ -67,6 +67,15 @@ CATALOGUE: dict[Damage, Described] = {
         "a restored vector index lacks rows of its table", Verdict.FAILED, False
     ),
 }  # fmt: skip
+
+
+OF_DUMPS = frozenset(
+    {
+        *(Damage.CHUNK_FLIPPED, Damage.CHUNK_FORGED, Damage.WRONG_KEY),
+        *(Damage.ROWS_DROPPED, Damage.INDEX_STALE, Damage.VECTOR_INDEX_STALE),
+    }
+)
+"""What can be done to a logical dump, too: it has no WAL, and no history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,11 @@ class ControlRun:
     host: str
 
     @property
+    def of_dump(self) -> bool:
+        """Whether a logical dump was damaged: what is seen there was not seen after a replay."""
+        return is_dump(self.backup_id)
+
+    @property
     def blind(self) -> tuple[ControlResult, ...]:
         """The damage that was called PROVEN."""
         return tuple(each for each in self.results if each.outcome is ControlOutcome.BLIND)
@@ -184,7 +198,8 @@ def void_through(runs: Iterable[ControlRun]) -> Void | None:
     """Which greens are void; None when none is.
 
     Once a damage was called PROVEN, all of them are (``ALL``) until the very same damage is
-    seen again, on any host: for the host that was blind to it, until it sees it itself. Nobody
+    seen again, on any host: for the host that was blind to it, until it sees it itself. Damage of
+    a dump and damage of a base backup are two, whatever they have in common. Nobody
     knows when in between a verifier was mended: what was begun before the end of that round
     stays void.
     """
@@ -200,14 +215,15 @@ def void_through(runs: Iterable[ControlRun]) -> Void | None:
 def _blind_through(known: Iterable[ControlRun]) -> datetime | None:
     """Until when these rounds, oldest first, leave somebody blind; None when nobody ever was."""
     latest: datetime | None = None
-    blind: dict[Damage, bool] = {}
+    blind: dict[tuple[bool, Damage], bool] = {}
     for run in known:
         mended = False
         for each in run.results:
+            which = (run.of_dump, each.damage)
             if each.outcome is ControlOutcome.BLIND:
-                blind[each.damage] = True
-            elif each.outcome is ControlOutcome.GOOD and blind.get(each.damage):
-                blind[each.damage] = False
+                blind[which] = True
+            elif each.outcome is ControlOutcome.GOOD and blind.get(which):
+                blind[which] = False
                 mended = True
         if mended:
             latest = run.finished if latest is None else max(latest, run.finished)

@@ -41,7 +41,8 @@ def judge_controls(
     initialised: datetime | None,
 ) -> Finding:
     """Damage of every kind that can always be done was seen within ``limit`` seconds, and the
-    newest word on no damage is a bad one.
+    newest word on no damage is a bad one. Damage of dumps is no
+    substitute for that of base backups.
 
     ``unread`` names records that could not be read: any of them may be of a blind verifier.
     ``initialised`` is when the oldest repository was made; until ``limit`` after that nothing is
@@ -58,27 +59,30 @@ def judge_controls(
     if not known:
         return _never(now, limit, initialised)
     newest = _newest_words(known)
-    for damage, (run, result) in newest.items():
+    for (of_dump, damage), (run, result) in newest.items():
         if result.outcome is not ControlOutcome.GOOD:
             seen = f"{damage} in {run.id}: {result.outcome}: {result.reason}"
-            hint = f"`kb-dr controls --only {damage}`: the verifier misjudges such damage."
+            wanted = f"{run.backup_id} " if of_dump else ""
+            hint = f"`kb-dr controls {wanted}--only {damage}`: the verifier misjudges such damage."
             return Finding(SUBJECT, Outcome.FAILED, seen, hint)
-    lacking = [each for each in Damage if CATALOGUE[each].always and each not in newest]
+    of_files = {damage: run for (of_dump, damage), (run, _) in newest.items() if not of_dump}
+    lacking = [each for each in Damage if CATALOGUE[each].always and each not in of_files]
     if lacking:
         seen = f"{', '.join(lacking)}: no control came to its end"
         return Finding(SUBJECT, Outcome.COULD_NOT_RUN, seen, f"Run {_RUN}.")
-    required = {each: run for each, (run, _) in newest.items() if CATALOGUE[each].always}
+    required = {each: run for each, run in of_files.items() if CATALOGUE[each].always}
     damage, oldest = min(required.items(), key=lambda each: each[1].finished)
     seconds = (now - oldest.finished).total_seconds()
     text = f"{damage} was last seen {seconds / 86400:.1f} d ago, allowed {limit / 86400:.1f} d"
     # Not written as `seconds > limit`: a number that is none must not pass.
     if not -CLOCK_SLACK_SECONDS <= seconds <= limit:
         return Finding(SUBJECT, Outcome.FAILED, text, f"Run {_RUN}.")
-    never = [each for each in Damage if each not in newest]
+    never = [each for each in Damage if each not in of_files]
     beside = f"; could not run: {', '.join(never)}" if never else ""
     if blind := blind_hosts(known):
         beside += f"; proofs of {', '.join(blind)} stay void: it was blind, and saw nothing since"
-    return Finding(SUBJECT, Outcome.PASSED, f"all were seen as damage in {known[-1].id}{beside}")
+    newest_id = [run.id for run in known if not run.of_dump][-1]
+    return Finding(SUBJECT, Outcome.PASSED, f"all were seen as damage in {newest_id}{beside}")
 
 
 def _never(now: datetime, limit: float, initialised: datetime | None) -> Finding:
@@ -89,11 +93,13 @@ def _never(now: datetime, limit: float, initialised: datetime | None) -> Finding
     return Finding(SUBJECT, Outcome.COULD_NOT_RUN, seen, f"Run {_RUN}.")
 
 
-def _newest_words(known: Sequence[ControlRun]) -> dict[Damage, tuple[ControlRun, ControlResult]]:
-    """For each damage the newest result that says anything."""
-    found: dict[Damage, tuple[ControlRun, ControlResult]] = {}
+def _newest_words(
+    known: Sequence[ControlRun],
+) -> dict[tuple[bool, Damage], tuple[ControlRun, ControlResult]]:
+    """For each damage, of dumps and of base backups, the newest result that says anything."""
+    found: dict[tuple[bool, Damage], tuple[ControlRun, ControlResult]] = {}
     for run in known:
         for each in run.results:
             if each.outcome is not ControlOutcome.COULD_NOT_RUN:
-                found[each.damage] = (run, each)
+                found[run.of_dump, each.damage] = (run, each)
     return found

@@ -16,6 +16,9 @@ REPLAY_TO_POINT, REPLAY = "replay to the restore point", "replay"
 CHECKS_AT_POINT, CHECKS, PAGE_CHECKSUMS = "checks at the restore point", "checks", "page checksums"
 """Phases as restores and proofs name them."""
 
+FETCH_DUMP, PREPARE, LOAD, ANALYZE = "fetch", "make the cluster", "load", "analyze"
+"""Phases of a dump, beside the checks: none of them is one of a restore of files."""
+
 BETWEEN = "between phases"
 """Starting and stopping servers, laying out and removing files: no phase of its own."""
 
@@ -97,9 +100,9 @@ class Forecast:
 
 def measured_runs(proofs: Iterable[Proof]) -> list[MeasuredRun]:
     """The proofs that came to their end and were green, newest first: one that failed stopped
-    somewhere on the way.
+    somewhere on the way. Those of dumps are left out: loading says nothing of replay.
     """
-    green = [proof for proof in proofs if proof.verdict is Verdict.PROVEN]
+    green = [proof for proof in proofs if proof.verdict is Verdict.PROVEN and not proof.of_dump]
     green.sort(key=lambda proof: proof.finished, reverse=True)
     return [MeasuredRun(proof.copy, proof.phases, proof.rto_seconds) for proof in green]
 

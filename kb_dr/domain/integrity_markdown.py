@@ -29,6 +29,7 @@ def integrity_markdown(report: IntegrityReport) -> str:
                     _percent(report.coverage.window),
                 ),
                 ("copies", _percent(report.coverage.copies)),
+                ("retained dumps", _percent(report.coverage.dumps)),
             ),
         ),
     ]

@@ -92,11 +92,14 @@ class Coverage:
     """Verified coverage (F11), each a share from 0 to 1; None where there is nothing to count."""
 
     backups: float | None
-    """Backups of all copies that retention keeps, with a green proof younger than the limit."""
+    """Base backups of all copies that retention keeps, with a green proof younger than the
+    limit."""
     window: float | None
     """The worst copy's window from its oldest recoverable moment to now that is proven."""
     copies: float | None
-    """Copies with at least one green proof younger than the limit."""
+    """Copies with at least one green proof, of a base backup, younger than the limit."""
+    dumps: float | None = None
+    """Logical dumps of all copies that retention keeps, with a green proof younger than that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from kb_dr.domain.backup_families import DUMPS
 from kb_dr.domain.coverage import Band, share
 from kb_dr.domain.integrity_report import BackupLine, CopyReport, Coverage, IntegrityReport
 from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
@@ -18,17 +19,24 @@ _OVERDUE = timedelta(days=SLICES + 5)
 
 
 def coverage(copies: Sequence[CopyReport], at: datetime, age_seconds: float) -> Coverage:
-    """Verified coverage of these copies at a moment (F11)."""
-    kept = [each for copy in copies for each in copy.backups if each.keep]
-    fresh = [each for each in kept if _is_fresh(each, at, age_seconds)]
+    """Verified coverage of these copies at a moment (F11). Dumps are counted by themselves: no
+    copy is recoverable because of one.
+    """
+    lines = [each for copy in copies for each in copy.backups if each.keep]
     windows = [share(copy.stretches, Band.PROVEN) for copy in copies]
     return Coverage(
-        backups=len(fresh) / len(kept) if kept else None,
+        backups=_share([each for each in lines if each.kind not in DUMPS], at, age_seconds),
         window=min((each or 0.0 for each in windows), default=None),
         copies=sum(_has_fresh(copy, at, age_seconds) for copy in copies) / len(copies)
         if copies
         else None,
+        dumps=_share([each for each in lines if each.kind in DUMPS], at, age_seconds),
     )
+
+
+def _share(kept: Sequence[BackupLine], at: datetime, age_seconds: float) -> float | None:
+    fresh = sum(_is_fresh(each, at, age_seconds) for each in kept)
+    return fresh / len(kept) if kept else None
 
 
 def _is_fresh(each: BackupLine, at: datetime, age_seconds: float) -> bool:
@@ -39,7 +47,12 @@ def _is_fresh(each: BackupLine, at: datetime, age_seconds: float) -> bool:
 
 
 def _has_fresh(copy: CopyReport, at: datetime, age_seconds: float) -> bool:
-    return any(_is_fresh(each, at, age_seconds) for each in copy.backups)
+    return any(_is_fresh(each, at, age_seconds) for each in _bases(copy))
+
+
+def _bases(copy: CopyReport) -> list[BackupLine]:
+    """What recovery rests on."""
+    return [each for each in copy.backups if each.kind not in DUMPS]
 
 
 def shortfalls(copies: Sequence[CopyReport], at: datetime, age_seconds: float) -> list[str]:
@@ -57,9 +70,9 @@ def shortfalls(copies: Sequence[CopyReport], at: datetime, age_seconds: float) -
             for each in copy.backups
             if each.problem or each.standing in (Standing.FAILED, Standing.VOID)
         ]
-        if not copy.backups and not copy.problem:
+        if not _bases(copy) and not copy.problem:
             found.append(f"{name}: no backup")
-        elif copy.backups and not _has_fresh(copy, at, age_seconds):
+        elif _bases(copy) and not _has_fresh(copy, at, age_seconds):
             days = age_seconds / 86400
             found.append(f"{name}: no backup was proven to restore from it within {days:g} days")
         if copy.read_since is not None and at - copy.read_since > _OVERDUE:

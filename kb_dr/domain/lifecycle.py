@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from kb_dr.domain.backup_id import BackupKind
+from kb_dr.domain.backup_families import FAMILIES
 from kb_dr.domain.layout import backups_prefix, timeline_prefix
 from kb_dr.domain.retention_policy import RetentionPolicy
 
@@ -21,7 +21,7 @@ have stopped, before the store removes what is then the newest there is."""
 ABORT_DAYS = 7
 """Unfinished multipart uploads go after this; kb-dr makes none."""
 
-_KINDS = (BackupKind.FULL, BackupKind.INCR)
+_KINDS = tuple(kind for family in FAMILIES for kind in family)
 _SEGMENTS = re.compile(r"wal/\d+/([0-9A-F]{8})/\1[0-9A-F].*")
 """A prefix that no history file begins with."""
 

@@ -15,8 +15,13 @@ def add_proofs(values: MetricValues, measured: Measured) -> None:
     _add_limits(values, tuple(urls), measured.limits.get("proof_age"))
     if measured.proofs is not None:
         for copy, url in urls.items():
-            # A proof of another place that bore the name says nothing of this copy.
-            found = [each for each in measured.proofs if (each.copy, each.url) == (copy, url)]
+            # A proof of another place that bore the name says nothing of this copy; one of a dump
+            # nothing of what a recovery needs.
+            found = [
+                each
+                for each in measured.proofs
+                if (each.copy, each.url) == (copy, url) and not each.of_dump
+            ]
             _add_verdicts(values, measured, copy, found)
     if measured.report is not None:
         _add_report(values, measured.report, measured.report_wrong)

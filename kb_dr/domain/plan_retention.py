@@ -18,7 +18,8 @@ from datetime import UTC, datetime, timedelta
 
 from kb_dr.domain import layout
 from kb_dr.domain.backup_chains import BackupChains
-from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.backup_families import PHYSICAL, Family
+from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.encrypted_anew import encrypted_anew
 from kb_dr.domain.hold import holds_in_force
 from kb_dr.domain.proof import Standing
@@ -33,8 +34,6 @@ CLOCK_GRACE = timedelta(days=1)
 YOUNG = timedelta(days=1)
 """Nothing younger goes: an incremental backup that has just begun may be built upon it."""
 
-_PLANNED = (BackupKind.FULL, BackupKind.INCR)
-
 
 def plan_retention(
     candidates: Iterable[Candidate],
@@ -47,6 +46,7 @@ def plan_retention(
     expired: Iterable[ExpiredBackup] = (),
     unreadable: Mapping[str, str] | None = None,
     stops: Sequence[str] = (),
+    kinds: Family = PHYSICAL,
 ) -> RetentionPlan:
     """What goes from a copy, and why each backup stays or goes; its WAL is planned after it.
 
@@ -54,10 +54,11 @@ def plan_retention(
     not believed. ``unreadable`` names backups whose manifest could not be read, by id or by the
     manifest's key, and why; ``stops`` are sentences that say why nothing at all may go: a record
     that could not be read, a listing that broke off, and what ``proofs_that_stop`` finds.
+    ``kinds`` are those planned here, one family of them: what is of another kind is kept.
     """
     at = now if newest_stored is None else min(now, newest_stored + CLOCK_GRACE)
     found = sorted(candidates, key=_order)
-    here = _Copy(found, policy, at)
+    here = _Copy(found, policy, at, kinds)
     why = [*stops]
     why += [f"{name} cannot be read: {problem}" for name, problem in (unreadable or {}).items()]
     if void := [each.id for each in found if each.standing is Standing.VOID]:
@@ -115,14 +116,17 @@ def plan_fingerprint(plan: RetentionPlan) -> str:
 class _Copy:
     """The backups of one copy at one moment."""
 
-    def __init__(self, found: Sequence[Candidate], policy: RetentionPolicy, at: datetime) -> None:
+    def __init__(
+        self, found: Sequence[Candidate], policy: RetentionPolicy, at: datetime, kinds: Family
+    ) -> None:
         self._found = found
         self._policy = policy
         self._at = at
+        self._kinds = kinds
         self._named = Counter(each.id for each in found)
         self.ids = self._named.keys()
         self._chains = BackupChains(found)
-        self._ours = [each for each in found if each.kind in _PLANNED and not self._ahead(each)]
+        self._ours = [each for each in found if each.kind in kinds and not self._ahead(each)]
         self._anew = encrypted_anew(self._ours, self._chains)
         self._tiers = Tiers(self._ours, self._chains, policy, at, not_counting=self._anew)
 
@@ -213,8 +217,9 @@ class _Copy:
         ]
         if each.locked_until is not None and each.locked_until > self._at:
             why.append(f"locked until {moment(each.locked_until)}: the store refuses to delete it")
-        if each.kind not in _PLANNED:
-            return [*why, f"a backup of kind {each.kind}: only base backups are planned here"]
+        if each.kind not in self._kinds:
+            planned = " and ".join(self._kinds)
+            return [*why, f"a backup of kind {each.kind}: only {planned} are planned here"]
         living = self._tiers.living(each).items()
         why += [period_name(tier, start) for tier, start in living]
         why += [

@@ -3,7 +3,8 @@
 WAL stays from the start of every retained backup on that is as young as the oldest retained daily
 one, and of the newest of each cluster; what the store took in less than ``wal_days`` before that
 daily one; and what any backup whose objects stand needs to become consistent. History files
-always stay. Of a cluster without a backup nothing goes, and it is named.
+always stay. Of a cluster without a backup nothing goes, and it is named. A dump needs no WAL: it
+keeps none, and lets none go.
 """
 
 from bisect import bisect_right
@@ -90,8 +91,8 @@ def wal_boundaries(
         for each in plan.decisions
         if each.keep and (Tier.DAILY in each.tiers or Tier.DAILY in each.owed)
     }
-    all_here = tuple(candidates)
-    all_expired = [each.backup for each in expired]
+    all_here = tuple(each for each in candidates if each.wal is not None)
+    all_expired = [each.backup for each in expired if each.backup.wal is not None]
     kept = [each for each in all_here if each.id in kept_ids]
     # The newest proven one is never older than all of these: its day has a daily backup, and that
     # tier sheds nothing newer than what is proven in it.
@@ -107,7 +108,8 @@ def wal_boundaries(
     anchors += _newest_of_each_cluster(kept)
     segment_bytes: dict[int, set[int]] = {}
     for each in (*needed, *all_expired):
-        segment_bytes.setdefault(each.system_identifier, set()).add(each.wal[0].segment_bytes)
+        sizes = segment_bytes.setdefault(each.system_identifier, set())
+        sizes.add(each.segments[0].segment_bytes)
     onwards, stretches = _by_cluster(anchors), _by_cluster(needed)
     return WalBoundaries(
         young_since=since - timedelta(days=policy.wal_days),
@@ -225,7 +227,7 @@ def _by_cluster(backups: Iterable[Candidate]) -> dict[int, list[Candidate]]:
 
 def _onwards(backups: Iterable[Candidate]) -> tuple[tuple[int, int], ...]:
     found: list[tuple[int, int]] = []
-    for timeline, number in sorted((each.timeline, each.wal[0].number) for each in backups):
+    for timeline, number in sorted((each.timeline, each.segments[0].number) for each in backups):
         if not found or number < found[-1][1]:
             found.append((timeline, number))
     return tuple(found)
@@ -234,7 +236,7 @@ def _onwards(backups: Iterable[Candidate]) -> tuple[tuple[int, int], ...]:
 def _stretches(backups: Iterable[Candidate]) -> dict[int, tuple[tuple[int, int], ...]]:
     found: dict[int, list[tuple[int, int]]] = {}
     for timeline, first, last in sorted(
-        (each.timeline, each.wal[0].number, each.wal[1].number) for each in backups
+        (each.timeline, *(segment.number for segment in each.segments)) for each in backups
     ):
         known = found.setdefault(timeline, [])
         if known and first <= known[-1][1] + 1:

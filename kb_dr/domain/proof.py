@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.lsn import Lsn
+
+ROWS_AS_RECORDED = "rows_as_recorded"
+"""The check that compares rows with the fingerprint; of a dump nothing is proven without it."""
 
 
 class Verdict(StrEnum):
@@ -103,6 +107,7 @@ class Proof:
     checks: tuple[Check, ...]
     phases: tuple[Phase, ...]
     reach: Reach | None
+    """None where replay did not end; and of a dump, of which nothing is replayed."""
     tools: dict[str, str]
     host: str
     chain: tuple[str, ...] = ()
@@ -112,14 +117,34 @@ class Proof:
     """
 
     @property
+    def of_dump(self) -> bool:
+        """Whether it is of a logical dump: it says nothing of WAL, windows and times of recovery
+        to a point.
+        """
+        return is_dump(self.backup_id)
+
+    @property
     def to_the_end(self) -> bool:
-        """Whether all WAL of the copy was replayed, and not only what lies before some target."""
-        return self.reach is not None and not self.reach.exact
+        """Whether all WAL of the copy was replayed, and not only what lies before some target.
+
+        A dump needs none: whatever is said of one is said of all of it.
+        """
+        if self.reach is None:
+            return self.of_dump
+        return not self.reach.exact
 
     @property
     def rto_seconds(self) -> float:
         """How long the whole restore and its checks took."""
         return (self.finished - self.started).total_seconds()
+
+
+def is_dump(backup_id: str) -> bool:
+    """Whether this is the id of a logical dump; what is no id is none."""
+    try:
+        return BackupId.parse(backup_id).kind is BackupKind.DUMP
+    except ValueError:
+        return False
 
 
 def judge(checks: Iterable[Check], reach: Reach | None) -> tuple[Verdict, str]:
@@ -142,12 +167,48 @@ def judge(checks: Iterable[Check], reach: Reach | None) -> tuple[Verdict, str]:
             f"replay stopped at {reach.reached_lsn} on timeline {reach.reached_timeline}, "
             f"expected {reach.expected_lsn} on timeline {reach.expected_timeline}",
         )
-    blind = [c for c in seen if c.needed and c.outcome is Outcome.COULD_NOT_RUN]
-    if blind:
-        return Verdict.NOT_PROVEN, f"{blind[0].name} could not run: {blind[0].seen}"
+    if blind := _blind(seen):
+        return Verdict.NOT_PROVEN, blind
     if not any(check.outcome is Outcome.PASSED for check in seen):
         return Verdict.NOT_PROVEN, "nothing was looked at"
     return Verdict.PROVEN, f"replayed to {reach.reached_lsn}, every check passed"
+
+
+def judge_dump(checks: Iterable[Check], *, tables: int) -> tuple[Verdict, str]:
+    """The verdict on a dump that was loaded to its end; ``tables`` is how many its fingerprint
+    names.
+
+    The exact comparison is what there is of evidence: without its green nothing is proven. Only
+    where the source had no table at all there is nothing to compare, and that none came into being
+    has to have been seen.
+    """
+    seen = tuple(checks)
+    red = [check for check in seen if check.outcome is Outcome.FAILED]
+    if red:
+        return Verdict.FAILED, f"{red[0].name}: {red[0].seen}"
+    if blind := _blind(seen):
+        return Verdict.NOT_PROVEN, blind
+    compared = [check for check in seen if check.name == ROWS_AS_RECORDED]
+    wanted = Outcome.PASSED if tables else Outcome.NOT_APPLICABLE
+    if not compared or any(check.outcome is not wanted for check in compared):
+        return Verdict.NOT_PROVEN, "rows were not compared with those of the snapshot"
+    if not any(check.outcome is Outcome.PASSED for check in seen):
+        return Verdict.NOT_PROVEN, "nothing was looked at"
+    if not tables:
+        return Verdict.PROVEN, "loaded, empty as the source was, every check passed"
+    return Verdict.PROVEN, "loaded, equal to the snapshot, every check passed"
+
+
+def _blind(checks: Iterable[Check]) -> str:
+    """The first needed check that could not run, in words; empty when there is none."""
+    return next(
+        (
+            f"{check.name} could not run: {check.seen}"
+            for check in checks
+            if check.needed and check.outcome is Outcome.COULD_NOT_RUN
+        ),
+        "",
+    )
 
 
 class Standing(StrEnum):

@@ -10,7 +10,9 @@ def proofs_that_stop(
 ) -> tuple[str, ...]:
     """Why nothing may go from a copy: its newest conclusive proof, of whatever backup, FAILED.
 
-    What counts is what kb_dr.domain.proof.standing counts. A void green refutes no older red.
+    Call it for each family of backups by itself: a dump that loads refutes no red of a base backup,
+    nor the reverse. What counts is what kb_dr.domain.proof.standing counts. A void green refutes no
+    older red.
     """
     newest = max(
         (

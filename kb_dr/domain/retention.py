@@ -21,8 +21,9 @@ class Candidate:
     finished: datetime
     system_identifier: int
     timeline: int
-    wal: tuple[Segment, Segment]
-    """The first and the last segment it needs to become consistent."""
+    wal: tuple[Segment, Segment] | None
+    """The first and the last segment it needs to become consistent; None of a dump, which needs
+    none."""
     parent: str | None
     """The backup it cannot be restored without; None of a full one."""
     standing: Standing
@@ -34,6 +35,13 @@ class Candidate:
     """Of the parent's manifest; None when it was not recorded."""
     replaces: str | None = None
     """The backup whose very bytes these are, encrypted to other keys."""
+
+    @property
+    def segments(self) -> tuple[Segment, Segment]:
+        """``wal`` of a backup that needs any; ValueError of one that does not."""
+        if self.wal is None:
+            raise ValueError(f"{self.id} needs no WAL")
+        return self.wal
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,7 @@ class RetentionPlan:
     prove_next: tuple[str, ...] = ()
     """Backups whose proof would let a tier shed what it is owed, the shortest tier first."""
     stopped: bool = False
-    """Whether nothing at all may go, for the reasons that the notes begin with."""
+    """Whether no base backup may go, and so no WAL, for the reasons that the notes begin with."""
 
     @property
     def expire(self) -> tuple[Decision, ...]:

@@ -44,6 +44,22 @@ _COMMON = {
     "cluster_name": "kb_dr",
 }
 
+_HARMLESS_PRELOADS = (*_NEEDED_PRELOADS, "pgaudit", "pg_stat_statements")
+"""Libraries that start nothing, and without which their extensions cannot be created or asked."""
+
+_FOR_LOADING = {
+    # Nothing is archived or streamed from it: rows of a table made in the same transaction need
+    # no WAL then.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "hot_standby": "off",
+    "maintenance_work_mem": "128MB",
+    # Workers share memory in /dev/shm, which in a container may be 64 MiB: that an index could not
+    # be built there would say nothing of a dump.
+    "max_parallel_maintenance_workers": "0",
+    "max_parallel_workers_per_gather": "0",
+}
+
 _NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 """For clusters that are thrown away."""
 
@@ -54,13 +70,29 @@ def scratch_settings(source: Source, *, durable: bool) -> dict[str, str]:
     for name, least in _AT_LEAST_THE_SOURCES.items():
         given = source.settings.get(name, "")
         settings[name] = str(max(least, int(given) if given.isdecimal() else 0))
-    preloads = [
-        word
-        for part in source.settings.get("shared_preload_libraries", "").split(",")
-        if (word := part.strip().strip('"').removeprefix("$libdir/")) in _NEEDED_PRELOADS
-    ]
+    preloads = [each for each in _preloads(source) if each in _NEEDED_PRELOADS]
     settings["shared_preload_libraries"] = ",".join(preloads)
     return settings if durable else {**settings, **_NOT_DURABLE}
+
+
+def loading_settings(source: Source) -> dict[str, str]:
+    """Settings of a new scratch server that a dump of ``source`` is loaded into."""
+    preloads = [
+        each
+        for each in _preloads(source)
+        # A library of an extension that the database does not have may not be on this host.
+        if each in _HARMLESS_PRELOADS and each in source.extensions
+    ]
+    return {
+        **scratch_settings(source, durable=False),
+        **_FOR_LOADING,
+        "shared_preload_libraries": ",".join(preloads),
+    }
+
+
+def _preloads(source: Source) -> list[str]:
+    given = source.settings.get("shared_preload_libraries", "").split(",")
+    return [part.strip().strip('"').removeprefix("$libdir/") for part in given]
 
 
 def recovery_settings(

@@ -13,6 +13,7 @@ DAYS = 90.0
 RTO, RPO = "rto_seconds", "rpo_seconds"
 FULL_BYTES, INCR_BYTES = "full_bytes", "incr_bytes"
 FULL_SECONDS, INCR_SECONDS = "full_seconds", "incr_seconds"
+DUMP_BYTES, DUMP_SECONDS = "dump_bytes", "dump_seconds"
 OF_BACKUPS, OF_WINDOW, OF_COPIES = (
     "proven_share_of_backups",
     "proven_share_of_window",
@@ -20,6 +21,7 @@ OF_BACKUPS, OF_WINDOW, OF_COPIES = (
 )
 SERIES = (
     *(RTO, RPO, FULL_BYTES, INCR_BYTES, FULL_SECONDS, INCR_SECONDS),
+    *(DUMP_BYTES, DUMP_SECONDS),
     *(OF_BACKUPS, OF_WINDOW, OF_COPIES),
 )
 """Each with its unit in its name; shares go from 0 to 1."""

@@ -34,7 +34,9 @@ class Installation(Measuring, Proving, Retention, Readying, Loading):
         if (cut_off := self._replacement_cut_off()) is not None:
             also.append(cut_off)
         status = self._take_status(self._to_be_looked_at(), also, everything=everything)
-        return replace(status, notes=(*status.notes, *self.room_notes(status)))
+        return replace(
+            status, notes=(*status.notes, *self.room_notes(status), *self.dump_notes(status))
+        )
 
     def _drills(self) -> Finding:
         try:

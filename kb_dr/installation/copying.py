@@ -13,16 +13,18 @@ from kb_dr.domain.copies import copies_to_prove, copy_that_counts, further_copie
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.space import Room
 from kb_dr.domain.status import Status
+from kb_dr.domain.wording import moment
 from kb_dr.errors import ConfigurationError, KbDrError, RepositoryError
 from kb_dr.installation.catalog_notes import CatalogNotes
 from kb_dr.installation.evidence import Evidence
 from kb_dr.installation.pinging import Pinging
 from kb_dr.operations.audit_wal import clusters_present
-from kb_dr.operations.catalog import CatalogEntry, read_manifest
+from kb_dr.operations.catalog import CatalogEntry, read_entries, read_manifest
 from kb_dr.operations.copy_backup import BackupCopy, copy_backup
 from kb_dr.operations.copy_partials import copy_partials
 from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
 from kb_dr.operations.find_holders import find_holders
+from kb_dr.operations.listed_backups import ALL_KINDS, list_backups
 from kb_dr.ports import Progress, Repository
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ class Copying(Evidence, CatalogNotes, Pinging):
 
         A backup this copy has let go of is never brought again, nor one whose parent it has.
         """
-        there = {self.id_of(entry): entry for entry in self.catalog(copy)}
+        there = {self.id_of(entry): entry for entry in self.catalog(copy, kinds=ALL_KINDS)}
         elsewhere, let_go = self._held_elsewhere(copy, there)
         damaged = [
             name
@@ -87,7 +89,7 @@ class Copying(Evidence, CatalogNotes, Pinging):
         gone = set(self.let_go(copy))
         found: dict[str, StoredManifest] = {}
         for source in self._sources_for(copy):
-            for entry in self.catalog(source.name):
+            for entry in self.catalog(source.name, kinds=ALL_KINDS):
                 if isinstance(entry, StoredManifest):
                     found.setdefault(entry.manifest.id, entry)
 
@@ -118,7 +120,7 @@ class Copying(Evidence, CatalogNotes, Pinging):
             self._refuse_let_go(backup, copy)
             wanted = [backup]
         else:
-            there = {self.id_of(entry): entry for entry in self.catalog(copy)}
+            there = {self.id_of(entry): entry for entry in self.catalog(copy, kinds=ALL_KINDS)}
             elsewhere, _ = self._held_elsewhere(copy, there)
             wanted = [each.manifest.backup_id for each in elsewhere.values()]
         for each in wanted:
@@ -243,6 +245,23 @@ class Copying(Evidence, CatalogNotes, Pinging):
                 room = look_at_room(at, self.settings.space_warning_percent, newest)
                 if room.filling_up or not room.enough:
                     notes.append(f"{room.finding.subject}: {room.finding.seen}")
+        return tuple(notes)
+
+    def dump_notes(self, status: Status) -> tuple[str, ...]:
+        """The newest logical dump of each copy that holds any: no objective rests on one. A copy
+        that cannot be asked is said by its status.
+        """
+        notes = []
+        for each in status.copies:
+            with suppress(KbDrError):
+                at = self._opened(each.copy)
+                found = list(list_backups(at, BackupKind.DUMP))[-1:]
+                for entry in read_entries(at, found, self.known_manifests):
+                    name, said = self.id_of(entry), "its manifest cannot be read"
+                    if isinstance(entry, StoredManifest):
+                        state = self.standings(entry, [each.copy])[each.copy]
+                        said = f"taken {moment(entry.manifest.finished)}, {state}"
+                    notes.append(f"newest dump in {each.copy}: {name}, {said}")
         return tuple(notes)
 
     def copies_to_prove(self) -> tuple[str, ...]:

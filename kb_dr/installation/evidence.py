@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.control import ALL, ControlRun, in_order, void_through
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.manifest import StoredManifest
@@ -18,6 +18,7 @@ from kb_dr.operations import catalog as catalogs
 from kb_dr.operations.catalog import CatalogEntry, Unreadable
 from kb_dr.operations.holds import GatheredHolds, gather_holds
 from kb_dr.operations.known_entries import KnownEntries
+from kb_dr.operations.listed_backups import ALL_KINDS, KINDS
 from kb_dr.ports import Repository
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class BackupOverview:
     """Why nothing can be restored from it here, whatever was proven: its chain is broken."""
     holds: tuple[str, ...] = ()
     """Why it is held: the reason of each hold in force."""
+    kind: BackupKind = BackupKind.FULL
 
 
 class Evidence(CatalogNotes):
@@ -61,11 +63,14 @@ class Evidence(CatalogNotes):
     known_manifests: KnownEntries[CatalogEntry] = KnownEntries()
     """Of the whole process: a daemon opens an installation at each look, every few seconds."""
 
-    def catalog(self, copy: str) -> tuple[CatalogEntry, ...]:
-        """Every backup of one copy, oldest first; for showing. What this process has read within
-        the last quarter of an hour and the listing shows unchanged is not read again.
+    def catalog(
+        self, copy: str, *, kinds: Sequence[BackupKind] = KINDS
+    ) -> tuple[CatalogEntry, ...]:
+        """Every backup of these kinds of one copy, oldest first; for showing. What this process
+        has read within the last quarter of an hour and the listing shows unchanged is not read
+        again.
         """
-        return catalogs.load_catalog(self.checked(copy), self.known_manifests)
+        return catalogs.load_catalog(self.checked(copy), self.known_manifests, kinds=kinds)
 
     def find_backup(self, backup: BackupId) -> StoredManifest:
         """One backup's manifest, from the first copy that has it."""
@@ -215,7 +220,7 @@ class Evidence(CatalogNotes):
         """The backups of one copy, with the standing of every copy that holds them."""
         from kb_dr.operations.backup_chain import chains_in
 
-        void, entries = self.void_through(), self.catalog(copy)
+        void, entries = self.void_through(), self.catalog(copy, kinds=ALL_KINDS)
         chains = {copy: chains_in(entries)}
         known: dict[str, tuple[Proof, ...]] = {}
         held = self.gathered_holds()
@@ -226,7 +231,7 @@ class Evidence(CatalogNotes):
             if other != copy:
                 try:
                     self._opened(other)
-                    catalog = self.catalog(other)
+                    catalog = self.catalog(other, kinds=ALL_KINDS)
                 except RepositoryError as error:
                     others[other] = str(error)
                     continue
@@ -255,7 +260,9 @@ class Evidence(CatalogNotes):
         name = self.id_of(entry)
         if isinstance(entry, Unreadable):
             reasons = _reasons(held, name)
-            return BackupOverview(name, None, None, None, None, None, {}, entry.why, holds=reasons)
+            return BackupOverview(
+                name, None, None, None, None, None, {}, entry.why, holds=reasons, kind=entry.kind
+            )
         manifest = entry.manifest
         copies = [copy]
         troubles: dict[str, str] = {}
@@ -286,6 +293,7 @@ class Evidence(CatalogNotes):
             holds=_reasons(held, manifest.id),
             parent=manifest.parent,
             broken=chains[copy].broken.get(name),
+            kind=manifest.kind,
         )
 
     def _take_status(

@@ -19,6 +19,7 @@ from kb_dr.ports import Progress, Repository
 if TYPE_CHECKING:
     from kb_dr.domain.drill import Drill
     from kb_dr.domain.recovery import RecoveryPlan
+    from kb_dr.operations.proof_run import Loading
 
 
 class Proving(Recovery, Cataloguing, Pinging):
@@ -65,10 +66,27 @@ class Proving(Recovery, Cataloguing, Pinging):
                 backup=backup,
                 also_store_in=other,
                 plan=plan,
+                loading=self._loading(),
             )
         kept = (repository.name,) if other is None else (repository.name, other.name)
         self.note_in_catalog(BackupId.parse(proof.backup_id), *kept)
         return proof
+
+    def newest_dump(self, copy: str) -> BackupId:
+        """The newest logical dump of one copy."""
+        from kb_dr.operations.newest_backup import newest_dump
+
+        return newest_dump(self.checked(copy))
+
+    def _loading(self) -> "Loading":
+        from kb_dr.operations.proof_run import Loading
+
+        settings = self.settings
+        return Loading(
+            loader=lambda server: wiring.dump_loader(settings, wiring.scratch_address(server)),
+            server=lambda server: wiring.database_server(settings, wiring.scratch_address(server)),
+            jobs=settings.load_jobs,
+        )
 
     def run_controls(
         self,
@@ -91,6 +109,7 @@ class Proving(Recovery, Cataloguing, Pinging):
             damager=wiring.damager(),
             overlay=wiring.overlay,
             clock=self.clock,
+            loading=self._loading(),
         )
         with self._patient(self.checked(copy)) as repository:
             return run_controls(

@@ -137,7 +137,9 @@ def _bring_back(tools: PurgeTools, retention: CopyRetention) -> Iterator[Dealt]:
 
 
 class _Standing:
-    """Which backups stand, those included that came after the plan was made."""
+    """Which backups stand, those included that came after the plan was made; a dump that came is
+    built upon nothing, and needs no WAL.
+    """
 
     def __init__(self, repository: Repository, retention: CopyRetention) -> None:
         self._repository = repository

@@ -25,10 +25,10 @@ _Find = Callable[[BackupId], StoredManifest]
 def load_chain(repository: Repository, stored: StoredManifest) -> tuple[StoredManifest, ...]:
     """All that restoring ``stored`` takes from this copy: its full first, itself last.
 
-    A full is a chain of one. Raises BrokenChain when a parent is missing, cannot be read, is of
-    another cluster, or is another than the one the increment was made against (its ``__cause__`` is
-    NotProven where only a newer kb_dr can read it); and what the repository raises when it cannot
-    be asked.
+    A full is a chain of one, and so is a dump, though nothing is recovered from one. Raises
+    BrokenChain when a parent is missing, cannot be read, is of another cluster, or is another than
+    the one the increment was made against (its ``__cause__`` is NotProven where only a newer kb_dr
+    can read it); and what the repository raises when it cannot be asked.
     """
     return _follow(stored, lambda backup: read_manifest(repository, backup), repository)
 
@@ -77,8 +77,9 @@ def _follow(
 
 
 def _parent(stored: StoredManifest, child: Manifest) -> BackupId | None:
-    """Whom a member leads to; None at the full."""
-    if child.kind is BackupKind.FULL and child.parent is None and child.parent_digest is None:
+    """Whom a member leads to; None at the full, and of a dump."""
+    alone = child.kind is BackupKind.FULL or (child.kind is BackupKind.DUMP and child.is_dump)
+    if alone and child.parent is None and child.parent_digest is None:
         return None
     if child.kind is not BackupKind.INCR or child.parent is None or child.parent_digest is None:
         raise _broken(

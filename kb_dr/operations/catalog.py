@@ -2,6 +2,9 @@
 
 A backup exists when its manifest does. So storing the manifest is the last write of a backup and
 of a copy, and nothing but a manifest is ever taken for a backup.
+
+Whoever asks without naming kinds gets what recovery to a point in time is made of, and no dump: a
+dump must never be taken for a base. Whoever keeps, copies, counts or lets go asks for ALL_KINDS.
 """
 
 import heapq
@@ -78,35 +81,47 @@ def read_manifest_body(repository: Repository, backup: BackupId) -> tuple[Stored
 
 
 def load_catalog(
-    repository: Repository, known: "KnownEntries[CatalogEntry] | None" = None
+    repository: Repository,
+    known: "KnownEntries[CatalogEntry] | None" = None,
+    *,
+    kinds: Sequence[BackupKind] = KINDS,
 ) -> tuple[CatalogEntry, ...]:
-    """Every backup of this copy, oldest first.
+    """Every backup of these kinds of this copy, oldest first.
 
     A manifest that cannot be read is an Unreadable entry: it hides no other, and it is not
     passed over. A listing or a read that fails raises; half a catalog is none.
 
     ``known`` spares reading what it has seen lately; never give it to what deletes.
     """
-    return tuple(walk_catalog(repository, known))
+    return tuple(walk_catalog(repository, known, kinds=kinds))
 
 
 def walk_catalog(
-    repository: Repository, known: "KnownEntries[CatalogEntry] | None" = None
+    repository: Repository,
+    known: "KnownEntries[CatalogEntry] | None" = None,
+    *,
+    kinds: Sequence[BackupKind] = KINDS,
 ) -> Iterator[CatalogEntry]:
     """As load_catalog(), one after the other and in bounded memory, however many there are."""
-    each_kind = (list_backups(repository, kind) for kind in KINDS)
+    each_kind = (list_backups(repository, kind) for kind in kinds)
     listed = heapq.merge(*each_kind, key=lambda each: (each.stamp, each.kind))
     return (entry for _, entry in _read_ahead(repository, listed, known))
 
 
-def each_entry(repository: Repository) -> Iterator[tuple[BackupKind, str, CatalogEntry]]:
+def each_entry(
+    repository: Repository, *, kinds: Sequence[BackupKind] = KINDS
+) -> Iterator[tuple[BackupKind, str, CatalogEntry]]:
     """As walk_catalog(), with kind and stamp, kind by kind."""
-    listed = (each for kind in KINDS for each in list_backups(repository, kind))
+    listed = (each for kind in kinds for each in list_backups(repository, kind))
     return ((each.kind, each.stamp, entry) for each, entry in _read_ahead(repository, listed))
 
 
 def entries_besides(
-    repository: Repository, known: Container[tuple[BackupKind, str]], *, since: str = ""
+    repository: Repository,
+    known: Container[tuple[BackupKind, str]],
+    *,
+    since: str = "",
+    kinds: Sequence[BackupKind] = KINDS,
 ) -> tuple[CatalogEntry, ...]:
     """The backups whose manifest stands and whose kind and stamp are not ``known``.
 
@@ -114,7 +129,7 @@ def entries_besides(
     """
     listed = (
         each
-        for kind in KINDS
+        for kind in kinds
         for each in list_backups(repository, kind, since=since)
         if (each.kind, each.stamp) not in known
     )
@@ -230,4 +245,9 @@ def _parse(repository: Repository, key: str, body: bytes) -> StoredManifest:
         raise UnreadableRecord(f"read {key}: {error}") from error
     if named != key:
         raise UnreadableRecord(f"read {key}: it is of {manifest.id}, which belongs at {named}")
+    kind = manifest.backup_id.kind
+    if manifest.kind is not kind or manifest.is_dump is not (kind is BackupKind.DUMP):
+        # Whoever asks for base backups lists by the key, and must not be given a dump.
+        inside = "a logical dump" if manifest.is_dump else f"{manifest.kind}, no logical dump"
+        raise UnreadableRecord(f"read {key}: what it describes is {inside}, expected {kind}")
     return StoredManifest(manifest, manifest_digest(body), repository.name)

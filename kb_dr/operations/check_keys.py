@@ -13,6 +13,7 @@ from kb_dr.errors import ChecksumMismatch, KeyMissing, ObjectMissing
 from kb_dr.operations.audit_wal import clusters_present
 from kb_dr.operations.batches import batches
 from kb_dr.operations.catalog import Unreadable, load_catalog
+from kb_dr.operations.listed_backups import ALL_KINDS
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import HEADER_BYTES, Codec, Repository
 
@@ -80,13 +81,11 @@ def _look_at_block(
 
 def _streams(repository: Repository) -> Iterator[tuple[str, Listed] | KeyLook]:
     """Each object that begins an encrypted stream, with the backup it belongs to."""
-    for entry in load_catalog(repository):
+    for entry in load_catalog(repository, kinds=ALL_KINDS):
         if isinstance(entry, Unreadable):
             yield KeyLook(repository.name, entry.key, entry.key, (), entry.why)
             continue
         manifest = entry.manifest
-        begins = [*manifest.chunks[:1]]
-        if manifest.configuration is not None:
-            begins.append(manifest.configuration)
-        for stored in begins:
+        besides = (manifest.configuration, manifest.dump.globals if manifest.dump else None)
+        for stored in (*manifest.chunks[:1], *(each for each in besides if each is not None)):
             yield manifest.id, Listed(stored.key, stored.size_bytes, manifest.finished)

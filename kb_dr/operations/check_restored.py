@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from kb_dr.domain.fingerprint import Difference, Fingerprint, differences
 from kb_dr.domain.inspection import Examined
 from kb_dr.domain.manifest import Manifest, VectorBaseline
-from kb_dr.domain.proof import Check, Outcome
+from kb_dr.domain.proof import ROWS_AS_RECORDED, Check, Outcome
 from kb_dr.domain.versions import older
 from kb_dr.errors import PostgresError, PostgresProgramMissing, RepositoryError, VerificationError
 from kb_dr.ports import Inspection
@@ -17,14 +17,21 @@ _LINES = 3
 """Faults named in one check; the rest are counted."""
 
 
-def check_at_restore_point(look: Inspection, manifest: Manifest) -> tuple[Check, ...]:
-    """Replay stands at the very point the fingerprint was taken at: all must be equal."""
+def check_at_restore_point(
+    look: Inspection, manifest: Manifest, *, loaded: bool = False
+) -> tuple[Check, ...]:
+    """Replay stands at the very point the fingerprint was taken at, or the dump of that very
+    snapshot is ``loaded``: all must be equal.
+    """
+    extensions = _loaded_extensions if loaded else _extensions
+    # A dump holds no tables of extensions, and so its fingerprint names none.
+    stand = look.own_tables if loaded else look.tables
     return (
-        _checked("rows_as_recorded", lambda: _rows(look, manifest.fingerprint)),
-        _checked("schema_version", lambda: _schema_version(look, manifest)),
-        _checked("extensions", lambda: _extensions(look, manifest)),
-        _checked("indexes_valid", lambda: _valid_indexes(look, manifest)),
-        _checked("vector_dimensions", lambda: _dimensions(look, manifest)),
+        checked(ROWS_AS_RECORDED, lambda: _rows(look, manifest.fingerprint, stand)),
+        checked("schema_version", lambda: _schema_version(look, manifest)),
+        checked("extensions", lambda: extensions(look, manifest)),
+        checked("indexes_valid", lambda: _valid_indexes(look, manifest)),
+        checked("vector_dimensions", lambda: _dimensions(look, manifest)),
     )
 
 
@@ -39,10 +46,10 @@ def check_at_tip(
     """
     maps = "visibility_maps"
     return (
-        _checked("tables", lambda: _examined("tables", look.examine_tables())),
-        _checked("btrees", lambda: _examined("btrees", look.examine_indexes())),
-        _checked(maps, lambda: _examined(maps, look.examine_visibility(), needed=combined)),
-        _checked("vector_recall", lambda: _recall(look, manifest)),
+        checked("tables", lambda: _examined("tables", look.examine_tables())),
+        checked("btrees", lambda: _examined("btrees", look.examine_indexes())),
+        checked(maps, lambda: _examined(maps, look.examine_visibility(), needed=combined)),
+        checked("vector_recall", lambda: _recall(look, manifest)),
     )
 
 
@@ -62,7 +69,7 @@ def check_page_checksums(manifest: Manifest, verify: Callable[[], None]) -> Chec
     return Check(name, Outcome.PASSED, "every page of the cluster")
 
 
-def _checked(name: str, look: Callable[[], Check]) -> Check:
+def checked(name: str, look: Callable[[], Check]) -> Check:
     """A look that finds damage fails; one that could not be taken says so."""
     try:
         return look()
@@ -72,10 +79,12 @@ def _checked(name: str, look: Callable[[], Check]) -> Check:
         return Check(name, Outcome.COULD_NOT_RUN, str(error))
 
 
-def _rows(look: Inspection, fingerprint: Fingerprint) -> Check:
-    name = "rows_as_recorded"
+def _rows(
+    look: Inspection, fingerprint: Fingerprint, tables_there: Callable[[], tuple[str, ...]]
+) -> Check:
+    name = ROWS_AS_RECORDED
     if not fingerprint.tables:
-        if stand := look.tables():
+        if stand := tables_there():
             why = f"none of the {len(stand)} tables was recorded: there is nothing to compare"
             return Check(name, Outcome.COULD_NOT_RUN, why)
         return Check(name, Outcome.NOT_APPLICABLE, "the source had no tables")
@@ -91,7 +100,7 @@ def _rows(look: Inspection, fingerprint: Fingerprint) -> Check:
         rows += table.rows or 0
         sampled += len(table.sample)
     if found:
-        return Check(name, Outcome.FAILED, _some(f"{each.table}: {each.seen}" for each in found))
+        return Check(name, Outcome.FAILED, some(f"{each.table}: {each.seen}" for each in found))
     tables = len(fingerprint.tables)
     if not counted and not sampled:
         why = f"all {tables} tables changed while they were recorded: there is nothing to compare"
@@ -126,7 +135,7 @@ def _extensions(look: Inspection, manifest: Manifest) -> Check:
     found, host = look.extensions(), look.extensions_of_host()
     lost = [f"{each} is missing" for each in sorted(recorded.keys() - found.keys())]
     if lost:
-        return Check(name, Outcome.FAILED, _some(lost))
+        return Check(name, Outcome.FAILED, some(lost))
     blind = []
     for each, version in sorted(found.items()):
         if each not in host:
@@ -134,15 +143,38 @@ def _extensions(look: Inspection, manifest: Manifest) -> Check:
         elif older(host[each], version):
             blind.append(f"this host has {each} {host[each]}, the cluster needs {version}")
     if blind:
-        return Check(name, Outcome.COULD_NOT_RUN, _some(blind))
+        return Check(name, Outcome.COULD_NOT_RUN, some(blind))
     changed = [
         f"{each} {found[each]}, expected {version}"
         for each, version in sorted(recorded.items())
         if found[each] != version
     ]
     if changed:
-        return Check(name, Outcome.FAILED, _some(changed))
+        return Check(name, Outcome.FAILED, some(changed))
     return Check(name, Outcome.PASSED, ", ".join(f"{e} {v}" for e, v in sorted(found.items())))
+
+
+def _loaded_extensions(look: Inspection, manifest: Manifest) -> Check:
+    """As pg_dump writes them down, extensions have no version: each server creates its own. With
+    one older than the source's, what fails later would be this host's fault.
+    """
+    name, recorded = "extensions", manifest.source.extensions
+    found = look.extensions()
+    lost = [f"{each} is missing" for each in sorted(recorded.keys() - found.keys())]
+    if lost:
+        return Check(name, Outcome.FAILED, some(lost))
+    aged = [
+        f"{each} {found[each]}, at the source {version}"
+        for each, version in sorted(recorded.items())
+        if older(found[each], version)
+    ]
+    if aged:
+        return Check(name, Outcome.COULD_NOT_RUN, some(aged))
+    seen = (
+        f"{each} {found[each]}" + (f" (at the source {version})" if found[each] != version else "")
+        for each, version in sorted(recorded.items())
+    )
+    return Check(name, Outcome.PASSED, ", ".join(seen))
 
 
 def _valid_indexes(look: Inspection, manifest: Manifest) -> Check:
@@ -150,8 +182,8 @@ def _valid_indexes(look: Inspection, manifest: Manifest) -> Check:
     invalid = look.invalid_indexes()
     new = [each for each in invalid if each not in known]
     if new:
-        return Check(name, Outcome.FAILED, f"not valid: {_some(new)}")
-    seen = f"invalid at the source already: {_some(invalid)}" if invalid else "all are valid"
+        return Check(name, Outcome.FAILED, f"not valid: {some(new)}")
+    seen = f"invalid at the source already: {some(invalid)}" if invalid else "all are valid"
     return Check(name, Outcome.PASSED, seen)
 
 
@@ -166,7 +198,7 @@ def _dimensions(look: Inspection, manifest: Manifest) -> Check:
         elif found != each.dimensions:
             wrong.append(f"{each.table}.{each.column} has {found}, expected {each.dimensions}")
     if wrong:
-        return Check(name, Outcome.FAILED, _some(wrong))
+        return Check(name, Outcome.FAILED, some(wrong))
     seen = (f"{each.table}.{each.column} {each.dimensions}" for each in manifest.source.vectors)
     return Check(name, Outcome.PASSED, ", ".join(seen))
 
@@ -188,9 +220,9 @@ def _recall(look: Inspection, manifest: Manifest) -> Check:
         else:
             measured.append(_recall_words(baseline, found))
     if low:
-        return Check(name, Outcome.FAILED, _some(low))
+        return Check(name, Outcome.FAILED, some(low))
     if not measured:
-        return Check(name, Outcome.NOT_APPLICABLE, _some(gone))
+        return Check(name, Outcome.NOT_APPLICABLE, some(gone))
     return Check(name, Outcome.PASSED, "; ".join((*measured, *gone)))
 
 
@@ -204,17 +236,18 @@ def _recall_words(baseline: VectorBaseline, found: VectorBaseline) -> str:
 def _examined(name: str, found: Examined, *, needed: bool = False) -> Check:
     """``needed``: whether it must be looked at also on a host that lacks what it takes."""
     if found.damage:
-        return Check(name, Outcome.FAILED, _some(found.damage))
+        return Check(name, Outcome.FAILED, some(found.damage))
     if found.lacking:
         seen = f"not installed on this host: {', '.join(found.lacking)}"
         return Check(name, Outcome.COULD_NOT_RUN, seen, needed=needed)
     if found.unseen or not found.objects:
         # A cluster without a single catalog table is none: nothing was looked at.
-        return Check(name, Outcome.COULD_NOT_RUN, _some(found.unseen) or "nothing was found")
+        return Check(name, Outcome.COULD_NOT_RUN, some(found.unseen) or "nothing was found")
     return Check(name, Outcome.PASSED, f"{found.objects} looked at")
 
 
-def _some(lines: Iterable[str]) -> str:
+def some(lines: Iterable[str]) -> str:
+    """The first few of them; the rest are counted."""
     every = list(lines)
     more = f"; and {len(every) - _LINES} more" if len(every) > _LINES else ""
     return "; ".join(every[:_LINES]) + more

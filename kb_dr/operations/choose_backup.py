@@ -12,6 +12,7 @@ from kb_dr.errors import BrokenChain, NoUsableBackup
 from kb_dr.operations.backup_chain import load_chain
 from kb_dr.operations.catalog import Unreadable, read_manifest, walk_back
 from kb_dr.operations.controls import gather_control_runs
+from kb_dr.operations.needed_wal import refuse_dump
 from kb_dr.operations.proofs import load_proofs
 from kb_dr.ports import Repository
 
@@ -77,15 +78,17 @@ def choose_backup(
 
     ``excluded`` names backups that will not do either, and why; nor does an increment whose chain
     is broken. A backup asked for by its id is returned whatever its proofs say. Raises
-    NoUsableBackup when there is none, or ``which`` is no id; UnreadableRecord when the one asked
-    for cannot be read.
+    NoUsableBackup when there is none, or ``which`` is no id, or a dump's; UnreadableRecord when
+    the one asked for cannot be read.
     """
     if which != LATEST:
         try:
             backup = BackupId.parse(which)
         except ValueError as error:
             raise NoUsableBackup(f"choose a backup: {error}") from error
-        return Chosen(read_manifest(repository, backup))
+        found = read_manifest(repository, backup)
+        refuse_dump(found.manifest)
+        return Chosen(found)
     passed_over: list[str] = []
     for entry in walk_back(repository):
         if isinstance(entry, Unreadable):

@@ -45,7 +45,7 @@ def brought_wal(offsite: Repository, stored: StoredManifest) -> frozenset[str]:
     read that again every hour would take longer each time.
     """
     manifest = stored.manifest
-    if manifest.has_files:
+    if manifest.has_files or manifest.is_dump:
         return frozenset()
     for _, found in newest_first(offsite, manifest.backup_id):
         if isinstance(found, UnreadableRecord):

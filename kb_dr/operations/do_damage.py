@@ -166,8 +166,9 @@ class DamagingInspector:
     def look_into(self, server: RestoredServer, source: Source) -> Iterator[Inspection]:
         if not self.harm.names:
             # Rows are compared while replay is paused; indexes are looked at in an open cluster.
+            # What was loaded from a dump is looked at once, for all of it.
             paused = server.replay().in_recovery
-            if paused is (self._damage is Damage.ROWS_DROPPED):
+            if self._manifest.is_dump or paused is (self._damage is Damage.ROWS_DROPPED):
                 self.harm = self._do(server, source)
         with self._inner.look_into(server, source) as look:
             yield look

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from kb_dr import records
 from kb_dr.domain import layout
+from kb_dr.domain.backup_families import FAMILIES, Family, family_of_id
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.control import ALL, void_through
 from kb_dr.domain.manifest import Manifest, manifest_digest
@@ -23,6 +24,7 @@ from kb_dr.operations.holds import GatheredHolds, gather_holds
 from kb_dr.operations.initialise import Marker
 from kb_dr.operations.known_damage import known_damage
 from kb_dr.operations.let_go import let_go_in
+from kb_dr.operations.listed_backups import ALL_KINDS
 from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.operations.proofs import GatheredProofs, gather_proofs
 from kb_dr.operations.tombstones import open_tombstones
@@ -52,7 +54,9 @@ class GatheredCopy:
     problems: tuple[str, ...]
     """What could not be read besides: nothing may go while there is any."""
     stops: tuple[str, ...]
-    """Why the proofs of this copy forbid that anything goes."""
+    """Why damage in this copy forbids that anything goes."""
+    stops_of: Mapping[Family, tuple[str, ...]]
+    """Why the proofs of this copy forbid that anything of one family goes."""
     newest_stored: datetime | None
     """The newest modification seen, by the store's clock."""
     vanished: tuple[str, ...] = ()
@@ -84,7 +88,7 @@ class _Said:
             finished=manifest.finished,
             system_identifier=manifest.source.system_identifier,
             timeline=manifest.wal.timeline,
-            wal=needed_segments(manifest),
+            wal=None if manifest.is_dump else needed_segments(manifest),
             parent=manifest.parent,
             parent_digest=manifest.parent_digest,
             replaces=manifest.replaces,
@@ -112,7 +116,7 @@ def gather_retention(
     stored_bytes: dict[str, int] = {}
     unreadable: dict[str, str] = {}
     newest: dict[BackupKind, list[str]] = {}
-    for kind, stamp, entry in each_entry(repository):
+    for kind, stamp, entry in each_entry(repository, kinds=ALL_KINDS):
         newest[kind] = [*newest.get(kind, ()), stamp][-_NEWEST:]
         if isinstance(entry, Unreadable):
             unreadable[f"{service}-{kind}-{stamp}"] = entry.why
@@ -155,7 +159,8 @@ def gather_retention(
         interrupted=tuple(interrupted),
         unreadable=unreadable,
         problems=tuple(problems),
-        stops=_stops(said, places),
+        stops=_damage(said, places),
+        stops_of={family: _stops(said, family) for family in FAMILIES},
         newest_stored=_newest_stored(repository, newest),
         vanished=vanished,
     )
@@ -200,19 +205,29 @@ def _ask(repository: Repository, places: Sequence[Repository]) -> _Said:
     )
 
 
-def _stops(said: _Said, places: Sequence[Repository]) -> tuple[str, ...]:
-    every = (proof for proofs in said.proofs.proofs.values() for proof in proofs)
-    stops = proofs_that_stop(
-        every,
+def _stops(said: _Said, family: Family) -> tuple[str, ...]:
+    """A proof of a dump stops no base backup, and lifts nothing that a base backup's has stopped:
+    it read none of its bytes.
+    """
+    return proofs_that_stop(
+        (
+            proof
+            for name, proofs in said.proofs.proofs.items()
+            if family_of_id(name) is family
+            for proof in proofs
+        ),
         copy=said.repository.name,
         url=said.repository.url,
         void_through=said.void,
     )
+
+
+def _damage(said: _Said, places: Sequence[Repository]) -> tuple[str, ...]:
     try:
         damage = known_damage(said.repository, places)
     except RepositoryError as error:
         damage = str(error)
-    return (*stops, damage) if damage else tuple(stops)
+    return (damage,) if damage else ()
 
 
 def _vanished(said: _Said, here: Container[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TypeVar
 
 from kb_dr.domain import layout, trends
+from kb_dr.domain.backup_families import DUMPS, family_of_id
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.drill import Drill
 from kb_dr.domain.integrity_report import IntegrityReport
@@ -15,7 +16,7 @@ from kb_dr.domain.trends import Point, Trends
 from kb_dr.errors import RepositoryError, UnreadableRecord
 from kb_dr.operations.catalog import read_entries
 from kb_dr.operations.kept_records import parse_kept, read_kept
-from kb_dr.operations.listed_backups import KINDS, ListedBackup, list_backups
+from kb_dr.operations.listed_backups import ALL_KINDS, ListedBackup, list_backups
 from kb_dr.operations.proofs import parse_proof
 from kb_dr.ports import Repository
 
@@ -25,6 +26,12 @@ MOST = 500
 T = TypeVar("T")
 
 _Points = dict[str, list[Point]]
+
+_OF_KIND = {
+    BackupKind.FULL: (trends.FULL_BYTES, trends.FULL_SECONDS),
+    BackupKind.INCR: (trends.INCR_BYTES, trends.INCR_SECONDS),
+    BackupKind.DUMP: (trends.DUMP_BYTES, trends.DUMP_SECONDS),
+}
 
 
 def gather_trends(
@@ -50,7 +57,9 @@ def gather_trends(
             found, manifest.kind, manifest.finished, seconds, manifest.stored_bytes, manifest.id
         )
     for proof in _records(places, layout.PROOFS, since, parse_proof, unread):
-        if proof.verdict is Verdict.PROVEN and proof.to_the_end:
+        # A dump that loads says nothing of how long a recovery takes.
+        physical = family_of_id(proof.backup_id) is not DUMPS
+        if physical and proof.verdict is Verdict.PROVEN and proof.to_the_end:
             found[trends.RTO].append(_of_proof(proof))
     for drill in _records(places, layout.DRILLS, since, _parse_drill, unread):
         if drill.verdict is Verdict.PROVEN:
@@ -99,9 +108,11 @@ def _from_reports(
 def _add_backup(
     found: _Points, kind: BackupKind, at: datetime, seconds: float, size: int, name: str
 ) -> None:
-    whole = kind is BackupKind.FULL
-    found[trends.FULL_BYTES if whole else trends.INCR_BYTES].append(Point(at, size, name))
-    found[trends.FULL_SECONDS if whole else trends.INCR_SECONDS].append(Point(at, seconds, name))
+    if kind not in _OF_KIND:
+        return  # of a newer kb_dr
+    sizes, times = _OF_KIND[kind]
+    found[sizes].append(Point(at, size, name))
+    found[times].append(Point(at, seconds, name))
 
 
 def _manifests(
@@ -116,7 +127,7 @@ def _manifests(
         try:
             listed = [
                 each
-                for kind in KINDS
+                for kind in ALL_KINDS
                 for each in list_backups(place, kind, since=_stamp(since))
                 if (each.kind, each.stamp) not in known
             ]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from kb_dr import records
 from kb_dr.domain import layout
-from kb_dr.domain.backup_id import BackupKind
+from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.coverage import Span, Stretch, stretches
 from kb_dr.domain.hold import holds_in_force
 from kb_dr.domain.integrity_report import (
@@ -27,6 +27,7 @@ from kb_dr.domain.status import BackupStatus, CopyStatus
 from kb_dr.errors import KbDrError
 from kb_dr.operations.audit_wal import clusters_present
 from kb_dr.operations.catalog import load_catalog
+from kb_dr.operations.listed_backups import ALL_KINDS
 from kb_dr.operations.plan_copy_retention import CopyRetention, plan_copy_retention
 from kb_dr.operations.proofs import gather_proofs
 from kb_dr.operations.report_records import gather_reports, store_report
@@ -188,7 +189,7 @@ def _copy_report(
         )
         backups = _lines(planned, bands, void_through)
         files, size = _wal_size(repository)
-        catalog = load_catalog(repository)
+        catalog = load_catalog(repository, kinds=ALL_KINDS)
         due = range(SLICES) if earlier is None else due_slices(last_read, now)
         reread = reread_copy(
             repository,
@@ -230,7 +231,7 @@ def _nothing_of(backup_id: str, problem: str) -> BackupLine:
     """Of a backup that cannot be looked at."""
     return BackupLine(
         id=backup_id,
-        kind=BackupKind.FULL,
+        kind=_kind_of(backup_id),
         digest=None,
         finished=None,
         stored_bytes=0,
@@ -242,6 +243,13 @@ def _nothing_of(backup_id: str, problem: str) -> BackupLine:
         holds=(),
         problem=problem,
     )
+
+
+def _kind_of(backup_id: str) -> BackupKind:
+    try:
+        return BackupId.parse(backup_id).kind
+    except ValueError:
+        return BackupKind.FULL
 
 
 def _line(

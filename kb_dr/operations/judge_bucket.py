@@ -11,11 +11,13 @@ from kb_dr.domain.object_lock import ObjectLock
 from kb_dr.domain.proof import Outcome
 from kb_dr.errors import KbDrError
 from kb_dr.operations.lifecycle import judge_lifecycle
+from kb_dr.operations.listed_backups import ALL_KINDS
 from kb_dr.operations.lock_bucket import judge_lock, judge_retained
 from kb_dr.ports import Bucket, Clock, Repository
 from kb_dr.settings import Settings
 
-NOT_WAL = (layout.MARKER, "full/", "incr/", "proofs/", layout.HOLDS, layout.TOMBSTONES)
+_BACKUPS = tuple(layout.backups_prefix(kind) for kind in ALL_KINDS)
+NOT_WAL = (layout.MARKER, *_BACKUPS, layout.PROOFS, layout.HOLDS, layout.TOMBSTONES)
 """Where hidden objects are looked for each time; all WAL is `kb-dr retention hidden`'s to walk."""
 
 _ENOUGH = 1000

@@ -12,9 +12,8 @@ from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.stored import Listed
 from kb_dr.errors import RepositoryError
+from kb_dr.operations.listed_backups import ALL_KINDS, KINDS
 from kb_dr.ports import Repository
-
-_KINDS = (BackupKind.FULL, BackupKind.INCR)
 
 _SKIP_AFTER = 1000
 """Keys of one backup after which a listing jumps to its manifest: a page of S3."""
@@ -69,7 +68,7 @@ def list_holdings(place: Place, service: str) -> CopyListing:
         return CopyListing(place, {})
     found: dict[str, Holding] = {}
     try:
-        for kind in _KINDS:
+        for kind in ALL_KINDS:
             for listed in list_manifests(place.repository, kind):
                 known = layout.stamp_of_manifest(listed.key)
                 if known is not None:
@@ -124,7 +123,10 @@ def ancestors(listing: CopyListing) -> Mapping[str, str]:
     digest = hashlib.sha256()
     found: dict[str, str] = {}
     for name, holding in known:
-        if BackupId.parse(name).kind is not BackupKind.FULL:
+        kind = BackupId.parse(name).kind
+        if kind not in KINDS:
+            continue  # nothing is built upon it
+        if kind is not BackupKind.FULL:
             found[name] = digest.hexdigest()
         if (manifest := holding.manifest) is not None:
             at = manifest.modified.isoformat()

@@ -1,18 +1,19 @@
 """Which backups a listing shows, without reading any: all of them, or the newest first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from kb_dr.domain import layout
+from kb_dr.domain.backup_families import DUMPS, PHYSICAL
 from kb_dr.domain.backup_id import BackupKind
 from kb_dr.domain.stored import Listed
 from kb_dr.ports import Repository
 
-KINDS = (BackupKind.FULL, BackupKind.INCR)
+KINDS = PHYSICAL
 """The kinds that recovery to a point in time is made of."""
 
-ALL_KINDS = (*KINDS, BackupKind.DUMP)
+ALL_KINDS = (*PHYSICAL, *DUMPS)
 """The kinds whose manifests this version writes and reads."""
 
 _SKIP_AFTER = 1000
@@ -71,8 +72,10 @@ def list_backups(
             return
 
 
-def newest_first(repository: Repository, now: datetime | None = None) -> Iterator[ListedBackup]:
-    """Every backup of every kind by its stamp, the newest first, as far back as it is walked.
+def newest_first(
+    repository: Repository, now: datetime | None = None, *, kinds: Sequence[BackupKind] = KINDS
+) -> Iterator[ListedBackup]:
+    """Every backup of these kinds by its stamp, the newest first, as far back as it is walked.
 
     Keys are ordered by time, so stretches of them are listed, each four times as long as all
     before it. The first has no end: a clock set back, or a backup from the future, hides nothing.
@@ -83,7 +86,7 @@ def newest_first(repository: Repository, now: datetime | None = None) -> Iterato
         since = _stamp_before(now, span) if now else ""
         found = [
             each
-            for kind in KINDS
+            for kind in kinds
             for each in list_backups(repository, kind, since=since, before=before)
         ]
         yield from sorted(found, key=lambda each: (each.stamp, each.kind), reverse=True)

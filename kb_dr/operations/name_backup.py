@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 
 from kb_dr.domain import layout
+from kb_dr.domain.backup_families import family_of
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.errors import ObjectConflict
-from kb_dr.operations.listed_backups import KINDS
 from kb_dr.ports import Repository
 
 _CLOCK_STEP = timedelta(hours=1)
@@ -56,7 +56,7 @@ def _newest_from(repository: Repository, wanted: BackupId) -> BackupId | None:
     and has none: dumps are ordered among themselves.
     """
     newest: tuple[str, BackupKind] | None = None
-    for kind in KINDS if wanted.kind in KINDS else (wanted.kind,):
+    for kind in family_of(wanted.kind):
         prefix = layout.backups_prefix(kind)
         for listed in repository.list(prefix, start_after=prefix + wanted.stamp):
             found = layout.stamp_of_manifest(listed.key)

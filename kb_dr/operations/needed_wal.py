@@ -1,4 +1,4 @@
-"""The WAL one base backup cannot do without, found in one repository."""
+"""The WAL one base backup cannot do without, found in one repository. A logical dump needs none."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ from kb_dr.domain import layout
 from kb_dr.domain.manifest import Manifest
 from kb_dr.domain.stored import Listed
 from kb_dr.domain.wal_names import Segment, history_name, is_history, is_segment, timeline_of
+from kb_dr.errors import NoUsableBackup
 from kb_dr.ports import Repository
 
 
@@ -22,15 +23,32 @@ class NeededWal:
 
 
 def needed_segments(manifest: Manifest) -> tuple[Segment, Segment]:
-    """The first and the last segment a restore of this backup has to replay."""
+    """The first and the last segment a restore of this backup has to replay.
+
+    Raises NoUsableBackup for a logical dump, from which nothing is recovered.
+    """
+    refuse_dump(manifest)
     wal, size = manifest.wal, manifest.source.segment_bytes
     first = Segment.holding(wal.timeline, wal.start, size)
     end = max(wal.stop, manifest.fingerprint.lsn)
     return first, Segment.ending_at_or_after(wal.timeline, end, size)
 
 
+def refuse_dump(manifest: Manifest) -> None:
+    """Raise NoUsableBackup for a logical dump: it is no base of a recovery."""
+    if manifest.is_dump:
+        raise NoUsableBackup(
+            f"recover from {manifest.id}: a logical dump is no base of a recovery, expected a base "
+            "backup",
+            hint="A dump is loaded into a database, not put into a directory: "
+            f"`kb-dr restore --backup {manifest.id} --into URL`.",
+        )
+
+
 def find_needed_wal(repository: Repository, manifest: Manifest) -> NeededWal:
-    """Look for it by one listing; nothing is read."""
+    """Look for it by one listing; nothing is read. Of a logical dump it is nothing at all."""
+    if manifest.is_dump:
+        return NeededWal((), (), ())
     first, last = needed_segments(manifest)
     system = manifest.source.system_identifier
     timeline = manifest.wal.timeline

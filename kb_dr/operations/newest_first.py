@@ -23,7 +23,7 @@ def newest_first(
     A manifest that cannot be read is the error that says so. Of one moment a full comes after
     (is older than) an increment: the later of ``kinds`` is the newer.
     """
-    upto = (before.stamp, kinds.index(before.kind))
+    upto = (before.stamp, kinds.index(before.kind) if before.kind in kinds else 0)
     for window in _WINDOWS:
         since = (
             BackupId.of(before.service, before.kind, before.started - window) if window else None

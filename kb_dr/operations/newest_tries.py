@@ -4,6 +4,7 @@ from datetime import datetime
 
 from kb_dr import records
 from kb_dr.domain import layout
+from kb_dr.domain.backup_families import DUMPS, family_of_id
 from kb_dr.domain.proof import Proof
 from kb_dr.operations.kept_records import read_kept
 from kb_dr.ports import Repository
@@ -13,12 +14,14 @@ def newest_tries(repository: Repository) -> dict[str, datetime]:
     """Copy to the end of the newest try, by the proofs kept in one repository.
 
     Found by the names alone, which begin with the time; one or two a copy are read. A proof that
-    stopped at a target, as a drill's does, is not counted. Raises UnreadableRecord for one of
-    those that cannot be read.
+    stopped at a target, as a drill's does, is not counted, nor one of a dump. Raises
+    UnreadableRecord for one of those that cannot be read.
     """
     names: dict[str, list[str]] = {}
     for listed in repository.list(layout.PROOFS):
         parts = listed.key.removeprefix(layout.PROOFS).split("/")
+        if family_of_id(parts[0]) is DUMPS:
+            continue
         if len(parts) == 3 and parts[2].endswith(".json"):
             names.setdefault(parts[1], []).append(listed.key)
     found: dict[str, datetime] = {}

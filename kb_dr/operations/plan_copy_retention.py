@@ -6,10 +6,10 @@ from datetime import datetime
 
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.clusters_apart import plan_each_apart
 from kb_dr.domain.plan_retention import with_wal
 from kb_dr.domain.plan_wal_retention import ListedWal, WalBoundaries, plan_wal, wal_boundaries
 from kb_dr.domain.retention import RetentionPlan
+from kb_dr.domain.retention_families import plan_families
 from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.stored import Listed
 from kb_dr.operations.gather_retention import GatheredCopy, gather_retention, with_locks
@@ -83,7 +83,7 @@ def plan_copy_retention(
 
 
 def _plan_backups(gathered: GatheredCopy, policy: RetentionPolicy, now: datetime) -> RetentionPlan:
-    plan = plan_each_apart(
+    plan = plan_families(
         gathered.candidates,
         policy,
         now,
@@ -93,6 +93,7 @@ def _plan_backups(gathered: GatheredCopy, policy: RetentionPolicy, now: datetime
         expired=gathered.expired,
         unreadable=gathered.unreadable,
         stops=(*gathered.problems, *gathered.stops),
+        stops_of=gathered.stops_of,
     )
     lost = tuple(
         f"{each} was proven here and is gone, though retention never let go of it: find out who "

@@ -8,6 +8,7 @@ from kb_dr.domain.recovery_target import Latest
 from kb_dr.domain.wal_records import WalReader, WalTip
 from kb_dr.errors import WalDamaged
 from kb_dr.operations.backup_chain import load_chain
+from kb_dr.operations.needed_wal import refuse_dump
 from kb_dr.operations.read_plan_wal import read_plan_wal
 from kb_dr.operations.replayable_wal import find_replayable_wal
 from kb_dr.ports import Clock, Codec, Repository
@@ -36,6 +37,7 @@ def plan_recovery(
     opens them.
     """
     manifest = stored.manifest
+    refuse_dump(manifest)
     chain = load_chain(repository, stored)
     wal = find_replayable_wal(
         repository, codec, manifest, clock, timeline=timeline, where_purged=where_purged

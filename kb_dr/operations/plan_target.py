@@ -10,6 +10,7 @@ from kb_dr.errors import NoUsableBackup, TimelineForked
 from kb_dr.operations.backup_chain import chains_in
 from kb_dr.operations.catalog import load_catalog, read_manifest, readable, unreadable
 from kb_dr.operations.choose_backup import LATEST, choose_backup, known_to_be_bad
+from kb_dr.operations.needed_wal import refuse_dump
 from kb_dr.operations.plan_point_recovery import plan_point_recovery
 from kb_dr.operations.plan_recovery import plan_recovery
 from kb_dr.ports import Clock, Codec, Repository
@@ -45,6 +46,7 @@ def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Want
         return _plan_to_the_end(repository, codec, clock, wanted)
     if wanted.backup is not None:
         asked = read_manifest(repository, wanted.backup)
+        refuse_dump(asked.manifest)
         others = [each for each in readable(load_catalog(repository)) if each != asked]
         plan = plan_point_recovery(
             repository,

@@ -10,7 +10,7 @@ from kb_dr.domain.status import BackupStatus
 from kb_dr.domain.watch.backups import MEAN_DAYS, SeenBackup, SeenBackups
 from kb_dr.operations.catalog import CatalogEntry, Unreadable, read_entries
 from kb_dr.operations.known_entries import KnownEntries
-from kb_dr.operations.listed_backups import KINDS, ListedBackup, list_backups
+from kb_dr.operations.listed_backups import ALL_KINDS, ListedBackup, list_backups
 from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.ports import Repository
 
@@ -26,7 +26,7 @@ Names = Mapping[BackupKind, Sequence[ListedBackup]]
 
 def list_names(repository: Repository) -> Names:
     """List them; nothing is read."""
-    return {kind: tuple(list_backups(repository, kind)) for kind in KINDS}
+    return {kind: tuple(list_backups(repository, kind)) for kind in ALL_KINDS}
 
 
 def look_at_backups(

@@ -12,11 +12,13 @@ from datetime import timedelta
 from kb_dr import __version__
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.dump import DumpFacts
 from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.stored import StoredObject
 from kb_dr.errors import ChecksumMismatch, ConfigurationError, KeyMissing
 from kb_dr.operations.catalog import load_catalog, read_manifest, readable, store_manifest
 from kb_dr.operations.fetch_backup import fetch_backup
+from kb_dr.operations.listed_backups import ALL_KINDS
 from kb_dr.operations.reencrypt_wal import ReencryptedWal, reencrypt_wal
 from kb_dr.operations.store_stream import DEFAULT_CHUNK_BYTES, ChunkWriter
 from kb_dr.operations.stream_pipe import StreamPipe
@@ -62,9 +64,9 @@ def reencrypt_backup(
 
 def check_reencryptable(old: Manifest, codec: Codec) -> None:
     """Raise ConfigurationError or KeyMissing when there is nothing to do, or not by us."""
-    if old.kind is not BackupKind.FULL:
+    if old.kind not in (BackupKind.FULL, BackupKind.DUMP):
         raise ConfigurationError(
-            f"re-encrypt {old.id}: only a full backup can be, and its WAL with it",
+            f"re-encrypt {old.id}: only a full backup can be, and its WAL with it, or a dump",
             hint="Incrementals are kept for days: keep the old key until they have expired.",
         )
     if set(old.recipients) == set(codec.recipients):
@@ -81,7 +83,7 @@ def check_reencryptable(old: Manifest, codec: Codec) -> None:
 
 
 def _made_earlier(repository: Repository, old: Manifest, codec: Codec) -> StoredManifest | None:
-    for each in readable(load_catalog(repository)):
+    for each in readable(load_catalog(repository, kinds=ALL_KINDS)):
         same = set(each.manifest.recipients) == set(codec.recipients)
         if each.manifest.replaces == old.id and same:
             return each
@@ -119,7 +121,10 @@ def _store(
         attempt=attempt,
         chunks=chunks,
         postgres_manifest=_postgres_manifest(repository, old, new, attempt),
-        configuration=_configuration(repository, codec, old, new, attempt),
+        configuration=_anew(
+            repository, codec, old.configuration, layout.configuration_key(new, attempt)
+        ),
+        dump=_dump(repository, codec, old, layout.globals_key(new, attempt)),
         recipients=codec.recipients,
         replaces=old.id,
         tools={**old.tools, "kb-dr": __version__},
@@ -137,13 +142,18 @@ def _postgres_manifest(
     return repository.put(layout.postgres_manifest_key(new, attempt), body)
 
 
-def _configuration(
-    repository: Repository, codec: Codec, old: Manifest, new: BackupId, attempt: str
+def _anew(
+    repository: Repository, codec: Codec, old: StoredObject | None, key: str
 ) -> StoredObject | None:
-    if old.configuration is None:
+    if old is None:
         return None
-    body = codec.encode(codec.decode(repository.get(old.configuration)))
-    return repository.put(layout.configuration_key(new, attempt), body)
+    return repository.put(key, codec.encode(codec.decode(repository.get(old))))
+
+
+def _dump(repository: Repository, codec: Codec, old: Manifest, key: str) -> DumpFacts | None:
+    if old.dump is None:
+        return None
+    return replace(old.dump, globals=_anew(repository, codec, old.dump.globals, key))
 
 
 def _free_id(repository: Repository, old: BackupId) -> BackupId:

@@ -12,6 +12,7 @@ from kb_dr import __version__, records
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import (
     CATALOGUE,
+    OF_DUMPS,
     ControlOutcome,
     ControlResult,
     ControlRun,
@@ -27,6 +28,7 @@ from kb_dr.operations.catalog import load_catalog, read_manifest, readable
 from kb_dr.operations.controls import gather_control_runs, store_control_run
 from kb_dr.operations.do_damage import DamagingInspector, damage_copy
 from kb_dr.operations.plan_recovery import plan_recovery
+from kb_dr.operations.proof_run import Loading
 from kb_dr.operations.proofs import load_proofs
 from kb_dr.operations.verify import verify_backup
 from kb_dr.ports import (
@@ -62,6 +64,8 @@ class ControlTools:
     damager: RestoreDamager
     overlay: Overlay
     clock: Clock
+    loading: Loading | None = None
+    """What dumps are loaded with; None where only base backups are damaged."""
 
 
 def run_controls(
@@ -76,12 +80,15 @@ def run_controls(
     """Damage a backup in every way asked for, verify each, and keep what came of it.
 
     ``backup`` None: the newest that is proven in this copy, else the newest. ``repository`` is
-    only read, until the record is appended to it and to ``also_store_in``. Raises
+    only read, until the record is appended to it and to ``also_store_in``. To a dump only OF_DUMPS
+    is done. Raises
     NoUsableBackup, and what the repositories raise when they cannot be asked or written to;
     what hinders a single control is in its result.
     """
     stored = _choose(repository) if backup is None else read_manifest(repository, backup)
     places = (repository, *also_store_in)
+    if stored.manifest.is_dump:
+        damages = [each for each in damages if each in OF_DUMPS]
     made = _Round(repository, tools, progress, stored, tools.clock.now())
     whole = False
     try:
@@ -190,6 +197,7 @@ class _Round:
             _Hurried(tools.clock),
             self.progress,
             backup=stored.manifest.backup_id,
+            loading=tools.loading,
         )
         if damaging is not None:
             return proof, damaging.harm

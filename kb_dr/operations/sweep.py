@@ -11,6 +11,7 @@ from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import Manifest
 from kb_dr.errors import ObjectMissing, ObjectRetained, RepositoryError, UnreadableRecord
 from kb_dr.operations.let_go import let_go_in
+from kb_dr.operations.listed_backups import ALL_KINDS
 from kb_dr.operations.tombstones import may_be_open
 from kb_dr.ports import Clock, Repository
 
@@ -18,8 +19,6 @@ logger = logging.getLogger(__name__)
 
 GRACE = timedelta(hours=24)
 """Far longer than a running backup goes without storing a chunk, or waits for its WAL."""
-
-_KINDS = (BackupKind.FULL, BackupKind.INCR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class _Whole:
 
 def _attempts(repository: Repository) -> Iterator[_Attempt]:
     """Every attempt that left something, named by a manifest or not; in order of key."""
-    for kind in _KINDS:
+    for kind in ALL_KINDS:
         prefix = layout.backups_prefix(kind)
         current: _Attempt | None = None
         for listed in repository.list(prefix):

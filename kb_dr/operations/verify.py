@@ -7,21 +7,18 @@ that was interrupted, or that met an error of our own making, leaves none: nothi
 import logging
 import secrets
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from kb_dr import __version__, records
+from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import StoredManifest, manifest_digest
-from kb_dr.domain.proof import Check, Outcome, Proof, Reach, Verdict, judge
+from kb_dr.domain.proof import Check, Outcome, Proof, Verdict, judge
 from kb_dr.domain.recovery import RecoveryPlan, Replay, WorkArea
 from kb_dr.domain.verdicts import verdict_of
 from kb_dr.errors import (
     BrokenChain,
     KbDrError,
-    NotEnoughSpace,
     NotProven,
     NoUsableBackup,
     RepositoryError,
@@ -37,9 +34,11 @@ from kb_dr.operations.check_restored import (
 from kb_dr.operations.newest_backup import newest_backup
 from kb_dr.operations.phases import Phases
 from kb_dr.operations.plan_recovery import plan_recovery
+from kb_dr.operations.proof_run import Evidence, Loading, ProofRun
 from kb_dr.operations.proofs import load_proofs, store_proof_in
 from kb_dr.operations.recover import recovered, require_clean_shutdown
 from kb_dr.operations.restore_files import restore_files
+from kb_dr.operations.verify_dump import prove_dump
 from kb_dr.ports import (
     Clock,
     Codec,
@@ -54,31 +53,6 @@ from kb_dr.ports import (
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Evidence:
-    """What is known so far; it survives the error that ends a proof."""
-
-    phases: Phases
-    digest: str | None = None
-    chain: tuple[StoredManifest, ...] = ()
-    checks: list[Check] = field(default_factory=list)
-    reach: Reach | None = None
-    tools: dict[str, str] = field(default_factory=lambda: {"kb-dr": __version__})
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    repository: Repository
-    codec: Codec
-    host: PostgresHost
-    scratch: ScratchSpace
-    inspector: ServerInspector
-    clock: Clock
-    progress: Progress
-    evidence: _Evidence
-    planned: Callable[[StoredManifest], RecoveryPlan]
-
-
 def verify_backup(
     repository: Repository,
     codec: Codec,
@@ -91,28 +65,32 @@ def verify_backup(
     backup: BackupId | None,
     also_store_in: Repository | None = None,
     plan: RecoveryPlan | None = None,
+    loading: Loading | None = None,
 ) -> Proof:
     """Restore a backup (None: the newest of this copy) from ``repository``, and judge the copy.
 
-    With a ``plan`` of that backup it is carried out as it is, to a target or to the end. The
-    proof is kept in this copy and in ``also_store_in``. Raises NoUsableBackup when the copy
-    holds no such backup, and what the repository raises when it cannot even be asked for one;
-    everything later becomes a verdict: FAILED when the copy is bad, NOT_PROVEN when the proof
-    could not run.
+    With a ``plan`` of that backup it is carried out as it is, to a target or to the end. A dump
+    is loaded with ``loading`` (None: it cannot be proven here). The proof is kept in this copy
+    and in ``also_store_in``. Raises NoUsableBackup when the copy holds no such backup, and what
+    the repository raises when it cannot even be asked for one; everything later becomes a
+    verdict: FAILED when the copy is bad, NOT_PROVEN when the proof could not run.
     """
     started = clock.now()
     chosen = backup or newest_backup(repository)
-    evidence = _Evidence(Phases(clock))
+    evidence = Evidence(Phases(clock))
 
     def planned(stored: StoredManifest) -> RecoveryPlan:
         if plan is not None and plan.stored.digest == stored.digest:
             return plan
         return plan_recovery(repository, codec, stored, clock, where_purged=True)
 
-    run = _Run(repository, codec, host, scratch, inspector, clock, progress, evidence, planned)
+    run = ProofRun(
+        repository, codec, host, scratch, inspector, progress, evidence, planned, loading
+    )
     try:
         stored = _manifest(run, chosen)
-        verdict, reason = _prove(run, stored)
+        prove = prove_dump if stored.manifest.is_dump else _prove
+        verdict, reason = prove(run, stored)
     except BrokenChain as error:
         verdict, reason = _judged(error, evidence)
     except NoUsableBackup:
@@ -143,7 +121,7 @@ def verify_backup(
     return proof
 
 
-def _manifest(run: _Run, backup: BackupId) -> StoredManifest:
+def _manifest(run: ProofRun, backup: BackupId) -> StoredManifest:
     """Read what is to be proven; NotProven for a manifest that only a newer kb_dr can read."""
     with run.evidence.phases.measured("read manifest"):
         try:
@@ -158,7 +136,7 @@ def _manifest(run: _Run, backup: BackupId) -> StoredManifest:
     return stored
 
 
-def _prove(run: _Run, stored: StoredManifest) -> tuple[Verdict, str]:
+def _prove(run: ProofRun, stored: StoredManifest) -> tuple[Verdict, str]:
     manifest, evidence = stored.manifest, run.evidence
     run.host.check(manifest.source)
     evidence.tools |= run.host.tools(manifest.source)
@@ -170,13 +148,7 @@ def _prove(run: _Run, stored: StoredManifest) -> tuple[Verdict, str]:
     with evidence.phases.measured("read what else is named"):
         _read_extras(run, plan)
     with run.scratch.area("proof") as area:
-        free = run.host.free_bytes(area.root)
-        if free < plan.bytes_needed:
-            raise NotEnoughSpace(
-                f"verify {manifest.id} in {area.root}: {free} bytes are free, expected "
-                f"{plan.bytes_needed}",
-                hint="Make room, or point KB_DR_SCRATCH_DIR at another file system.",
-            )
+        run.require_room(manifest, area, plan.bytes_needed)
         restore_files(
             run.repository, run.codec, run.host, plan.fetched, area, evidence.phases, run.progress
         )
@@ -184,7 +156,7 @@ def _prove(run: _Run, stored: StoredManifest) -> tuple[Verdict, str]:
     return judge(evidence.checks, evidence.reach)
 
 
-def _read_extras(run: _Run, plan: RecoveryPlan) -> None:
+def _read_extras(run: ProofRun, plan: RecoveryPlan) -> None:
     """What a restore needs besides the tars: a copy that has lost it is no whole copy."""
     for manifest in plan.fetched:
         if manifest.postgres_manifest is not None:
@@ -193,7 +165,7 @@ def _read_extras(run: _Run, plan: RecoveryPlan) -> None:
         run.codec.decode(run.repository.get(plan.configuration))
 
 
-def _recover_and_look(run: _Run, plan: RecoveryPlan, area: WorkArea) -> None:
+def _recover_and_look(run: ProofRun, plan: RecoveryPlan, area: WorkArea) -> None:
     manifest, evidence = plan.stored.manifest, run.evidence
 
     def paused(server: RestoredServer, _: Replay) -> None:
@@ -231,7 +203,7 @@ def _recover_and_look(run: _Run, plan: RecoveryPlan, area: WorkArea) -> None:
         run.progress.end()
 
 
-def _judged(error: KbDrError | OSError, evidence: _Evidence) -> tuple[Verdict, str]:
+def _judged(error: KbDrError | OSError, evidence: Evidence) -> tuple[Verdict, str]:
     """What an error that ended the proof says, beside what was seen before it."""
     red = [check for check in evidence.checks if check.outcome is Outcome.FAILED]
     if isinstance(error, KbDrError):
@@ -252,7 +224,7 @@ def _in_order(
     finished: datetime,
     places: tuple[Repository, ...],
     backup: BackupId,
-    evidence: _Evidence,
+    evidence: Evidence,
 ) -> tuple[datetime, datetime]:
     """Times at which this proof is the newest of its backup, also on a clock that was set back.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kb_dr.domain.control import Harm
     from kb_dr.domain.fingerprint import Look, TableFingerprint
     from kb_dr.domain.heartbeat import Beat
-    from kb_dr.domain.inspection import Examined
+    from kb_dr.domain.inspection import Examined, Relation
     from kb_dr.domain.manifest import Source, VectorBaseline
     from kb_dr.domain.recovery import ControlFile, Replay, ServerConfiguration, WorkArea
     from kb_dr.ports.basics import Writable
@@ -70,6 +70,10 @@ class Inspection(Protocol):
         """Every permanent table of the database under protection."""
         ...
 
+    def own_tables(self) -> tuple[str, ...]:
+        """Those of tables() that no extension brought."""
+        ...
+
     def schema_version(self) -> str | None:
         """As Source.schema_version."""
         ...
@@ -84,6 +88,14 @@ class Inspection(Protocol):
 
     def invalid_indexes(self) -> tuple[str, ...]:
         """As Source.invalid_indexes."""
+        ...
+
+    def relations(self) -> frozenset[Relation]:
+        """All that stands of RELATION_KINDS in the database under protection."""
+        ...
+
+    def large_objects(self) -> int:
+        """How many large objects there are in the database under protection."""
         ...
 
     def vector_dimensions(self, baseline: VectorBaseline) -> int | None:
@@ -200,6 +212,17 @@ class PostgresHost(Protocol):
 
         Returns without waiting for connections. It listens on ``area.sockets`` alone, reads no
         configuration of the source, and ends when we are killed.
+        """
+        ...
+
+    def new_cluster(
+        self, area: WorkArea, source: Source, *, superuser: str
+    ) -> AbstractContextManager[RestoredServer]:
+        """Make an empty cluster of the source's major version in ``area.data``, with checksums,
+        and start it as start() does; it is open for writing when the block is entered.
+
+        ``superuser`` is its only role; sorting in its own databases is by the C locale. Raises
+        RecoveryAborted, NotEnoughSpace and PostgresCommandFailed.
         """
         ...
 

@@ -21,7 +21,7 @@ from kb_dr.errors import (
     PostgresUnavailable,
     TargetLacks,
 )
-from kb_dr_tests.made_dumps import dump, loader
+from kb_dr_tests.made_archives import dump, loader
 from kb_dr_tests.postgres_servers import RunningCluster, fill, programs_of, source_settings
 
 _ODD = 'We "ird" ☃ schema'

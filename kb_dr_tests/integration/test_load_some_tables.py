@@ -8,7 +8,7 @@ import pytest
 
 from kb_dr.adapters.database_server import PostgresDatabases
 from kb_dr.domain.select_entries import select_entries
-from kb_dr_tests.made_dumps import dump, loader
+from kb_dr_tests.made_archives import dump, loader
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of, source_settings
 
 _SHOP = (

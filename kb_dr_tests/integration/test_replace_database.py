@@ -21,7 +21,7 @@ from kb_dr.installation.loading import LoadWords
 from kb_dr.operations.plan_load import require_consent
 from kb_dr_tests.dumped_service import DumpedService, dumped
 from kb_dr_tests.loaded_dumps import databases, load, with_checksum
-from kb_dr_tests.made_dumps import dump
+from kb_dr_tests.made_archives import dump
 from kb_dr_tests.postgres_servers import RunningCluster
 from kb_dr_tests.protected_service import environment
 

@@ -20,7 +20,7 @@ from kb_dr.errors import (
 )
 from kb_dr_tests.dumped_service import DATABASE, DumpedService, dumped
 from kb_dr_tests.loaded_dumps import databases, load, rows, with_checksum
-from kb_dr_tests.made_dumps import dump
+from kb_dr_tests.made_archives import dump
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 from kb_dr_tests.protected_service import environment
 

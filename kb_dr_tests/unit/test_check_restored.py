@@ -7,7 +7,7 @@ import pytest
 
 from kb_dr.domain.fingerprint import Fingerprint, Look, SampledRow, TableFingerprint
 from kb_dr.domain.heartbeat import Beat
-from kb_dr.domain.inspection import Examined
+from kb_dr.domain.inspection import Examined, Relation
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Manifest, VectorBaseline
 from kb_dr.domain.proof import Check, Outcome
@@ -45,6 +45,8 @@ class FakeInspection:
     installed: dict[str, str] = field(default_factory=lambda: {"vector": "0.8.5"})
     host: dict[str, str] = field(default_factory=lambda: {"vector": "0.8.5"})
     invalid: tuple[str, ...] = ()
+    related: frozenset[Relation] = frozenset()
+    objects: int = 0
     dimensions: int | None = 384
     recall: VectorBaseline | None = VECTORS
     examined: Examined = field(default_factory=lambda: Examined(10))
@@ -58,6 +60,9 @@ class FakeInspection:
     def tables(self) -> tuple[str, ...]:
         return self.standing
 
+    def own_tables(self) -> tuple[str, ...]:
+        return self.standing
+
     def schema_version(self) -> str | None:
         return self.version
 
@@ -69,6 +74,12 @@ class FakeInspection:
 
     def invalid_indexes(self) -> tuple[str, ...]:
         return self.invalid
+
+    def relations(self) -> frozenset[Relation]:
+        return self.related
+
+    def large_objects(self) -> int:
+        return self.objects
 
     def vector_dimensions(self, baseline: VectorBaseline) -> int | None:
         return self.dimensions

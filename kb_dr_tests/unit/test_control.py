@@ -299,3 +299,26 @@ def test_rounds_of_single_controls_add_up() -> None:
 
     assert held(before).outcome is Outcome.FAILED
     assert held(before, mended).outcome is Outcome.PASSED
+
+
+def of_dump(run: ControlRun) -> ControlRun:
+    return replace(run, backup_id="kb-dump-20261120-030000")
+
+
+def test_damage_seen_in_a_dump_says_nothing_of_the_same_damage_in_a_base_backup() -> None:
+    blind = made_run(NOON - 2 * DAY, {Damage.ROWS_DROPPED: BLIND})
+    later = made_run(NOON - DAY)
+
+    assert void_through([blind, of_dump(later)]) == ALL
+    assert void_through([of_dump(blind), later]) == ALL
+    assert void_through([of_dump(blind), of_dump(later)]) != ALL
+
+
+def test_rounds_with_dumps_alone_do_not_stand_in_for_those_with_base_backups() -> None:
+    good = made_run(NOON - DAY)
+
+    assert held(of_dump(good)).outcome is Outcome.COULD_NOT_RUN
+    assert held(good, of_dump(made_run(NOON, {Damage.ROWS_DROPPED: MISJUDGED}))).outcome is (
+        Outcome.FAILED
+    )
+    assert good.id in held(good, of_dump(made_run(NOON))).seen

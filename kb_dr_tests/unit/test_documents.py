@@ -8,7 +8,7 @@ import pytest
 
 from kb_dr.cli.app import _VERBS, app
 from kb_dr.domain import layout
-from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.lsn import Lsn
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +92,7 @@ def test_every_verb_is_in_the_readme() -> None:
 def test_the_keys_are_the_documented_ones() -> None:
     text = (ROOT / "docs" / "repository-format.md").read_text()
     backup = BackupId.parse("kb-full-20261120-020000")
-    dump = BackupId("kb", BackupKind.DUMP, backup.stamp)
+    dump = BackupId.parse("kb-dump-20261120-020000")
     digest = "0" * 64
     spelled = {
         layout.MARKER: layout.MARKER,
@@ -103,11 +103,12 @@ def test_the_keys_are_the_documented_ones() -> None:
         "full/{stamp}/{attempt}/backup_manifest.zst": layout.postgres_manifest_key(
             backup, "{attempt}"
         ),
+        "full/{stamp}/manifest.json": layout.manifest_key(backup),
         "dump/{stamp}/{attempt}/kb-backup-{stamp}.dump.zst.age.00000": layout.chunk_key(
             dump, "{attempt}", 0
         ),
         "dump/{stamp}/{attempt}/globals.sql.zst.age": layout.globals_key(dump, "{attempt}"),
-        "full/{stamp}/manifest.json": layout.manifest_key(backup),
+        "dump/{stamp}/manifest.json": layout.manifest_key(dump),
         "wal/{system identifier}/{timeline}/{file}-{sha256}.zst.age": layout.wal_key(
             7, "000000010000000000000003", digest
         ),

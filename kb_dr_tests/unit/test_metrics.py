@@ -26,6 +26,7 @@ from kb_dr.operations.catalog import readable
 from kb_dr.operations.controls import store_control_run
 from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.operations.listed_backups import KINDS
+from kb_dr.operations.proofs import store_proof
 from kb_dr.operations.record_failure import record_failure
 from kb_dr.operations.status import take_status
 from kb_dr.operations.taken_backups import recent_backups, recent_tries
@@ -33,7 +34,7 @@ from kb_dr.settings import Objectives
 from kb_dr_tests.fakes import FakeClock, PlainCodec
 from kb_dr_tests.made_controls import made_run
 from kb_dr_tests.made_history import History
-from kb_dr_tests.made_installation import MadeInstallation
+from kb_dr_tests.made_installation import MadeInstallation, made_proof
 from kb_dr_tests.stored_backups import STARTED
 
 NOW = datetime(2026, 11, 22, 2, tzinfo=UTC)
@@ -101,6 +102,21 @@ def test_a_backup_whose_proof_failed_is_no_success(made: MadeInstallation) -> No
     at = first.manifest.finished.timestamp()
     assert value(found, "backup_postgres_last_success_timestamp") == at
     assert value(found, "kb_dr_proof_verdict", copy="primary", verdict="FAILED") == 1
+
+
+def test_a_green_of_a_dump_does_not_cover_the_red_of_a_base_backup(made: MadeInstallation) -> None:
+    newest = readable(made.catalog("primary"))[-1]
+    made.has_proof(newest, Verdict.FAILED, copy="primary")
+    of_dump = replace(
+        made_proof(newest, Verdict.PROVEN, copy="primary", minutes=20),
+        backup_id="kb-dump-20261120-030000",
+    )
+    store_proof(made.primary, of_dump)
+
+    found = made.measure()
+
+    assert value(found, "kb_dr_proof_verdict", copy="primary", verdict="FAILED") == 1
+    assert value(found, "kb_dr_proof_verdict", copy="primary", verdict="PROVEN") == 0
 
 
 def test_a_repository_that_is_down_leaves_no_value_behind(made: MadeInstallation) -> None:

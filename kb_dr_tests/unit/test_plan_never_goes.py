@@ -163,7 +163,7 @@ def test_what_is_no_base_backup_is_left_alone() -> None:
     made = plan(dump, newest)
 
     assert kept(made) == {dump.id, newest.id}
-    assert why(made, dump) == "a backup of kind dump: only base backups are planned here"
+    assert why(made, dump) == "a backup of kind dump: only full and incr are planned here"
 
 
 def test_two_backups_of_one_id_both_stay() -> None:

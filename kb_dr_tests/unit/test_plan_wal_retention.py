@@ -45,11 +45,11 @@ def wal(
 
 
 def first(backup: Candidate) -> int:
-    return backup.wal[0].number
+    return backup.segments[0].number
 
 
 def last(backup: Candidate) -> int:
-    return backup.wal[1].number
+    return backup.segments[1].number
 
 
 def test_wal_stays_from_the_start_of_the_oldest_retained_daily_backup_on() -> None:
@@ -174,7 +174,8 @@ def test_wal_of_what_can_still_be_brought_back_stays() -> None:
 def test_wal_of_a_recovery_point_reaches_back_to_what_it_is_replayed_from() -> None:
     base = full("2026-10-20 02:00")
     point = replace(
-        incremental("2026-11-23 02:00", base), wal=(base.wal[0], full("2026-11-23 02:00").wal[1])
+        incremental("2026-11-23 02:00", base),
+        wal=(base.segments[0], full("2026-11-23 02:00").segments[1]),
     )
     newest = full("2026-11-26 02:00", PROVEN)
 

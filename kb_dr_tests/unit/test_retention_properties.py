@@ -29,6 +29,7 @@ from kb_dr.domain.plan_wal_retention import ListedWal, plan_wal, wal_boundaries
 from kb_dr.domain.proof import Standing, Verdict
 from kb_dr.domain.retention import RetentionPlan
 from kb_dr.domain.wal_names import Segment, history_name
+from kb_dr_tests.mirrored_dumps import families_are_apart
 from kb_dr_tests.retention_oracle import Oracle, tiers_of
 from kb_dr_tests.retention_world import STRANGER, Made, WalFile, World
 
@@ -327,6 +328,7 @@ class Histories(RuleBasedStateMachine):
         """Apply, and hold what happened against what must be true."""
         world = self.world
         before = Oracle(world)
+        SEEN.update(families_are_apart(world, listed(world)))
         wal_before = set(world.wal)
         present = world.present
         standing_before = [each for each in world.made if each.stands]

@@ -87,6 +87,7 @@ class Played:
         progress: object,
         *,
         backup: BackupId,
+        loading: object,
     ) -> Proof:
         self.copies.append(repository)
         self.backups.append(backup)

@@ -1,0 +1,491 @@
+"""A proof of a dump: what is evidence, what is not, and that nothing is green without it."""
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from kb_dr import records
+from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.dump import PG_DUMP, DatabaseShape, DumpFacts, DumpFormat
+from kb_dr.domain.dump_contents import ContentsEntry, DumpContents
+from kb_dr.domain.dump_target import ServerLook
+from kb_dr.domain.fingerprint import Fingerprint
+from kb_dr.domain.forecast import measured_runs
+from kb_dr.domain.inspection import Relation
+from kb_dr.domain.layout import chunk_key, globals_key, manifest_key
+from kb_dr.domain.manifest import Manifest, StoredManifest
+from kb_dr.domain.proof import Check, Outcome, Proof, Standing, Verdict, judge_dump, standing
+from kb_dr.domain.recovery import WorkArea
+from kb_dr.errors import KbDrError, LoadFailed, PostgresProgramMissing, TargetLacks
+from kb_dr.operations.catalog import store_manifest
+from kb_dr.operations.initialise import init_repository
+from kb_dr.operations.newest_backup import newest_dump
+from kb_dr.operations.proof_run import Loading
+from kb_dr.operations.proofs import load_proofs
+from kb_dr.operations.verify import verify_backup
+from kb_dr.ports import (
+    DatabaseServer,
+    DumpLoader,
+    PostgresHost,
+    Readable,
+    ScratchSpace,
+    ServerInspector,
+)
+from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec, RecordingProgress
+from kb_dr_tests.stored_backups import STARTED, store_objects
+from kb_dr_tests.unit.test_check_restored import TABLE, FakeInspection
+
+CODEC = PlainCodec()
+ARCHIVE = b"PGDMP, as far as anybody here looks" * 100
+ROLES = b"CREATE ROLE \"app\";\nCREATE TABLESPACE fast OWNER app LOCATION '/mnt; fast';\n"
+SHAPE = DatabaseShape("UTF8", "C.UTF-8", "C.UTF-8", "libc", None)
+LISTED = (
+    ContentsEntry(1, "TABLE", "public", "entries", "app", ()),
+    ContentsEntry(2, "TABLE DATA", "public", "entries", "app", (1,)),
+    ContentsEntry(3, "INDEX", "public", "entries_place", "app", (1,)),
+)
+CONTENTS = DumpContents("kb", "16.14", "16.14", LISTED)
+STANDING = frozenset(
+    {Relation("TABLE", "public", "entries"), Relation("INDEX", "public", "entries_place")}
+)
+
+
+def store_dump(
+    repository: MemoryRepository, *, roles: bytes | None = ROLES, named: tuple[str, ...] = ("app",)
+) -> StoredManifest:
+    """A dump with one table of two rows."""
+    backup = BackupId.of("kb", BackupKind.DUMP, STARTED)
+    made = store_objects(repository, chunks=0)
+    coded = CODEC.encode(ARCHIVE)
+    chunks = tuple(
+        repository.put(chunk_key(backup, "a1", number), part)
+        for number, part in enumerate((coded[:900], coded[900:]))
+    )
+    kept = None if roles is None else repository.put(globals_key(backup, "a1"), CODEC.encode(roles))
+    return store_manifest(
+        repository,
+        replace(
+            made,
+            id=str(backup),
+            kind=BackupKind.DUMP,
+            engine=PG_DUMP,
+            chunks=chunks,
+            plain_bytes=len(ARCHIVE),
+            plain_sha256=hashlib.sha256(ARCHIVE).hexdigest(),
+            postgres_manifest=None,
+            fingerprint=Fingerprint(
+                str(backup), made.wal.stop, (replace(TABLE, row_versions=None),)
+            ),
+            dump=DumpFacts(DumpFormat.CUSTOM, "16.14", SHAPE, named, kept),
+        ),
+    )
+
+
+@dataclass
+class Bench:
+    """Everything a proof of a dump works with, and what was done with it."""
+
+    directory: Path
+    look: FakeInspection = field(default_factory=lambda: FakeInspection(related=STANDING))
+    contents: DumpContents = CONTENTS
+    free: int = 1 << 40
+    fails: Mapping[str, KbDrError] = field(default_factory=dict)
+    log: str = ""
+    roles: set[str] = field(default_factory=set)
+    passed_over: tuple[str, ...] = ()
+    done: list[str] = field(default_factory=list)
+
+    def do(self, what: str) -> None:
+        self.done.append(what)
+        if what in self.fails:
+            raise self.fails[what]
+
+    # a PostgresHost, as far as dumps need one
+
+    def check(self, source: object) -> None:
+        self.do("check")
+
+    def tools_of(self, source: object) -> dict[str, str]:
+        return {"postgres": "16.15"}
+
+    def free_bytes(self, directory: Path) -> int:
+        return self.free
+
+    @contextmanager
+    def new_cluster(self, area: WorkArea, source: object, *, superuser: str) -> Iterator[object]:
+        self.do("new cluster")
+        self.roles.add(superuser)
+        try:
+            yield self
+        finally:
+            self.done.append("cluster gone")
+
+    def log_tail(self) -> str:
+        return self.log
+
+    # scratch
+
+    @contextmanager
+    def area(self, purpose: str) -> Iterator[WorkArea]:
+        root = self.directory / "area"
+        root.mkdir()
+        try:
+            yield WorkArea(root, root)
+        finally:
+            for each in root.iterdir():
+                each.unlink()
+            root.rmdir()
+
+    @contextmanager
+    def look_into(self, server: object, source: object) -> Iterator[FakeInspection]:
+        self.do("look")
+        yield self.look
+
+
+@dataclass
+class Loader:
+    bench: Bench
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {"pg_restore": "16.15"}
+
+    def contents(self, archive: Path) -> DumpContents:
+        assert archive.read_bytes() == ARCHIVE
+        self.bench.do("contents")
+        return self.bench.contents
+
+    def load(
+        self,
+        archive: Path,
+        database: str,
+        *,
+        jobs: int,
+        entries: Collection[int] | None = None,
+        owners: bool = True,
+        grants: bool = True,
+    ) -> tuple[str, ...]:
+        assert (owners, grants) == (True, True)
+        if entries is not None:
+            self.bench.do(f"load only {sorted(entries)}")
+        self.bench.do(f"load by {jobs}")
+        return self.bench.passed_over
+
+    def run_sql(self, sql: Readable, database: str) -> None:
+        text = sql.read().decode()
+        assert "TABLESPACE" not in text
+        self.bench.do(f"run {text.strip()}")
+        self.bench.roles |= {part.split()[2].strip('";') for part in text.splitlines() if part}
+
+
+@dataclass
+class Server:
+    bench: Bench
+
+    def look(self) -> ServerLook:
+        return ServerLook(160015, 1, (), tuple(self.bench.roles), {}, False, True)
+
+    def create(self, name: str, shape: DatabaseShape | None = None) -> None:
+        assert shape == SHAPE
+        self.bench.do("create")
+
+    def create_extensions(
+        self, database: str, extensions: dict[str, str], *_: object, **__: object
+    ) -> tuple[str, ...]:
+        self.bench.do("extensions")
+        return ()
+
+    def analyze(self, database: str) -> None:
+        self.bench.do("analyze")
+
+
+class Host:
+    """The bench under the name that a host's own ``tools`` would hide."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.check, self.free_bytes = bench.check, bench.free_bytes
+        self.new_cluster, self.tools = bench.new_cluster, bench.tools_of
+
+
+def prove(repository: MemoryRepository, bench: Bench, *, loads: bool = True) -> Proof:
+    """A proof of the one dump there is."""
+    loading = Loading(
+        lambda _: cast(DumpLoader, Loader(bench)),
+        lambda _: cast(DatabaseServer, Server(bench)),
+        jobs=3,
+    )
+    proof = verify_backup(
+        repository,
+        CODEC,
+        cast(PostgresHost, Host(bench)),
+        cast(ScratchSpace, bench),
+        cast(ServerInspector, bench),
+        FakeClock(),
+        RecordingProgress(),
+        backup=newest_dump(repository),
+        loading=loading if loads else None,
+    )
+    assert list(bench.directory.iterdir()) == [], "scratch outlived its proof"
+    assert load_proofs(repository, newest_dump(repository)) == (proof,)
+    return proof
+
+
+@pytest.fixture
+def repository() -> MemoryRepository:
+    made = MemoryRepository()
+    init_repository(made, FakeClock(), service="kb", org="default")
+    return made
+
+
+def outcomes(proof: Proof) -> dict[str, Outcome]:
+    return {check.name: check.outcome for check in proof.checks}
+
+
+def test_a_dump_that_loads_and_compares_equal_is_proven_without_any_replay(
+    repository: MemoryRepository, tmp_path: Path
+) -> None:
+    stored = store_dump(repository)
+    bench = Bench(tmp_path, passed_over=('schema "public" already exists',))
+
+    proof = prove(repository, bench)
+
+    assert proof.verdict is Verdict.PROVEN, (proof.reason, proof.checks)
+    assert proof.reach is None
+    assert proof.to_the_end
+    assert outcomes(proof)["rows_as_recorded"] is Outcome.PASSED
+    assert outcomes(proof)["came_into_being"] is Outcome.PASSED
+    assert outcomes(proof)["roles"] is Outcome.PASSED
+    (loaded,) = (check.seen for check in proof.checks if check.name == "loaded")
+    assert "by 3 at once" in loaded
+    assert 'schema "public" already exists' in loaded
+    assert [phase.name for phase in proof.phases] == [
+        "read manifest", "read what else is named", "fetch", "make the cluster", "load",
+        "analyze", "checks",
+    ]  # fmt: skip
+    assert proof.tools | {"kb-dr": ""} == {
+        "kb-dr": "", "postgres": "16.15", "pg_restore": "16.15"
+    }  # fmt: skip
+    steps = ["create", "extensions", "load by 3", "analyze", "look", "cluster gone"]
+    assert bench.done[-6:] == steps, "extensions come first, and nothing outlives the proof"
+    known = standing(
+        [proof], digest=stored.digest, copy=repository.name, url=repository.url, void_through=None
+    )
+    assert known == (Standing.PROVEN, proof)
+
+
+def test_a_proof_of_a_dump_says_nothing_of_recovery_to_a_point(
+    repository: MemoryRepository, tmp_path: Path
+) -> None:
+    store_dump(repository)
+
+    proof = prove(repository, Bench(tmp_path))
+
+    assert measured_runs([proof]) == [], "how long a dump loads foretells no restore of files"
+
+
+def test_roles_nobody_wrote_down_are_made_by_name_and_the_proof_says_so(
+    repository: MemoryRepository, tmp_path: Path
+) -> None:
+    store_dump(repository, roles=None, named=('o"dd', "app"))
+    bench = Bench(tmp_path)
+
+    proof = prove(repository, bench)
+
+    assert proof.verdict is Verdict.PROVEN, proof.reason
+    made = [each for each in bench.done if each.startswith("run ")]
+    assert made == ['run CREATE ROLE "app" NOLOGIN;\nCREATE ROLE "o""dd" NOLOGIN;']
+    assert outcomes(proof)["roles"] is Outcome.COULD_NOT_RUN
+
+
+def test_a_materialized_view_that_would_ask_another_server_is_left_empty(
+    repository: MemoryRepository, tmp_path: Path
+) -> None:
+    store_dump(repository)
+    views = (
+        ContentsEntry(4, "FOREIGN TABLE", "public", "there", "app", (99,)),
+        ContentsEntry(5, "VIEW", "public", "seen", "app", (4,)),
+        ContentsEntry(6, "MATERIALIZED VIEW", "public", "kept", "app", (5, 1)),
+        ContentsEntry(7, "MATERIALIZED VIEW DATA", "public", "kept", "app", (6,)),
+        ContentsEntry(8, "MATERIALIZED VIEW", "public", "own", "app", (1,)),
+        ContentsEntry(9, "MATERIALIZED VIEW DATA", "public", "own", "app", (8, 9)),
+    )
+    stand = {Relation(e.kind, "public", e.name) for e in views if not e.kind.endswith("DATA")}
+    look = FakeInspection(related=STANDING | stand)
+    bench = Bench(tmp_path, look=look, contents=replace(CONTENTS, entries=(*LISTED, *views)))
+
+    proof = prove(repository, bench)
+
+    assert proof.verdict is Verdict.PROVEN, (proof.reason, proof.checks)
+    assert "load only [1, 2, 3, 4, 5, 6, 8, 9]" in bench.done
+    (loaded,) = (check.seen for check in proof.checks if check.name == "loaded")
+    assert "other servers would be asked: public.kept" in loaded
+
+
+def _lost(kind: str) -> FakeInspection:
+    return FakeInspection(related=frozenset(e for e in STANDING if e.kind != kind))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        pytest.param({"look": FakeInspection(looks={TABLE.table: None}, related=STANDING)},
+                     "the table is missing", id="a table is missing"),
+        pytest.param({"look": _lost("INDEX")},
+                     "INDEX public.entries_place is missing", id="an index is missing"),
+        pytest.param({"look": FakeInspection(related=STANDING, invalid=("public.x",))},
+                     "public.x", id="an index is not valid"),
+        pytest.param({"look": FakeInspection(related=STANDING, version="0006")},
+                     "0006, expected 0007", id="another schema version"),
+        pytest.param({"look": FakeInspection(related=STANDING, installed={})},
+                     "vector is missing", id="an extension is lost"),
+        pytest.param({"contents": DumpContents("other", "16.14", "16.14", LISTED)},
+                     "of other", id="the archive of another database"),
+        pytest.param({"contents": DumpContents("kb", "15.1", "16.14", LISTED)},
+                     "PostgreSQL 15.1", id="the archive of another server"),
+        pytest.param({"contents": DumpContents("kb", "16.14", "16.14", ())},
+                     "the archive lists nothing", id="an empty archive"),
+        pytest.param({"contents": DumpContents("kb", "16.14", "16.14", (
+                         *LISTED, ContentsEntry(9, "BLOB", None, "17001", "app", ())))},
+                     "0, expected 1", id="a large object is lost"),
+        pytest.param({"fails": {"load by 3": LoadFailed("load: function f(text) does not exist")}},
+                     "function f(text) does not exist", id="a statement fails"),
+    ],
+)  # fmt: skip
+def test_what_is_not_as_it_was_recorded_fails(
+    change: dict[str, object], named: str, repository: MemoryRepository, tmp_path: Path
+) -> None:
+    store_dump(repository)
+
+    proof = prove(repository, replace(Bench(tmp_path), **change))  # type: ignore[arg-type]  # a test's own words
+
+    assert proof.verdict is Verdict.FAILED, (proof.reason, proof.checks)
+    assert named in proof.reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"fails": {"check": PostgresProgramMissing("no pgvector")}}, id="extension"),
+        pytest.param({"fails": {"extensions": TargetLacks("too old")}}, id="extension's version"),
+        pytest.param({"fails": {"create": TargetLacks("no locale xx")}}, id="locale"),
+        pytest.param({"free": 1 << 20}, id="no room"),
+        pytest.param({"look": FakeInspection(related=STANDING, installed={"vector": "0.7.0"})},
+                     id="an extension older than the source's"),
+        pytest.param({"fails": {"load by 3": LoadFailed("server closed the connection")},
+                      "log": "LOG:  server process (PID 7) was terminated by signal 9: Killed"},
+                     id="the server crashed"),
+        pytest.param({"fails": {"load by 3": LoadFailed("load: No space left on device")}},
+                     id="the disk filled"),
+    ],
+)  # fmt: skip
+def test_what_this_host_lacks_leaves_the_dump_unjudged(
+    change: dict[str, object], repository: MemoryRepository, tmp_path: Path
+) -> None:
+    store_dump(repository)
+
+    proof = prove(repository, replace(Bench(tmp_path), **change))  # type: ignore[arg-type]  # a test's own words
+
+    assert proof.verdict is Verdict.NOT_PROVEN, (proof.reason, proof.checks)
+
+
+def test_without_room_nothing_is_fetched(repository: MemoryRepository, tmp_path: Path) -> None:
+    store_dump(repository)
+    bench = Bench(tmp_path, free=len(ARCHIVE))
+
+    proof = prove(repository, bench)
+
+    assert proof.verdict is Verdict.NOT_PROVEN
+    assert "bytes are free" in proof.reason
+    assert bench.done == ["check"]
+
+
+def test_a_dump_is_not_proven_where_none_can_be_loaded(
+    repository: MemoryRepository, tmp_path: Path
+) -> None:
+    store_dump(repository)
+
+    assert prove(repository, Bench(tmp_path), loads=False).verdict is Verdict.NOT_PROVEN
+
+
+def test_damaged_roles_fail_the_dump(repository: MemoryRepository, tmp_path: Path) -> None:
+    stored = store_dump(repository)
+    assert stored.manifest.dump is not None
+    assert stored.manifest.dump.globals is not None
+    repository.bodies[stored.manifest.dump.globals.key] += b"!"
+
+    assert prove(repository, Bench(tmp_path)).verdict is Verdict.FAILED
+
+
+ROWS = Check("rows_as_recorded", Outcome.PASSED, "1 table")
+OTHER = Check("extensions", Outcome.PASSED, "vector 0.8.5")
+
+
+@pytest.mark.parametrize(
+    ("checks", "tables", "verdict"),
+    [
+        ((ROWS, OTHER), 1, Verdict.PROVEN),
+        ((OTHER,), 1, Verdict.NOT_PROVEN),
+        ((OTHER,), 0, Verdict.NOT_PROVEN),
+        ((), 0, Verdict.NOT_PROVEN),
+        ((replace(ROWS, outcome=Outcome.NOT_APPLICABLE), OTHER), 0, Verdict.PROVEN),
+        ((replace(ROWS, outcome=Outcome.NOT_APPLICABLE), OTHER), 1, Verdict.NOT_PROVEN),
+        ((replace(ROWS, outcome=Outcome.NOT_APPLICABLE),), 0, Verdict.NOT_PROVEN),
+        ((ROWS, OTHER), 0, Verdict.NOT_PROVEN),
+        ((replace(ROWS, outcome=Outcome.COULD_NOT_RUN), OTHER), 1, Verdict.NOT_PROVEN),
+        (
+            (replace(ROWS, outcome=Outcome.COULD_NOT_RUN, needed=False), OTHER),
+            1,
+            Verdict.NOT_PROVEN,
+        ),
+        ((ROWS, replace(OTHER, outcome=Outcome.COULD_NOT_RUN)), 1, Verdict.NOT_PROVEN),
+        ((ROWS, replace(OTHER, outcome=Outcome.COULD_NOT_RUN, needed=False)), 1, Verdict.PROVEN),
+        ((ROWS, replace(OTHER, outcome=Outcome.FAILED, needed=False)), 1, Verdict.FAILED),
+        ((replace(ROWS, outcome=Outcome.FAILED), OTHER), 0, Verdict.FAILED),
+    ],
+)
+def test_only_an_exact_comparison_makes_a_dump_green(
+    checks: Sequence[Check], tables: int, verdict: Verdict
+) -> None:
+    assert judge_dump(checks, tables=tables)[0] is verdict
+
+
+BEAT = (
+    ContentsEntry(1, "TABLE", "kb_dr", "heartbeat", "app", ()),
+    ContentsEntry(2, "TABLE DATA", "kb_dr", "heartbeat", "app", ()),
+    # Rows of an extension's table, which is not made by the archive itself.
+    ContentsEntry(3, "TABLE DATA", "public", "spatial_ref_sys", "app", ()),
+)
+
+
+@pytest.mark.parametrize(
+    ("stand", "entries", "verdict"),
+    [
+        pytest.param((), BEAT, Verdict.PROVEN, id="nothing anywhere"),
+        pytest.param(("public.entries",), BEAT, Verdict.NOT_PROVEN, id="a table came of it"),
+        pytest.param((), LISTED, Verdict.NOT_PROVEN, id="an unlogged table is in the archive"),
+    ],
+)
+def test_an_empty_database_is_proven_only_as_empty(
+    stand: tuple[str, ...],
+    entries: tuple[ContentsEntry, ...],
+    verdict: Verdict,
+    repository: MemoryRepository,
+    tmp_path: Path,
+) -> None:
+    stored = store_dump(repository)
+    empty = replace(stored.manifest.fingerprint, tables=())
+    _overwrite(repository, replace(stored.manifest, fingerprint=empty))
+    beating = frozenset({*STANDING, Relation("TABLE", "kb_dr", "heartbeat")})
+    look = FakeInspection(standing=stand, related=beating)
+    bench = Bench(tmp_path, look=look, contents=replace(CONTENTS, entries=entries))
+
+    assert prove(repository, bench).verdict is verdict
+
+
+def _overwrite(repository: MemoryRepository, manifest: Manifest) -> None:
+    repository.bodies[manifest_key(manifest.backup_id)] = records.to_json(manifest)
