@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from kb_dr.domain.backup_id import BackupId, BackupKind
+from kb_dr.domain.backup_families import DUMPS, family_of_id
 from kb_dr.domain.lsn import Lsn
 
 ROWS_AS_RECORDED = "rows_as_recorded"
@@ -141,10 +141,7 @@ class Proof:
 
 def is_dump(backup_id: str) -> bool:
     """Whether this is the id of a logical dump; what is no id is none."""
-    try:
-        return BackupId.parse(backup_id).kind is BackupKind.DUMP
-    except ValueError:
-        return False
+    return family_of_id(backup_id) is DUMPS
 
 
 def judge(checks: Iterable[Check], reach: Reach | None) -> tuple[Verdict, str]:

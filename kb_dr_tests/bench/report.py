@@ -7,7 +7,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kb_dr_tests.bench.results import MEMORY_LIMIT_BYTES, TARGET_RATIO, Call, Results, Transfer
+from kb_dr_tests.bench.results import (
+    MEMORY_LIMIT_BYTES,
+    TARGET_RATIO,
+    Archive,
+    Call,
+    Results,
+    Transfer,
+)
 
 _QUIET_LOAD = 0.5
 
@@ -67,6 +74,26 @@ def sheets(results: Results) -> tuple[Sheet, ...]:
             tuple(_call(each) for each in results.calls),
         ),
         Sheet(
+            "Dumps: loading through several connections",
+            ("archive", "connections", "seconds / one connection", "CPU / one connection",
+             "one connection, s"),
+            tuple(
+                (_size(each.archive_bytes), str(each.jobs), f"{each.ratio:.2f}",
+                 f"{each.several.cpu_seconds / each.one.cpu_seconds:.2f}",
+                 f"{each.one.seconds:.2f}")
+                for each in results.loads
+            ),
+            "Target: below 1. `pg_restore` into an empty database: tables of equal size with "
+            "four indexes each, and one with an HNSW index.",
+        ),
+        Sheet(
+            "Dumps: who compresses the archive",
+            ("", "seconds / gzip", "bytes / gzip", "CPU / gzip", "seconds", "stored"),
+            tuple(_archive(each, results.archives[0]) for each in results.archives),
+            "`pg_dump --format=custom` of the same tables into a file. Ours is an archive that "
+            "is not compressed, through a pipe to zstd and age with the product's settings.",
+        ),
+        Sheet(
             "Each stage alone, and the command",
             ("", "through", "database", "stage", "wall s", "CPU s"),
             tuple(row for t in results.transfers for row in _stages(t)),
@@ -122,6 +149,8 @@ def as_json(results: Results) -> dict[str, Any]:
         target["ratio"] = memory.ratio
     for target, burst in zip(values["bursts"], results.bursts, strict=True):
         target |= {"ratio": burst.ratio, "segments_per_second": burst.segments_per_second}
+    for target, load in zip(values["loads"], results.loads, strict=True):
+        target["ratio"] = load.ratio
     return values
 
 
@@ -166,6 +195,17 @@ def _stages(transfer: Transfer) -> list[tuple[str, ...]]:
     command = transfer.command
     rows.append((*head, "*whole command*", f"{command.seconds:.2f}", f"{command.cpu_seconds:.2f}"))
     return rows
+
+
+def _archive(archive: Archive, first: Archive) -> tuple[str, ...]:
+    return (
+        archive.how,
+        f"{archive.cost.seconds / first.cost.seconds:.2f}",
+        f"{archive.stored_bytes / first.stored_bytes:.2f}",
+        f"{archive.cost.cpu_seconds / first.cost.cpu_seconds:.2f}",
+        f"{archive.cost.seconds:.2f}",
+        _size(archive.stored_bytes),
+    )
 
 
 def _call(call: Call) -> tuple[str, ...]:

@@ -134,6 +134,31 @@ class Burst:
 
 
 @dataclass(frozen=True, slots=True)
+class Archive:
+    """One way to make a compressed archive of a database."""
+
+    how: str
+    stored_bytes: int
+    cost: Cost
+    """From the first word of pg_dump to the last byte in a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The same archive, loaded with pg_restore through one connection and through several."""
+
+    jobs: int
+    archive_bytes: int
+    one: Cost
+    several: Cost
+
+    @property
+    def ratio(self) -> float:
+        """Several connections against one; the target is less than 1."""
+        return self.several.seconds / self.one.seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """One run of the bench."""
 
@@ -146,3 +171,6 @@ class Results:
     memory: tuple[Memory, ...]
     calls: tuple[Call, ...]
     bursts: tuple[Burst, ...]
+    archives: tuple[Archive, ...] = ()
+    """The first is what the others are held against."""
+    loads: tuple[Load, ...] = ()

@@ -45,6 +45,14 @@ def encrypt(compressed: str, recipient: str) -> None:
         pyrage.encrypt_io(source, sink, [key])
 
 
+def code(target: str, recipient: str) -> None:
+    """Standard input, compressed and encrypted, into a file."""
+    key = pyrage.x25519.Recipient.from_str(recipient)
+    compressor = zstandard.ZstdCompressor(level=1, threads=2, write_checksum=True)
+    with open(target, "wb") as sink, compressor.stream_reader(sys.stdin.buffer) as compressed:
+        pyrage.encrypt_io(compressed, sink, [key])
+
+
 def decrypt(coded: str, identity_file: str) -> None:
     identity = pyrage.x25519.Identity.from_str(Path(identity_file).read_text().strip())
     with open(coded, "rb") as source, open(os.devnull, "wb") as sink:
@@ -103,7 +111,8 @@ def push(env_file: str, system_identifier: str, *segments: str) -> None:
 
 
 _STAGES: dict[str, Callable[..., Callable[[], None] | None]] = {
-    each.__name__: each for each in (compress, decompress, encrypt, decrypt, upload, fetch, push)
+    each.__name__: each
+    for each in (compress, decompress, encrypt, decrypt, code, upload, fetch, push)
 }
 
 

@@ -5,8 +5,17 @@ import json
 import pytest
 
 from kb_dr_tests.bench.__main__ import measure
+from kb_dr_tests.bench.dumps import GZIP, OURS, ZSTD
 from kb_dr_tests.bench.report import as_json, markdown
-from kb_dr_tests.bench.results import Burst, Cost, Memory, Transfer, floor_seconds, median_cost
+from kb_dr_tests.bench.results import (
+    Burst,
+    Cost,
+    Load,
+    Memory,
+    Transfer,
+    floor_seconds,
+    median_cost,
+)
 
 
 def transfer(*, pipeline: float, **stages: Cost) -> Transfer:
@@ -45,10 +54,13 @@ def test_memory_and_bursts_are_told_as_ratios() -> None:
     burst = Burst("archive", "S3", 200, 50.0, "peer", 40.0, 60.0)
     assert burst.segments_per_second == pytest.approx(4.0)
     assert burst.ratio == pytest.approx(1.25)
+    assert Load(2, 1, Cost(4.0, 3.0), Cost(3.0, 4.0)).ratio == pytest.approx(0.75)
 
 
 def test_the_bench_runs_and_writes_its_page() -> None:
-    results = measure([20], segments=4, repeats=1, stores=("directory",), seed_entries=1000)
+    results = measure(
+        [20], segments=4, repeats=1, stores=("directory",), seed_entries=1000, dump_mib=4
+    )
 
     assert [each.direction for each in results.transfers] == ["backup", "restore"]
     for each in results.transfers:
@@ -58,6 +70,9 @@ def test_the_bench_runs_and_writes_its_page() -> None:
     assert all(each.peak_bytes > 10 << 20 for each in results.memory)
     assert all(0 < each.import_share < 1 for each in results.calls)
     assert [each.what for each in results.bursts] == ["archive", "recover"]
+    assert [each.how for each in results.archives] == [GZIP, ZSTD, OURS]
+    assert all(each.stored_bytes > 100_000 for each in results.archives)
+    assert [each.jobs for each in results.loads] == [2]
     page = markdown(results)
     assert page.index("pipeline / floor") < page.index("wall s")
     assert json.loads(json.dumps(as_json(results)))["transfers"][0]["slowest"]

@@ -88,6 +88,7 @@ def test_rules_are_accepted_and_longer_than_the_policy(
     assert set(expiring) == {
         f"{place.prefix}/full/",
         f"{place.prefix}/incr/",
+        f"{place.prefix}/dump/",
         f"{place.prefix}/wal/7/00000002/000000020",
     }
     assert min(expiring.values()) > needed_days(POLICY) > POLICY.longest.days

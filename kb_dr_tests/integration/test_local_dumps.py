@@ -173,6 +173,8 @@ def test_archives_are_restored_by_pg_restore_and_validated_to_their_end(
         ["sha256sum", "-c", f"{path.name}.sha256"], cwd=tmp_path, capture_output=True, check=False
     )
     assert listed.returncode == 0
+    uncompressed = 'if pg_restore -l "$FILE" | grep -E "Compression: (none|0)$"; then exit 1; fi'
+    restore_by_hand(dumped_service, uncompressed, FILE=str(path))
     with new_database(dumped_service, "by_pg_restore") as name:
         restore_by_hand(dumped_service, line, FILE=str(path), NEW=name)
         assert counts(dumped_service, name) == counts(dumped_service, DATABASE)

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from kb_dr.domain.control import ControlOutcome, Damage
 from kb_dr.domain.fingerprint import TableFingerprint
 from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.proof import Outcome, Proof, Standing, Verdict
-from kb_dr_tests.dumped_service import DumpedService
+from kb_dr_tests.dumped_service import DumpedService, dumped
+from kb_dr_tests.postgres_servers import programs_of
 from kb_dr_tests.protected_service import Service
 
 
@@ -156,6 +157,21 @@ def test_a_dump_taken_under_a_write_load_is_proven_with_exact_counts(
     assert {"postgres", "pg_restore", "psql"} <= proof.tools.keys()
     known = service.opened().standings(stored, ["primary"])
     assert known == {"primary": Standing.PROVEN}
+
+
+def test_a_dump_of_the_newest_major_is_proven_where_large_objects_share_an_entry(
+    tmp_path: Path,
+) -> None:
+    with ExitStack() as stack:
+        service = dumped(programs_of(18), tmp_path, stack)
+
+    # The server is gone: a proof needs nothing of it.
+    proof = prove(service, service.backup_id)
+
+    assert proof.verdict is Verdict.PROVEN, (proof.reason, proof.checks)
+    assert seen(proof, "large_objects") == "1"
+    assert outcomes(proof)["vector_recall"] is Outcome.PASSED
+    assert proof.tools["pg_restore"].startswith("18.")
 
 
 def test_what_the_manifest_records_otherwise_is_found_in_the_loaded_rows(
