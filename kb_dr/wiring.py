@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kb_dr.errors import ConfigurationError
-from kb_dr.scrub import remember
 from kb_dr.settings import COPY_NAMES, DirectoryLocation, S3Settings, Settings, SourceSettings
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         DumpProgram,
         DumpSource,
         HeartbeatTable,
+        LoadTarget,
         Outbox,
         Pinger,
         PostgresHost,
@@ -97,6 +97,7 @@ def make_place(settings: Settings, copy: str) -> None:
 def codec(settings: Settings) -> "Codec":
     """Compression and encryption; without recipients nothing can be stored."""
     from kb_dr.adapters.age_codec import AgeCodec
+    from kb_dr.adapters.identity_file import read_identities
 
     if not settings.recipients:
         raise ConfigurationError(
@@ -105,7 +106,7 @@ def codec(settings: Settings) -> "Codec":
             + "Make a key with `age-keygen -o FILE`; put its public part, age1…, into "
             "KB_DR_AGE_RECIPIENTS.",
         )
-    return AgeCodec(settings.recipients, _identities(settings.identity_file))
+    return AgeCodec(settings.recipients, read_identities(settings.identity_file))
 
 
 def clock() -> "Clock":
@@ -341,6 +342,13 @@ def database_server(settings: Settings, address: SourceSettings) -> "DatabaseSer
     return PostgresDatabases(address)
 
 
+def load_target(address: SourceSettings) -> "LoadTarget":
+    """Marks and roles of that server."""
+    from kb_dr.adapters.load_target import PostgresLoadTarget
+
+    return PostgresLoadTarget(address)
+
+
 def _unprivileged(settings: Settings) -> "Unprivileged":
     from kb_dr.adapters.unprivileged import Unprivileged
 
@@ -376,22 +384,3 @@ def _s3_location(settings: Settings, location: S3Settings) -> "S3Location":
         deadline_seconds=4 * settings.s3_timeout_seconds,
         sse_kms_key_id=location.sse_kms_key_id,
     )
-
-
-def _identities(file: Path | None) -> tuple[str, ...]:
-    """The lines of an age identity file; none when there is no file (a backup host has none)."""
-    if file is None:
-        return ()
-    hint = "Point KB_DR_AGE_IDENTITY_FILE at the file `age-keygen` wrote."
-    try:
-        lines = file.read_text(errors="replace").splitlines()
-    except OSError as error:
-        raise ConfigurationError(f"read identities {file}: {error.strerror}", hint=hint) from error
-    found = tuple(line.strip() for line in lines if line.startswith("AGE-SECRET-KEY-"))
-    for line in found:
-        remember(line)
-    if not found:
-        raise ConfigurationError(
-            f"read identities {file}: no line begins with AGE-SECRET-KEY-", hint=hint
-        )
-    return found

@@ -1,6 +1,5 @@
 """A running server that databases are restored into, over psycopg."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,6 +7,7 @@ from dataclasses import replace
 import psycopg
 from psycopg import errors, pq, sql
 
+from kb_dr.adapters.end_sessions import ended_sessions
 from kb_dr.adapters.new_database import create_database, create_extensions
 from kb_dr.adapters.postgres_session import (
     Session,
@@ -31,7 +31,6 @@ _HOURS = 12 * 3600.0
 """For what reads whole tables."""
 _SWAP_SECONDS = 60.0
 """How long sessions may take to end once they were told to."""
-_LOOK_SECONDS = 0.05
 
 _LOOK = """
 select current_setting('server_version_num')::int,
@@ -45,12 +44,6 @@ _EXTENSIONS = """
 select name::text, array_agg(version order by version)
 from pg_catalog.pg_available_extension_versions group by name
 """
-
-_END_SESSIONS = """
-select count(*) filter (where pg_catalog.pg_terminate_backend(pid))::int
-from pg_catalog.pg_stat_activity where datid = any(%s) and pid <> pg_catalog.pg_backend_pid()
-"""
-_SESSIONS = "select count(*)::int from pg_catalog.pg_stat_activity where datid = any(%s)"
 
 
 class PostgresDatabases:
@@ -98,19 +91,18 @@ class PostgresDatabases:
             )
 
     def swap(self, *, new: str, name: str, kept: str) -> int:
-        """Both names change in one transaction; before it, both databases are closed to sessions.
-
-        A kill leaves one of two states. Before the commit: the names are as they were. After it:
-        they are changed. In both a database may still be closed: calling this again with the names
-        that are there, or ``ALTER DATABASE … ALLOW_CONNECTIONS true``, opens it.
+        """Both names change in one transaction, and no database is closed before it: a kill leaves
+        the names as they were, or changed, and both databases open.
         """
         with self._beside(new, name, kept, statement_seconds=_SWAP_SECONDS) as asked:
             oids = _two(asked, new=new, name=name, kept=kept)
             try:
-                for each in (new, name):
-                    _allow(asked, each, allowed=False)
-                ended = _end_sessions(asked, oids, (new, name))
-                with asked.transaction():
+                with (
+                    ended_sessions(
+                        lambda: self._beside(new, name, kept), oids, asked.info.backend_pid
+                    ) as ended,
+                    asked.transaction(),
+                ):
                     take_over(asked, old=name, new=new)
                     _rename(asked, name, kept)
                     _rename(asked, new, name)
@@ -120,13 +112,11 @@ class PostgresDatabases:
                     hint="Both databases have to belong to the role of the restore (or it is a "
                     "superuser), with CREATEDB, and pg_signal_backend to end sessions of others.",
                 ) from error
-            finally:
-                # By their oids: which names they bear depends on how far it came.
-                for (each,) in asked.execute(
-                    "select datname::text from pg_catalog.pg_database where oid = any(%s)", [oids]
-                ).fetchall():
-                    _allow(asked, each, allowed=True)
-        return ended
+            except RecoveryError as error:
+                if ended.failure is not None:
+                    raise RecoveryError(f"{error}; {ended.failure}", hint=error.hint) from error
+                raise
+        return len(ended.pids)
 
     def analyze(self, database: str) -> None:
         with self._in(database, f"analyze {database}", statement_seconds=_HOURS) as asked:
@@ -225,14 +215,6 @@ def _two(asked: Session, *, new: str, name: str, kept: str) -> list[int]:
     return [found[new], found[name]]
 
 
-def _allow(asked: Session, name: str, *, allowed: bool) -> None:
-    asked.execute(
-        sql.SQL("alter database {} with allow_connections {}").format(
-            sql.Identifier(name), sql.SQL("true" if allowed else "false")
-        )
-    )
-
-
 def _rename(asked: Session, old: str, new: str) -> None:
     try:
         asked.execute(
@@ -241,26 +223,7 @@ def _rename(asked: Session, old: str, new: str) -> None:
             )
         )
     except (errors.DuplicateDatabase, errors.ObjectInUse) as error:
-        raise RecoveryError(f"rename database {old}: {what_was_seen(error)}") from error
-
-
-def _end_sessions(asked: Session, oids: Sequence[int], names: Sequence[str]) -> int:
-    """End every session in these databases; how many there were."""
-    ended = 0
-    deadline = time.monotonic() + _SWAP_SECONDS
-    first = True
-    while True:
-        told = asked.execute(_END_SESSIONS, [list(oids)]).fetchone()
-        ended += told[0] if told and first else 0
-        row = asked.execute(_SESSIONS, [list(oids)]).fetchone()
-        left = row[0] if row else 0
-        if row is not None and left == 0:
-            return ended
-        if time.monotonic() > deadline:
-            raise RecoveryError(
-                f"end the sessions in {' and '.join(names)}: {left} still there "
-                f"after {_SWAP_SECONDS:g} s",
-                hint="Nothing was changed. Stop what is connected there, then run it again.",
-            )
-        first = False
-        time.sleep(_LOOK_SECONDS)
+        raise RecoveryError(
+            f"rename database {old}: {what_was_seen(error)}",
+            hint="Nothing was changed. Stop what is connected there, then run it again.",
+        ) from error

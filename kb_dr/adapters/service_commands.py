@@ -5,6 +5,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import IO
 
@@ -47,11 +48,11 @@ class ShellServiceControl:
     def commands(self) -> ServiceCommands:
         return self._commands
 
-    def run(self, command: Command) -> bool:
+    def run(self, command: Command, also: Mapping[str, str] | None = None) -> bool:
         line = self._commands.line(command)
         if line is None:
             return False
-        failure = _run(line, self._commands.seconds)
+        failure = _run(line, self._commands.seconds, also)
         if failure:
             raise ServiceCommandFailed(f"run {command}: {failure}")
         return True
@@ -87,15 +88,15 @@ class ShellServiceControl:
         return ""
 
 
-def _run(line: str, seconds: float) -> str:
+def _run(line: str, seconds: float, also: Mapping[str, str] | None = None) -> str:
     """Run a line; why it failed, empty when it did not."""
     try:
-        return _run_to_its_end(line, seconds)
+        return _run_to_its_end(line, seconds, also or {})
     except OSError as error:
         return f"cannot be run: {error.strerror or error}"
 
 
-def _run_to_its_end(line: str, seconds: float) -> str:
+def _run_to_its_end(line: str, seconds: float, also: Mapping[str, str]) -> str:
     """Run a line, as _run().
 
     What it prints goes to a file: a server it leaves running would keep a pipe open for ever.
@@ -103,7 +104,7 @@ def _run_to_its_end(line: str, seconds: float) -> str:
     with tempfile.TemporaryFile() as words:
         process = subprocess.Popen(
             [_SHELL, "-c", line],
-            env=passed_on(dict(os.environ)),
+            env={**passed_on(dict(os.environ)), **also},
             stdin=subprocess.DEVNULL,
             stdout=words,
             stderr=subprocess.STDOUT,

@@ -1,17 +1,26 @@
-"""`kb-dr restore`: a cluster in a new directory, or in the place of the service's own."""
+"""`kb-dr restore`: a cluster in a new directory, or in the place of the service's own; a dump in a
+database."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
+from kb_dr.cli.load_words import (
+    LoadOptions,
+    is_load,
+    load_options,
+    require_load_words,
+    require_no_load_words,
+)
 from kb_dr.cli.opened import installation, json_option, progress
 from kb_dr.cli.output import print_json, print_table, say, size
 from kb_dr.cli.recovery_plan import plan_values, print_nearest, print_windows
 from kb_dr.cli.recovery_words import copy_of, target_options, wanted_of
 from kb_dr.cli.replace import Consent, replace_in_place, replace_options, require_none
+from kb_dr.cli.restore_dump import restore_dump
 from kb_dr.domain.recoverable_window import nearest
-from kb_dr.errors import RecoveryError, WalGap
+from kb_dr.errors import ConfigurationError, RecoveryError, WalGap
 from kb_dr.installation import Installation
 from kb_dr.operations.describe_recovery import TARGET_REFUSALS, plan_rows, reached
 from kb_dr.operations.plan_target import Wanted
@@ -23,16 +32,22 @@ from kb_dr.operations.restore_postgres import Restored
 @click.option(
     "--into",
     "target",
-    metavar="DIR",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A directory that is not there yet, or empty; with --replace the service's own.",
+    metavar="DIR|URL",
+    help="A directory that is not there yet, or empty; with --replace the service's own. Of a "
+    "dump: postgresql://USER@HOST:PORT/NAME, without a password; default: beside the service's.",
 )
+@load_options
 @replace_options
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @json_option
 def command(
-    target: Path, copy: str, dry_run: bool, as_json: bool, consent: Consent, **words: Any
+    target: str | None,
+    copy: str,
+    dry_run: bool,
+    as_json: bool,
+    consent: Consent,
+    load: LoadOptions,
+    **words: Any,
 ) -> None:
     """Restore into a new directory: fetched, verified, recovered, compared with the plan, stopped.
 
@@ -41,7 +56,36 @@ def command(
 
     With --replace the cluster of a service is replaced: the service is stopped, the old directory
     kept aside, the restored one started and checked; on any failure the old one comes back.
+
+    A logical dump (--backup kb-dump-…, --dump) or a local file (--file) goes into a new database
+    beside that under protection, whole or in part; with --replace it takes its place.
     """
+    if is_load(load, words["backup_id"], target):
+        backup = require_load_words(load, words["backup_id"], target, consent, words)
+        restore_dump(
+            installation(), load, backup, copy_of(copy), target, consent,
+            dry_run=dry_run, as_json=as_json,
+        )  # fmt: skip
+        return
+    require_no_load_words(load)
+    if target is None:
+        raise ConfigurationError(
+            "restore: no --into",
+            hint="Give --into DIRECTORY; a dump (--backup kb-dump-…, --dump, --file FILE) needs "
+            "none.",
+        )
+    _restore_files(Path(target), copy, consent, words, dry_run=dry_run, as_json=as_json)
+
+
+def _restore_files(
+    target: Path,
+    copy: str,
+    consent: Consent,
+    words: dict[str, Any],
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     opened = installation()
     if consent.roll_back or consent.replace:
         wanted = None if consent.roll_back else wanted_of(**words)

@@ -16,6 +16,7 @@ class Command(StrEnum):
     APP_START = "KB_DR_APP_START_COMMAND"
     POSTGRES_STOP = "KB_DR_POSTGRES_STOP_COMMAND"
     POSTGRES_START = "KB_DR_POSTGRES_START_COMMAND"
+    MIGRATIONS = "KB_DR_MIGRATIONS_COMMAND"
     MIGRATIONS_CHECK = "KB_DR_MIGRATIONS_CHECK_COMMAND"
     HEALTH = "KB_DR_HEALTH_COMMAND"
 
@@ -28,6 +29,8 @@ class ServiceCommands:
     app_start: str | None = None
     postgres_stop: str | None = None
     postgres_start: str | None = None
+    migrations: str | None = None
+    """Brings the schema of the database its environment names to what the application expects."""
     migrations_check: str | None = None
     health: str | None = None
     health_url: str | None = None
@@ -42,6 +45,7 @@ class ServiceCommands:
             Command.APP_START: self.app_start,
             Command.POSTGRES_STOP: self.postgres_stop,
             Command.POSTGRES_START: self.postgres_start,
+            Command.MIGRATIONS: self.migrations,
             Command.MIGRATIONS_CHECK: self.migrations_check,
             Command.HEALTH: self.health,
         }[command]

@@ -9,12 +9,15 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum
 
+from kb_dr.domain import sql_demands
 from kb_dr.domain.local_dump import MARK, DumpHead, DumpTail, parse_line
 
 _LONGEST_STATEMENT = 1 << 20
 """No COPY statement comes near: 1,600 columns of 63 characters."""
 _LONGEST_COMMENT = 64 << 20
 """Ours, of some hundred thousand tables."""
+_COMMANDS = 10
+"""As many as are kept of psql's own commands: one is one too many."""
 _LONGEST_TOKEN = 256
 """More than the quotes of a dollar quote may have: nothing else is longer."""
 
@@ -37,7 +40,7 @@ Table = tuple[str, str]
 """Schema and name, without quotes."""
 
 
-_ASKED_ABOUT = (b"COPY ", b"SET client_encoding = ")
+_ASKED_ABOUT = (b"COPY ", b"SET client_encoding = ", *sql_demands.ASKED_ABOUT)
 
 
 class _In(Enum):
@@ -72,6 +75,12 @@ class SqlDump:
     """Whether nothing but room follows ``tail``."""
     damaged_notes: list[str] = field(default_factory=list)
     """Comments of ours that cannot be read."""
+    extensions: list[str] = field(default_factory=list)
+    """Those it creates."""
+    roles: set[str] = field(default_factory=set)
+    """Those it makes owners, or grants something to."""
+    commands: list[str] = field(default_factory=list)
+    """psql's own commands in it, but for those that only forbid others."""
 
     @property
     def data_rows(self) -> int:
@@ -164,6 +173,8 @@ class SqlDumpReader:
             line_end = len(data) if line_end < 0 else line_end
             if match[0] == b"--":
                 self._comment(data[start:line_end])
+            else:
+                self._command(data[end:line_end])
             return line_end
         self._begin(match[0])
         return end
@@ -250,12 +261,21 @@ class SqlDumpReader:
         self._read.complete = self._read.tail_is_last = False
         if (found := _ENCODING.fullmatch(statement)) is not None:
             self._encoding = _codec_of(found[1].decode())
-        copy = _COPY.match(statement.decode(self._encoding, "surrogateescape"))
+        text = statement.decode(self._encoding, "surrogateescape")
+        if (extension := sql_demands.extension_of(text)) is not None:
+            self._read.extensions.append(extension)
+        self._read.roles |= sql_demands.roles_of(text)
+        copy = _COPY.match(text)
         if copy is not None:
             self._in = _In.ROWS
             self._table = (_unquoted(copy[1]), _unquoted(copy[2]))
             self._read.rows.setdefault(self._table, 0)
             self._read.data_blocks += 1
+
+    def _command(self, line: bytes) -> None:
+        word = (line.decode("utf-8", "replace").split() or [""])[0]
+        if word not in sql_demands.HARMLESS and len(self._read.commands) < _COMMANDS:
+            self._read.commands.append(word)
 
     def _comment(self, line: bytes) -> None:
         if line.rstrip() == _COMPLETE:

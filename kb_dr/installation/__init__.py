@@ -11,6 +11,7 @@ from kb_dr.domain.proof import Outcome
 from kb_dr.domain.status import Status
 from kb_dr.errors import RepositoryError
 from kb_dr.installation.evidence import BackupOverview
+from kb_dr.installation.loading import Loading
 from kb_dr.installation.measuring import Measuring
 from kb_dr.installation.proof import Proving
 from kb_dr.installation.readiness import Readying
@@ -20,7 +21,7 @@ from kb_dr.settings import Settings
 __all__ = ["BackupOverview", "Installation", "open_installation"]
 
 
-class Installation(Measuring, Proving, Retention, Readying):
+class Installation(Measuring, Proving, Retention, Readying, Loading):
     """One service under protection, with its repositories and this machine."""
 
     def status(self, *, everything: bool = False) -> Status:

@@ -18,6 +18,7 @@ from kb_dr.ports.dump import (
     DumpStream,
     FrozenSource,
 )
+from kb_dr.ports.load import LoadTarget
 from kb_dr.ports.restored import (
     Inspection,
     PostgresHost,
@@ -62,6 +63,7 @@ __all__ = [
     "Heart",
     "HeartbeatTable",
     "Inspection",
+    "LoadTarget",
     "NewDirectory",
     "NewFile",
     "Outbox",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -27,8 +27,8 @@ class ServiceControl(Protocol):
         """What is configured."""
         ...
 
-    def run(self, command: Command) -> bool:
-        """Run one to its end; False when none is configured.
+    def run(self, command: Command, also: Mapping[str, str] | None = None) -> bool:
+        """Run one to its end, ``also`` in its environment; False when none is configured.
 
         Raises ServiceCommandFailed with its last words when it ends badly or not in time. It gets
         no secret of ours, and is ended with all it started when we are interrupted.

@@ -117,6 +117,8 @@ class Settings:
     transfers: int
     """Uploads or downloads at once."""
     s3_timeout_seconds: float
+    expected_schema_version: str | None
+    """The migration version the application needs (Alembic's head); None: not told."""
     local_dump_dir: Path
     """Where dumps in files of their own go, unless another place is named."""
     load_jobs: int

@@ -30,6 +30,11 @@ SECRET = "not-to-be-shown-anywhere"
         (["restore", "--into", "x"], 2, "no target was given"),
         (["restore", "--latest", "--backup", BACKUP, "--into", "x"], 41, "no such backup"),
         (["restore", "--latest"], 2, "--into"),
+        (["restore", "--dump", "--target-time", "x"], 2, "one moment alone"),
+        (["restore", "--dump", "--into", "x"], 2, "a dump goes into a database"),
+        (["restore", "--latest", "--into", "x", "--table", "t"], 2, "--table goes with a dump"),
+        (["restore", "--into", "postgresql:///kb"], 2, "no dump was named"),
+        (["restore", "--file", "x", "--dump"], 2, "more than one dump was named"),
         (["list", "--env-file", "x"], 2, "before the verb"),
         (["init"], 0, ""),
     ],
@@ -81,6 +86,9 @@ def test_a_secret_in_the_wrong_place_is_not_shown_back(
 
     said = protected_service.run("list", **misplaced).require(2, *misplaced)
 
+    assert SECRET not in said.out + said.err
+    into = f"postgresql://me:{SECRET}@host/kb"
+    said = protected_service.run("restore", "--dump", "--into", into).require(2, "a password")
     assert SECRET not in said.out + said.err
 
 
