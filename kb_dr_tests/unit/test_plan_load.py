@@ -221,8 +221,7 @@ def test_what_a_plain_dump_demands_is_read_and_nothing_inside_of_texts_is() -> N
         b"CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$\n\\connect no\n"
         b"ALTER TABLE t OWNER TO nobody;\n$$;\n"
         b"COPY public.t (a) FROM stdin;\nGRANT x TO nobody;\n\\connect no\n\\.\n"
-        b"\\restrict abc\n\\unrestrict abc\n\\connect kb\n"
+        b"\\restrict abc\n\\unrestrict abc\n"
     )
     assert read.extensions == ["vector"]
     assert read.roles == {'Odd "one"', "reader"}
-    assert read.commands == ["connect"]
