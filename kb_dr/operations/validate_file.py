@@ -185,9 +185,9 @@ def _plain(reading: PlainReading) -> list[Finding]:
     findings = [whole] if reading.compressed else []
     structure = structure_finding(read)
     findings.append(structure)
-    if structure.good and reading.refused is not None:
-        error = reading.refused
-        findings.append(Finding("restore", Outcome.FAILED, f"refused: {error}", error.hint))
+    refused = reading.refused
+    if structure.good and refused is not None:
+        findings.append(Finding("restore", Outcome.FAILED, f"refused: {refused}", refused.hint))
     if structure.good:
         findings.append(rows_finding(read))
     return findings
