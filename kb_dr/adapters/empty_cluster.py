@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from kb_dr.adapters.postgres_programs import PostgresPrograms, command_failed, last_words
+from kb_dr.adapters.postgres_programs import FULL, PostgresPrograms, command_failed, last_words
 from kb_dr.adapters.unprivileged import Unprivileged
 from kb_dr.domain.recovery import WorkArea
 from kb_dr.errors import NotEnoughSpace
 
 _INITDB_SECONDS = 3600.0
-_FULL = ("No space left on device", "Disk quota exceeded")
 
 _WORDS = (
     # Whoever enters the private directory of the socket is let in; nobody else gets there.
@@ -35,7 +34,7 @@ def make_empty_cluster(
     )
     if done.returncode != 0:
         said = (done.stdout + done.stderr).decode("utf-8", "replace")
-        if any(sign in said for sign in _FULL):
+        if any(sign in said for sign in FULL):
             raise NotEnoughSpace(
                 f"make a cluster in {area.data}: {last_words(done.stderr)}",
                 hint="Make room, or point KB_DR_SCRATCH_DIR at another file system.",

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import IO
 
-from kb_dr.adapters.postgres_programs import last_words
+from kb_dr.adapters.postgres_programs import FULL, last_words
 from kb_dr.domain.expected_errors import why_expected
 from kb_dr.errors import (
     KbDrError,
@@ -33,7 +33,7 @@ _STATEMENT = re.compile(r"^(?:pg_restore: detail: )?Command was: ", re.MULTILINE
 _MORE = re.compile(r"^(?:pg_restore: (?:detail|hint): |[A-Z]+(?: \d+)?: )", re.MULTILINE)
 _MAKES = re.compile(r"(?:ALTER|COMMENT ON|CREATE|GRANT|REFRESH|REVOKE|SET)\b.*")
 
-_FULL = ("No space left on device", "Disk quota exceeded", "temporary file size exceeds")
+_FULL = (*FULL, "temporary file size exceeds")
 _GONE = (
     "connection to server",
     "could not connect",

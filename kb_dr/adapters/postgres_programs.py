@@ -16,6 +16,9 @@ _PASSED_ON = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PGPASSFILE", "
 """What a program needs of our environment. Nothing else is passed on: PostgreSQL's own variables
 would change what the programs do, and credentials of the repository are none of their business."""
 
+FULL = ("No space left on device", "Disk quota exceeded")
+"""How programs say, in English, that a disk or a share of it is full."""
+
 _DEBIAN_DIRECTORIES = Path("/usr/lib/postgresql")
 
 _SECRET = re.compile(r"(password\s*=\s*|://[^:/@\s]*:)[^@\s]+", re.IGNORECASE)
