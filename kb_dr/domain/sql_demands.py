@@ -15,10 +15,6 @@ _ROLES = (
 ASKED_ABOUT = (b"CREATE EXTENSION ", b"ALTER ", b"GRANT ")
 """How statements begin that may demand something."""
 
-HARMLESS = ("restrict", "unrestrict")
-"""psql's own commands that pg_dump writes: they forbid all others. No other belongs into a dump:
-one that connects to another database would load it there."""
-
 
 def extension_of(statement: str) -> str | None:
     """The extension it creates."""

@@ -2,6 +2,8 @@
 
 Statements are told apart the way psql does, with quotes, dollar quotes and comments, so that
 nothing inside a function's body is taken for a table's rows. Memory is bounded whatever the file.
+It describes what pg_dump writes, and passes over what else there is; what psql may be given is
+judged by kb_dr.domain.plain_dump, which refuses what it does not know.
 """
 
 import codecs
@@ -16,8 +18,6 @@ _LONGEST_STATEMENT = 1 << 20
 """No COPY statement comes near: 1,600 columns of 63 characters."""
 _LONGEST_COMMENT = 64 << 20
 """Ours, of some hundred thousand tables."""
-_COMMANDS = 10
-"""As many as are kept of psql's own commands: one is one too many."""
 _LONGEST_TOKEN = 256
 """More than the quotes of a dollar quote may have: nothing else is longer."""
 
@@ -79,8 +79,6 @@ class SqlDump:
     """Those it creates."""
     roles: set[str] = field(default_factory=set)
     """Those it makes owners, or grants something to."""
-    commands: list[str] = field(default_factory=list)
-    """psql's own commands in it, but for those that only forbid others."""
 
     @property
     def data_rows(self) -> int:
@@ -173,8 +171,7 @@ class SqlDumpReader:
             line_end = len(data) if line_end < 0 else line_end
             if match[0] == b"--":
                 self._comment(data[start:line_end])
-            else:
-                self._command(data[end:line_end])
+            # Which of psql's own commands may stand in a dump, kb_dr.domain.plain_dump says.
             return line_end
         self._begin(match[0])
         return end
@@ -271,11 +268,6 @@ class SqlDumpReader:
             self._table = (_unquoted(copy[1]), _unquoted(copy[2]))
             self._read.rows.setdefault(self._table, 0)
             self._read.data_blocks += 1
-
-    def _command(self, line: bytes) -> None:
-        word = (line.decode("utf-8", "replace").split() or [""])[0]
-        if word not in sql_demands.HARMLESS and len(self._read.commands) < _COMMANDS:
-            self._read.commands.append(word)
 
     def _comment(self, line: bytes) -> None:
         if line.rstrip() == _COMPLETE:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,20 +84,20 @@ class Loading(Recovery):
 
     def plan_roll_back(self, into: str | None) -> "RollBackPlan":
         """What roll_back_load() would do to the database at ``into``, or that under protection."""
+        from kb_dr.operations.plan_load import is_own_server
         from kb_dr.operations.swap_database import plan_roll_back
 
         address, asked = self._target(into, in_place=True)
         known = self._known()
         look = wiring.database_server(self.settings, address).look()
         name = asked.name or known.database
-        own = asked.is_own_server or look.system_identifier == known.system_identifier
         return plan_roll_back(
             name,
             wiring.load_target(address).marks(),
             look,
             server=asked.server,
             stamp=known.stamp,
-            production=own and name == known.database,
+            production=name == known.database and is_own_server(asked, known, look),
             service=known.service,
         )
 
@@ -195,7 +196,7 @@ class Loading(Recovery):
         place = f"[{address.host}]" if ":" in address.host else address.host
         return replace(address, database=_MAINTENANCE), Asked(
             server=f"{place}:{address.port} as {address.user}",
-            url=database_url(address.host, address.port, address.user, name or source.database),
+            url=partial(database_url, address.host, address.port, address.user),
             name=name,
             replace=in_place,
             is_own_server=_is_same_server(address, source),

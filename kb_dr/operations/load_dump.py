@@ -117,6 +117,7 @@ class _Loading:
         self.phases = Phases(here.clock)
         self.notes: list[str] = []
         self.compared = ""
+        self._marked = False
         self._mark = DatabaseMark(secrets.token_hex(8), plan.named, complete=False, kept=plan.kept)
 
     def run(self) -> int:
@@ -129,6 +130,7 @@ class _Loading:
             if contents is not None:
                 wanted = _extensions(contents, chosen)
                 self.plan = with_contents(self.plan, wanted, self._here.server.look())
+            self._require_same_server()
             with self._made():
                 self._load(archive, contents, chosen)
                 self._compare(chosen)
@@ -143,6 +145,17 @@ class _Loading:
             dropped=lambda: self._drop(f"swapped for {self.plan.replaces}"),
             notes=self.notes,
         )
+
+    def _require_same_server(self) -> None:
+        """What was planned, and consented to, was of one server: an address may lead elsewhere."""
+        seen = self._here.server.look().system_identifier
+        if seen != self.plan.system_identifier:
+            raise RecoveryError(
+                f"restore into {self.plan.server}: it is a server with system identifier {seen}, "
+                f"expected {self.plan.system_identifier}, which was planned for",
+                hint="Nothing was changed. Its address leads to another server than before: find "
+                "out why, then plan again.",
+            )
 
     def _archive(self, spool: Path) -> tuple[Path, DumpContents | None]:
         """Something pg_restore or psql reads, all of it held against its digests."""
@@ -180,6 +193,7 @@ class _Loading:
             here.server.create(plan.made, plan.shape)
         try:
             here.target.mark(plan.made, self._mark)
+            self._marked = True
             yield
         except BaseException as error:
             here.control.defer_interrupts()
@@ -195,7 +209,7 @@ class _Loading:
         here, made = self._here, self.plan.made
         try:
             found = here.target.marks().get(made)
-            if found is not None and found.token != self._mark.token:
+            if self._marked and (found is None or found.token != self._mark.token):
                 return f"Database {made} is not ours any more ({why}): it is left alone."
             here.server.drop(made)
         except KbDrError as error:

@@ -1,6 +1,6 @@
 """Work out how a dump is loaded into a database, and refuse what cannot be or must not be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kb_dr.domain.database_mark import DatabaseMark
@@ -30,7 +30,8 @@ class Asked:
 
     server: str
     """For people: host, port and user."""
-    url: str
+    url: Callable[[str], str]
+    """The address of a database there, to be typed again."""
     name: str | None
     """The database, as it is to be called; None: one beside that under protection."""
     replace: bool
@@ -71,10 +72,8 @@ def plan_load(
     _refuse_words(what, part, asked)
     _refuse_server(look, asked)
     _refuse_older(what, look, asked)
-    is_known = known.database == (asked.name or known.database) and _is_own(
-        what, asked, known, look
-    )
     target = asked.name or known.database
+    is_known = target == known.database and is_own_server(asked, known, look)
     stamp = free_stamp(target, look, known.stamp)
     made, replaces, kept = _names(target, asked, look, stamp)
     extensions = _extensions(what)
@@ -95,7 +94,7 @@ def plan_load(
         part=part,
         service=known.service,
         server=asked.server,
-        url=asked.url,
+        url=asked.url(replaces or made),
         system_identifier=look.system_identifier,
         made=made,
         replaces=replaces,
@@ -200,12 +199,12 @@ def _refuse_older(what: What, look: ServerLook, asked: Asked) -> None:
         )
 
 
-def _is_own(what: What, asked: Asked, known: Known, look: ServerLook) -> bool:
-    """Told by address and by what the server is: one server has many addresses."""
-    own = {known.system_identifier} - {None}
-    if known.system_identifier is None and isinstance(what, StoredDump):
-        own = {what.manifest.source.system_identifier}
-    return asked.is_own_server or look.system_identifier in own
+def is_own_server(asked: Asked, known: Known, look: ServerLook) -> bool:
+    """Told by address and by what the server is: one server has many addresses.
+
+    While the service's own cannot be asked what it is, any other may be it.
+    """
+    return asked.is_own_server or known.system_identifier in (None, look.system_identifier)
 
 
 def _names(
@@ -344,7 +343,9 @@ def _notes(
     if asked.replace:
         notes.append(f"what was written since {taken} is only in the database that is kept")
         if known.system_identifier is None:
-            notes.append("the server under protection does not answer: told by address alone")
+            notes.append(
+                "the server under protection does not answer: any database of its name may be it"
+            )
     if part.make_roles:
         notes.append("roles that are missing are created without a login, and stay")
     notes += [

@@ -16,13 +16,12 @@ from kb_dr.domain.finding import Finding
 from kb_dr.domain.load_plan import LocalDump
 from kb_dr.domain.local_dump import CHECKSUM
 from kb_dr.domain.proof import Outcome
-from kb_dr.domain.sql_dump import SqlDump, SqlDumpReader
 from kb_dr.errors import ChecksumMismatch, ConfigurationError
-from kb_dr.operations.gunzip import Gunzip
+from kb_dr.operations.read_plain import GZIP, PlainReading
 from kb_dr.ports import DumpLoader, Progress
 
 _PIECE_BYTES = 1 << 20
-_ARCHIVE, _GZIP, _ZSTD, _AGE = b"PGDMP", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"age-encryption.org/"
+_ARCHIVE, _ZSTD, _AGE = b"PGDMP", b"\x28\xb5\x2f\xfd", b"age-encryption.org/"
 _DAMAGED = "Nothing was changed. Use another file; `kb-dr validate FILE` says all that is wrong."
 _SERVER = re.compile(r"-- Dumped from database version (\d+)")
 
@@ -50,7 +49,7 @@ def read_local_dump(
         _refuse_others(path, start)
         if start.startswith(_ARCHIVE):
             return _archive(path, loader, progress, digest_wanted)
-        return _plain(path, progress, digest_wanted, compressed=start.startswith(_GZIP))
+        return _plain(path, progress, digest_wanted)
     except OSError as error:
         raise ConfigurationError(
             f"restore {path}: {error.strerror or error}", hint="Run it as who may read it."
@@ -74,7 +73,7 @@ def _refuse_others(path: Path, start: bytes) -> None:
         seen = "it is compressed by zstd; decompress it first: zstd -d"
     elif start[257:262] == b"ustar":
         seen = "it is a tar, expected .sql.gz, .sql, an archive of pg_dump -Fc, or a directory"
-    elif not start.startswith((_ARCHIVE, _GZIP)) and b"\x00" in start:
+    elif not start.startswith((_ARCHIVE, GZIP)) and b"\x00" in start:
         seen = "it is neither SQL nor an archive of pg_dump"
     if seen:
         raise ChecksumMismatch(f"restore {path}: {seen}", hint=_DAMAGED)
@@ -138,39 +137,34 @@ def _of_archive(
     )
 
 
-def _plain(
-    path: Path, progress: Progress, digest_wanted: str | None, *, compressed: bool
-) -> LocalDump:
+def _plain(path: Path, progress: Progress, digest_wanted: str | None) -> LocalDump:
     trace = trace_of(path)
     state = hashlib.sha256()
-    reader = SqlDumpReader()
-    gunzip = Gunzip() if compressed else None
-    begins = b""
+    reading = PlainReading()
+    for piece in _pieces(path, progress):
+        state.update(piece)
+        reading.feed(piece)
     try:
-        for piece in _pieces(path, progress):
-            state.update(piece)
-            for plain in (piece,) if gunzip is None else gunzip.feed(piece):
-                if len(begins) < _PIECE_BYTES:
-                    begins += plain[:_PIECE_BYTES]
-                if begins.startswith(_ARCHIVE):
-                    raise ChecksumMismatch("it is an archive of pg_dump inside gzip: gunzip it")
-                reader.feed(plain)
-        if gunzip is not None:
-            gunzip.finish()
+        read = reading.finish()
     except ChecksumMismatch as error:
         raise ChecksumMismatch(f"restore {path}: {error}", hint=_DAMAGED) from error
     vouched = _vouched(path, state.hexdigest(), digest_wanted)
-    read = reader.finish()
     _require(path, structure_finding(read))
     rows = rows_finding(read)
     if rows.outcome is not Outcome.NOT_APPLICABLE:
         _require(path, rows)
-    _refuse_commands(path, read)
-    version = _SERVER.search(begins.decode("utf-8", "replace"))
+    if reading.refused is not None:
+        # It would be run there, whatever was asked for.
+        raise ConfigurationError(
+            f"restore {path}: {reading.refused}",
+            hint="Nothing was changed. Dump one database, without --create and without roles, or "
+            "as --format=custom; or take out what is named.",
+        )
+    version = _SERVER.search(reading.begins.decode("utf-8", "replace"))
     return LocalDump(
         path=path,
         form=DumpFormat.PLAIN,
-        compressed=compressed,
+        compressed=reading.compressed,
         size_bytes=path.stat().st_size,
         trace=trace,
         checksum=vouched,
@@ -181,17 +175,6 @@ def _plain(
         extensions=tuple(read.extensions),
         roles=tuple(sorted(read.roles)),
     )
-
-
-def _refuse_commands(path: Path, read: SqlDump) -> None:
-    """A file that connects to another database would be loaded there, whatever was asked for."""
-    if read.commands:
-        named = ", ".join(f"\\{each}" for each in dict.fromkeys(read.commands))
-        raise ConfigurationError(
-            f"restore {path}: it holds commands of psql itself: {named}",
-            hint="Nothing was changed. Dump without --create, or as --format=custom; a file that "
-            "connects elsewhere by itself is never run.",
-        )
 
 
 def _vouched(path: Path, digest: str, wanted: str | None) -> str:

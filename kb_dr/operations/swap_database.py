@@ -40,6 +40,9 @@ def swap_in(
 ) -> int:
     """Stop the application, swap, start and check it; how many sessions were ended.
 
+    The application is that of the database under protection: where another one is replaced, it is
+    left alone, and so is what it says of itself.
+
     To be called inside uninterrupted(). Whatever fails, KeyboardInterrupt included: the old
     database has its name again, and the application is started; the hint says so. ``dropped``
     drops the new database, where it never took the name. Raises what failed, ServiceUnhealthy
@@ -49,13 +52,15 @@ def swap_in(
         raise RecoveryError(f"swap {plan.made}: no database to swap it for was planned")
     swapped = stopped = False
     try:
-        with phases.measured("stop the application"):
-            stopped = control.commands.app_stop is not None
-            control.run(Command.APP_STOP)
+        if plan.production:
+            with phases.measured("stop the application"):
+                stopped = control.commands.app_stop is not None
+                control.run(Command.APP_STOP)
         with phases.measured("swap the names"):
             ended = server.swap(new=plan.made, name=plan.replaces, kept=plan.kept)
             swapped = True
-        _bring_up(control, phases)
+        if plan.production:
+            _bring_up(control, phases)
     except BaseException as error:
         control.defer_interrupts()
         said = _undo(plan, server, control, error, swapped=swapped, stopped=stopped)
@@ -67,7 +72,9 @@ def swap_in(
             logger.warning("%s", said)
         raise
     control.defer_interrupts()
-    if not control.commands.checks_health:
+    if not plan.production:
+        notes.append("the application was not stopped or asked: the database is not its own")
+    elif not control.commands.checks_health:
         notes.append(f"whether the service is well was not asked: {Command.HEALTH} is not set")
     return ended
 
@@ -124,21 +131,24 @@ def plan_roll_back(
 def roll_back(
     plan: RollBackPlan, server: DatabaseServer, control: ServiceControl, clock: Clock
 ) -> RolledBack:
-    """Stop the application, swap the names back, start and check it."""
+    """Stop the application, swap the names back, start and check it; as swap_in()."""
     phases = Phases(clock)
     with control.uninterrupted():
-        with phases.measured("stop the application"):
-            control.run(Command.APP_STOP)
+        if plan.production:
+            with phases.measured("stop the application"):
+                control.run(Command.APP_STOP)
         try:
             with phases.measured("swap the names back"):
                 ended = server.swap(new=plan.kept, name=plan.name, kept=plan.undone)
         except BaseException:
             control.defer_interrupts()
-            _start(control)
+            if plan.production:
+                _start(control)
             raise
         control.defer_interrupts()
         try:
-            _bring_up(control, phases)
+            if plan.production:
+                _bring_up(control, phases)
         except KbDrError as error:
             error.hint = f"Database {plan.name} is the old one again. {error.hint}"
             raise

@@ -24,13 +24,11 @@ from kb_dr.domain.file_validation import (
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.local_dump import CHECKSUM, name_parts
 from kb_dr.domain.proof import Outcome
-from kb_dr.domain.sql_dump import SqlDumpReader
 from kb_dr.errors import ChecksumMismatch, KbDrError
-from kb_dr.operations.gunzip import Gunzip
+from kb_dr.operations.read_plain import GZIP, PlainReading
 from kb_dr.ports import HEADER_BYTES, Codec, DumpLoader, Progress
 
 _PIECE_BYTES = 1 << 20
-_GZIP = b"\x1f\x8b"
 _ARCHIVE = b"PGDMP"
 _AGE = b"age-encryption.org/"
 _DAMAGED = "Use another file; take a new one with `kb-dr backup dump --to DIR`."
@@ -115,7 +113,7 @@ def _form(path: Path, seen: os.stat_result) -> tuple[str, bytes]:
         return DumpFormat.CUSTOM, start
     if start.startswith(_AGE):
         return "encrypted", start
-    if start.startswith(_GZIP) or start.lstrip().startswith(b"--"):
+    if start.startswith(GZIP) or start.lstrip().startswith(b"--"):
         return DumpFormat.PLAIN, start
     return "not known", start
 
@@ -164,61 +162,35 @@ def _pieces(path: Path, progress: Progress) -> Iterator[bytes]:
 def _file(path: Path, form: str, progress: Progress) -> tuple[list[Finding], str]:
     """What its contents show, and the digest of all of it, in one reading."""
     state = hashlib.sha256()
-    look = _Plain() if form == DumpFormat.PLAIN else None
+    look = PlainReading() if form == DumpFormat.PLAIN else None
     for piece in _pieces(path, progress):
         state.update(piece)
         if look is not None:
             look.feed(piece)
     if look is not None:
-        return look.findings(), state.hexdigest()
+        return _plain(look), state.hexdigest()
     if form == "not known":
         said = "neither SQL, nor gzip, nor an archive of pg_dump, nor encrypted by age"
         return [Finding("format", Outcome.FAILED, said, _DAMAGED)], state.hexdigest()
     return [], state.hexdigest()
 
 
-class _Plain:
-    """Looks at a plain dump, with gzip around it or without."""
-
-    def __init__(self) -> None:
-        self._gunzip: Gunzip | None = None
-        self._begun = False
-        self._reader = SqlDumpReader()
-        self._damage: ChecksumMismatch | None = None
-
-    def feed(self, piece: bytes) -> None:
-        if not self._begun:
-            self._begun = True
-            self._gunzip = Gunzip() if piece.startswith(_GZIP) else None
-        if self._damage is not None:
-            return  # the rest is read for its digest alone
-        if self._gunzip is None:
-            self._reader.feed(piece)
-            return
-        try:
-            for plain in self._gunzip.feed(piece):
-                self._reader.feed(plain)
-        except ChecksumMismatch as error:
-            self._damage = error
-
-    def findings(self) -> list[Finding]:
-        findings = []
-        if self._gunzip is not None and self._damage is None:
-            try:
-                self._gunzip.finish()
-            except ChecksumMismatch as error:
-                self._damage = error
-        if self._damage is not None:
-            # What SQL came out of it says nothing more.
-            return [Finding("gzip", Outcome.FAILED, str(self._damage), _DAMAGED)]
-        if self._gunzip is not None:
-            findings.append(Finding("gzip", Outcome.PASSED, "whole, to its very end"))
-        read = self._reader.finish()
-        structure = structure_finding(read)
-        findings.append(structure)
-        if structure.good:
-            findings.append(rows_finding(read))
-        return findings
+def _plain(reading: PlainReading) -> list[Finding]:
+    try:
+        read = reading.finish()
+    except ChecksumMismatch as error:
+        # What SQL came out of it says nothing more.
+        return [Finding("gzip", Outcome.FAILED, str(error), _DAMAGED)]
+    whole = Finding("gzip", Outcome.PASSED, "whole, to its very end")
+    findings = [whole] if reading.compressed else []
+    structure = structure_finding(read)
+    findings.append(structure)
+    refused = reading.refused
+    if structure.good and refused is not None:
+        findings.append(Finding("restore", Outcome.FAILED, f"refused: {refused}", refused.hint))
+    if structure.good:
+        findings.append(rows_finding(read))
+    return findings
 
 
 def _checksum(path: Path, digest: str) -> Finding:

@@ -5,12 +5,14 @@ majors, with names nobody should give.
 import gzip
 import io
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kb_dr.adapters.database_server import PostgresDatabases
+from kb_dr.domain.plain_dump import PlainDump
 from kb_dr.domain.proof import Verdict
 from kb_dr.domain.verdicts import verdict_of
 from kb_dr.errors import (
@@ -306,6 +308,40 @@ def test_psql_itself_refuses_a_command_that_was_not_seen(
 
     with pytest.raises(LoadFailed, match="restricted"):
         loader(new, 18).run_sql(io.BytesIO(sly), emptied)
+
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    "sly",
+    [
+        b"select E'a''\\' ';\n{}\n--';\n",
+        b"select E'a'\n'\\' ';\n{}\n--';\n",
+        b"select E'a' -- b\n'\\' ';\n{}\n--';\n",
+        b"select E'a'\r'\\' ';\n{}\n--';\n",
+        b"-- a\r{}\n",
+        b"select 1$$'$$;\n{}\n--';\n",
+        b"select $1$$'$$;\n{}\n--';\n",
+        b"select 1E'\\' ';\n{}\n--';\n",
+        b"select E'a' '\\';\n{}\n--';\n",
+        b"select E'a' /* b\n */ '\\';\n{}\n--';\n",
+    ],
+)
+@pytest.mark.parametrize("major", [16, 18])
+def test_no_command_is_passed_on_by_another_reading_than_that_of_psql(
+    new: RunningCluster, tmp_path: Path, sly: bytes, major: int
+) -> None:
+    """Older programs know no way to forbid them: they have none but this one."""
+    text = sly.replace(b"{}", b"\\! touch " + bytes(tmp_path / "owned")) + b"select 1;\n"
+    passing = PlainDump(has_transaction_timeout=True)
+    try:
+        passed = passing.feed(text) + passing.finish()
+    except (LoadFailed, ChecksumMismatch):
+        passed = b""
+
+    words = ["-qX", "-h", new.sockets, "-U", "postgres", "-d", "postgres"]
+    psql = programs_of(major).path("psql")
+    subprocess.run([psql, *words], input=passed, capture_output=True, check=False, timeout=60)
 
     assert not (tmp_path / "owned").exists()
 

@@ -1,5 +1,6 @@
 """A dump takes the place of a database on a real server, and gives it back; cut off at the swap."""
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from kb_dr.adapters.log_progress import LogProgress
+from kb_dr.adapters.pg_restore import PgRestore
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.domain.load_plan import Part
 from kb_dr.errors import (
     ConfigurationError,
+    LoadFailed,
     RecoveryError,
     ServiceUnhealthy,
     TargetIsProduction,
@@ -67,6 +70,7 @@ def test_replaced_and_rolled_back_again_and_again(service: DumpedService, tmp_pa
     cluster.query("insert into t values (3)", database="live")
     marks = tmp_path / "marks"
     commands = {
+        "KB_DB_NAME": "live",
         "KB_DR_APP_STOP_COMMAND": f"echo stop >> {marks}",
         "KB_DR_APP_START_COMMAND": f"echo start >> {marks}",
     }
@@ -126,6 +130,7 @@ def test_a_service_that_is_not_well_afterwards_gets_its_old_database_back(
             into="postgresql:///live",
             replace=True,
             settings={
+                "KB_DB_NAME": "live",
                 "KB_DR_APP_STOP_COMMAND": f"echo stop >> {marks}",
                 "KB_DR_APP_START_COMMAND": f"echo start >> {marks}",
                 "KB_DR_HEALTH_COMMAND": f"test $(grep -c start {marks}) = 2",
@@ -137,6 +142,58 @@ def test_a_service_that_is_not_well_afterwards_gets_its_old_database_back(
     assert "is the old one again" in caught.value.hint
     assert "the application runs again" in caught.value.hint
     assert marks.read_text().split() == ["stop", "start", "stop", "start"]
+
+
+def test_the_application_is_left_alone_where_the_database_is_not_its_own(
+    service: DumpedService, live: Path, tmp_path: Path
+) -> None:
+    marks = tmp_path / "marks"
+    commands = {
+        "KB_DR_APP_STOP_COMMAND": f"echo stop >> {marks}",
+        "KB_DR_APP_START_COMMAND": f"echo start >> {marks}",
+        "KB_DR_HEALTH_COMMAND": f"echo health >> {marks}; false",
+    }
+
+    load(service, file=live, into="postgresql:///live", replace=True, settings=commands)
+
+    assert ids(service.cluster) == [1]
+    opened = service.opened(**commands)
+    plan = opened.plan_roll_back("postgresql:///live")
+    opened.roll_back_load(plan, "postgresql:///live")
+    assert ids(service.cluster) == [1, 2]
+    assert not marks.exists()
+
+
+def test_the_server_that_was_planned_for_is_the_one_that_is_changed(
+    service: DumpedService, live: Path
+) -> None:
+    opened = service.opened()
+    words = LoadWords(live, None, None, "postgresql:///live", True)
+    plan = opened.plan_load(words, Part(), LogProgress())
+    before = databases(service.cluster)
+
+    with pytest.raises(RecoveryError, match="which was planned for"):
+        opened.load(dataclasses.replace(plan, system_identifier=1), words, LogProgress())
+
+    assert databases(service.cluster) == before
+    assert ids(service.cluster) == [1, 2]
+
+
+def test_a_database_that_somebody_else_made_meanwhile_is_never_dropped(
+    service: DumpedService, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_into_another(self: PgRestore, archive: Path, database: str, **_: object) -> None:
+        service.cluster.query(f"drop database {database}")
+        service.cluster.query(f"create database {database}")
+        raise LoadFailed("load: it went wrong")
+
+    monkeypatch.setattr(PgRestore, "load", load_into_another)
+
+    with pytest.raises(LoadFailed) as caught:
+        load(service, file=live, into="postgresql:///live_somebodys")
+
+    assert "left alone" in caught.value.hint
+    assert "live_somebodys" in databases(service.cluster)
 
 
 def test_a_schema_the_application_does_not_expect_never_takes_over(
@@ -212,7 +269,10 @@ def test_a_kill_at_the_swap_leaves_the_old_database_or_the_new_one_in_service(
     service: DumpedService, live: Path, moment: str
 ) -> None:
     words = [sys.executable, "-c", _KILLED, moment, str(live), str(service.env_file)]
-    done = subprocess.run(words, env=environment({}), capture_output=True, timeout=120, check=False)
+    settings = {"KB_DB_NAME": "live"}
+    done = subprocess.run(
+        words, env=environment(settings), capture_output=True, timeout=120, check=False
+    )
 
     assert done.returncode == -9, done.stderr.decode()
     assert ids(service.cluster) == ([1] if moment == "after" else [1, 2])

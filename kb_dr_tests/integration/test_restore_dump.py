@@ -139,6 +139,7 @@ def test_files_that_kb_dr_wrote_are_compared_with_the_counts_in_them(
         ("without a checksum", ConfigurationError),
         ("with a checksum of another file", ConfigurationError),
         ("with a command of psql", ConfigurationError),
+        ("renaming another database", ConfigurationError),
         ("missing", ConfigurationError),
     ],
 )
@@ -177,9 +178,13 @@ def test_a_bad_file_is_refused_before_anything_is_changed(
         beside.unlink()
     if damage == "with a checksum of another file":
         beside.write_text(beside.read_text().replace(file.name, "another.dump"))
-    if damage == "with a command of psql":
+    added = {
+        "with a command of psql": b"\\connect kb\n",
+        "renaming another database": b"ALTER DATABASE kb RENAME TO gone;\n",
+    }
+    if damage in added:
         sql = gzip.decompress(plain.read_bytes()).replace(
-            b"SET row_security", b"\\connect kb\nSET row_security", 1
+            b"SET row_security", added[damage] + b"SET row_security", 1
         )
         file.write_bytes(gzip.compress(sql))
         with_checksum(file)

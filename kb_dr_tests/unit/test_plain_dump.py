@@ -93,11 +93,67 @@ def test_a_command_of_psql_is_refused_wherever_it_stands(line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", [b"commit;", b"-- a\n ROLLBACK ;", b"select 1;COMMIT AND CHAIN;"]
+    "statement",
+    [
+        b"commit;",
+        b"-- a\n ROLLBACK ;",
+        b"select 1;COMMIT AND CHAIN;",
+        b"end;",
+        b"End /* a */ work;",
+        b"prepare transaction 'a';",
+        b"create function f() returns int begin atomic select 1; end; end;",
+        b"create function f() returns void begin atomic end; end;",
+        b"create table begin_atomic (a int); end;",
+    ],
 )
 def test_a_statement_that_would_end_the_transaction_of_all_is_refused(statement: bytes) -> None:
     with pytest.raises(LoadFailed, match="ends the transaction"):
         _through(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        b"alter database kb rename to gone;",
+        b"DROP\n DATABASE kb;",
+        b"create user me superuser;",
+        b'alter role "app" set search_path to x;',
+        b"drop /* a */ role app;",
+        b"alter system set fsync to off;",
+        b"drop owned by app;",
+        b"reassign owned by app to me;",
+        b"grant postgres to app;",
+        b'revoke "on" from app;',
+        b"grant all on database kb to app;",
+        b"comment on database kb is 'a';",
+        b"copy t from program 'id';",
+        b"copy (select 1) to program 'id';",
+        b"create tablespace a location '/';",
+    ],
+)
+def test_a_statement_that_changes_more_than_its_database_is_refused(statement: bytes) -> None:
+    with pytest.raises(LoadFailed, match="changes more than its database"):
+        _through(b"select 1;\n" + statement + b"\n")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        b"alter table public.database owner to app;",
+        b"grant select on table public.database to app;",
+        b"grant select (a, b) on table t to app;",
+        b"alter default privileges for role app grant all on tables to app;",
+        b"create function f() returns int begin atomic select case when a then 1 end; end;",
+        b"CREATE SUBSCRIPTION s CONNECTION 'a' PUBLICATION p WITH (connect = false);",
+        b"create user mapping for app server s;",
+        b"create view role as select 'drop database kb';",
+        b'comment on column "database".a is $$drop database kb$$;',
+        b"select case when true then 1\nend;",
+        b"copy program (to_program) from stdin;\ndrop database kb;\n\\.\n",
+    ],
+)
+def test_what_pg_dump_writes_of_one_database_is_passed_on(statement: bytes) -> None:
+    assert _through(statement) == statement
 
 
 def test_a_transaction_around_large_objects_becomes_part_of_the_one_of_all() -> None:

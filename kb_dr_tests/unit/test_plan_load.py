@@ -42,7 +42,7 @@ LOOK = ServerLook(
     in_recovery=False,
     may_create=True,
 )
-ASKED = Asked("host:5432 as me", "postgresql://me@host/kb", None, False, True)
+ASKED = Asked("host:5432 as me", "postgresql://me@host/{}".format, None, False, True)
 KNOWN = Known("kb", "kb", 7, None, False, "20261120-020000")
 
 
@@ -90,7 +90,8 @@ def test_a_server_that_will_not_do_is_refused(
         ("kb", True, 8, True),  # the same address, whatever it is said to be
         ("kb", True, None, True),
         ("kb", False, 8, False),
-        ("kb", False, None, False),
+        ("kb", False, None, True),  # its own does not answer: nothing says that it is another
+        ("postgres", False, None, False),
         ("postgres", True, 7, False),
     ],
 )
@@ -100,6 +101,16 @@ def test_production_is_told_by_address_and_by_system_identifier(
     asked = replace(ASKED, name=name, replace=True, is_own_server=own_address)
     known = replace(KNOWN, system_identifier=own_identifier)
     assert plan(asked=asked, known=known).production is is_production
+
+
+@pytest.mark.parametrize(("name", "in_place"), [(None, False), ("new", False), (None, True)])
+def test_the_address_that_is_said_leads_to_what_was_restored(
+    name: str | None, in_place: bool
+) -> None:
+    planned = plan(asked=replace(ASKED, name=name, replace=in_place))
+
+    assert planned.url == f"postgresql://me@host/{planned.replaces or planned.made}"
+    assert (planned.url == "postgresql://me@host/kb") is in_place
 
 
 def test_a_schema_that_is_not_expected_is_said_beside_and_refused_in_its_place() -> None:
@@ -210,8 +221,7 @@ def test_what_a_plain_dump_demands_is_read_and_nothing_inside_of_texts_is() -> N
         b"CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$\n\\connect no\n"
         b"ALTER TABLE t OWNER TO nobody;\n$$;\n"
         b"COPY public.t (a) FROM stdin;\nGRANT x TO nobody;\n\\connect no\n\\.\n"
-        b"\\restrict abc\n\\unrestrict abc\n\\connect kb\n"
+        b"\\restrict abc\n\\unrestrict abc\n"
     )
     assert read.extensions == ["vector"]
     assert read.roles == {'Odd "one"', "reader"}
-    assert read.commands == ["connect"]

@@ -35,7 +35,7 @@ BODY = rb"""--
 -- PostgreSQL database dump
 --
 
-\restrict abc'def
+\restrict abcDEF1
 
 -- Dumped from database version 16.15
 
@@ -84,7 +84,7 @@ ALTER TABLE ONLY public.entries ADD CONSTRAINT entries_pkey PRIMARY KEY (id);
 -- PostgreSQL database dump complete
 --
 
-\unrestrict abc'def
+\unrestrict abcDEF1
 
 """  # noqa: E501 - one statement of pg_dump's is one line
 WHOLE = head_line(HEAD) + BODY + tail_line(TAIL)

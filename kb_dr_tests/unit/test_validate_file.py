@@ -73,6 +73,20 @@ def test_a_file_of_pg_dump_itself_passes_and_says_that_no_counts_are_recorded(
     assert outcomes(found)["rows"] is Outcome.NOT_APPLICABLE
 
 
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [(b"\\connect kb", "a command of psql"), (b"ALTER DATABASE kb RENAME TO gone;", "more than")],
+)
+def test_a_file_that_a_restore_would_refuse_does_not_pass(
+    tmp_path: Path, line: bytes, seen: str
+) -> None:
+    body = WHOLE.replace(b"CREATE VIEW", line + b"\nCREATE VIEW", 1)
+    found = look(put(tmp_path, gzip.compress(body)))
+
+    assert found.verdict == "FAIL"
+    assert seen in failed(found)["restore"]
+
+
 CODED = gzip.compress(WHOLE)
 FLIPPED = CODED[:200] + bytes([CODED[200] ^ 0x10]) + CODED[201:]
 
