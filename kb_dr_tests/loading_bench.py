@@ -171,7 +171,7 @@ class Loader:
         self.bench.do(f"load by {jobs}")
         return self.bench.passed_over
 
-    def run_sql(self, sql: Readable, database: str) -> None:
+    def run_sql(self, sql: Readable, database: str, *, of_roles: bool = False) -> None:
         text = sql.read().decode()
         assert "TABLESPACE" not in text
         self.bench.do(f"run {text.strip()}")

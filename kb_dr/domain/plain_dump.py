@@ -73,12 +73,14 @@ class PlainDump:
     such a statement in a function: whom it is loaded as has to be able to do no more than it may.
     """
 
-    def __init__(self, *, has_transaction_timeout: bool) -> None:
+    def __init__(self, *, has_transaction_timeout: bool, of_roles: bool = False) -> None:
         self._left_out = [
             _OWN_COMMAND,
             _OWN_TRANSACTION,
             *([] if has_transaction_timeout else [_NO_LIMIT]),
         ]
+        self._of_roles = of_roles
+        """It is what pg_dumpall says of roles: to reach beyond one database is its work."""
         self._data = b""
         self._at = 0
         """Up to here it was looked at."""
@@ -211,7 +213,7 @@ class PlainDump:
                 hint="Nothing was put in place. Take the statement out of the file, or give "
                 "it to psql yourself.",
             )
-        if found := _REACHES_BEYOND.match(statement):
+        if not self._of_roles and (found := _REACHES_BEYOND.match(statement)):
             words = b" ".join(found[0].split()[:2]).decode("utf-8", "replace").upper()
             raise LoadFailed(
                 f"load a plain dump: a statement in it changes more than its database: {words}",

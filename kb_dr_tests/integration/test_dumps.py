@@ -1,33 +1,14 @@
-"""A logical dump holds exactly what its snapshot shows, whatever is done to the server."""
+"""A logical dump holds exactly what its snapshot shows, and says what it is."""
 
-import threading
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
-from kb_dr.adapters.postgres_source import PostgresSource
-from kb_dr.domain.dump import NO_PASSWORDS, DumpFormat
 from kb_dr.domain.lsn import Lsn
-from kb_dr.errors import (
-    BackupInProgress,
-    ConfigurationError,
-    PostgresCommandFailed,
-    PostgresError,
-    PostgresUnavailable,
-)
 from kb_dr_tests.dumped_service import DumpedService
-from kb_dr_tests.postgres_servers import RunningCluster, source_settings
-from kb_dr_tests.taken_dumps import CODEC, Dumps, Loaded, load
-
-
-@pytest.fixture
-def dumps(dumped_service: DumpedService, request: pytest.FixtureRequest, tmp_path: Path) -> Dumps:
-    """An empty database of its own on the shared server."""
-    name = request.node.name[:50]
-    dumped_service.cluster.query(f'create database "{name}"')
-    return Dumps(dumped_service.cluster, name, tmp_path / "primary")
+from kb_dr_tests.postgres_servers import RunningCluster
+from kb_dr_tests.taken_dumps import Dumps, Loaded, load
 
 
 def test_a_dump_says_what_it_is(dumped_service: DumpedService) -> None:
@@ -114,231 +95,12 @@ def test_rows_of_every_kind_of_table_are_counted_and_dumped(dumps: Dumps) -> Non
     assert loaded.value("select count(*) from fleeting") == 5
 
 
-def test_writes_go_on_during_a_dump_and_it_is_consistent(dumps: Dumps) -> None:
-    dumps.query(
-        "create table left_side (id int primary key, amount int)",
-        "create table right_side (id int primary key, amount int)",
-        "insert into left_side select i, 100 from generate_series(1, 2000) i",
-        "insert into right_side select i, 0 from generate_series(1, 2000) i",
-    )
-    over, moved = threading.Event(), [0]
-
-    def move() -> None:
-        with psycopg.connect(dumps.cluster.conninfo(dumps.database)) as connection:
-            connection.execute("set lock_timeout = '5s'")
-            while not over.is_set():
-                one = moved[0] % 2000 + 1
-                connection.execute("update left_side set amount = amount - 1 where id = %s", (one,))
-                connection.execute(
-                    "update right_side set amount = amount + 1 where id = %s", (one,)
-                )
-                connection.execute("insert into right_side values (%s, 0)", (10_000 + moved[0],))
-                connection.execute("insert into left_side values (%s, 0)", (10_000 + moved[0],))
-                connection.commit()
-                moved[0] += 1
-
-    def meanwhile(_: object) -> None:
-        seen = moved[0]
-        while moved[0] < seen + 100 and writer.is_alive():
-            over.wait(0.001)
-
-    writer = threading.Thread(target=move)
-    writer.start()
-    try:
-        stored = dumps.take(meanwhile)
-    finally:
-        over.set()
-        writer.join()
-
-    assert moved[0] >= 100
-    loaded = dumps.loaded(stored)
-    assert loaded.differences(stored) == ()
-    assert (
-        loaded.value(
-            "select (select sum(amount) from left_side) + (select sum(amount) from right_side)"
-        )
-        == 200_000
-    )
-    assert (
-        loaded.value("select (select count(*) from left_side) - (select count(*) from right_side)")
-        == 0
-    )
-    assert loaded.value("select sum(amount) from right_side") < moved[0]  # type: ignore[operator]  # a number
-
-
-def test_nothing_dumped_is_dropped_or_emptied_meanwhile(dumps: Dumps) -> None:
-    dumps.query(
-        "create table kept as select generate_series(1, 50) i",
-        "create unlogged table fleeting as select 1 i",
-    )
-    refused = []
-
-    def meanwhile(_: object) -> None:
-        for statement in (
-            "drop table kept",
-            "truncate kept",
-            "truncate fleeting",
-            "alter table kept alter i type bigint",
-        ):
-            with pytest.raises(psycopg.errors.LockNotAvailable):
-                dumps.query("set lock_timeout = '20ms'", statement)
-            refused.append(statement)
-
-    stored = dumps.take(meanwhile)
-
-    assert len(refused) == 4
-    assert dumps.loaded(stored).differences(stored) == ()
-    dumps.query("drop table kept")
-
-
-def test_the_snapshot_stands_before_pg_dump_looks(dumps: Dumps) -> None:
-    """The window between the two: what happens there is in neither, or blocked."""
-    dumps.query(
-        "create table alembic_version (version_num text)",
-        "insert into alembic_version values ('first')",
-        "create table notes (id int primary key)",
-        "insert into notes values (1)",
-    )
-    source, program = dumps.source(), dumps.program()
-    with source.freeze(()) as frozen:
-        dumps.query(
-            "update alembic_version set version_num = 'second'",
-            "insert into notes values (2)",
-            "create table later as select 1 i",
-        )
-        with pytest.raises(psycopg.errors.LockNotAvailable):
-            dumps.query("set lock_timeout = '20ms'", "truncate notes")
-        with program.stream(frozen, DumpFormat.PLAIN) as stream:
-            said = b""
-            while data := stream.read():
-                said += data
-            end = stream.finish()
-        fingerprint, _ = frozen.fingerprint("seed")
-        described = frozen.describe()
-
-    assert described.schema_version == "first"
-    assert [each.rows for each in fingerprint.tables] == [1, 1]
-    assert b"first" in said
-    assert b"second" not in said
-    assert b"later" not in said
-    assert end.plain_bytes == len(said)
-    assert program.globals()
-
-
-def test_a_migration_that_holds_a_table_is_named_and_nothing_is_stored(dumps: Dumps) -> None:
-    dumps.query('create table "being changed" (id int)', "create table other (id int)")
-    dumps.lock_seconds = 0.1
-    with psycopg.connect(dumps.cluster.conninfo(dumps.database)) as migration:
-        migration.execute('alter table "being changed" add more text')
-
-        with pytest.raises(PostgresUnavailable, match='"being changed"') as raised:
-            dumps.take()
-
-        # It was not held up itself, and nothing waits behind it.
-        dumps.query("select 1 from other")
-    assert raised.value.retryable
-    assert dumps.backups() == []
-    assert dumps.failures() == 1
-    assert dumps.sessions() == []
-    dumps.take()
-
-
-def test_a_dump_waits_for_a_migration_without_holding_anything(dumps: Dumps) -> None:
-    dumps.query("create table a (id int)", "create table b (id int)")
-    with psycopg.connect(dumps.cluster.conninfo(dumps.database)) as migration:
-        migration.execute("alter table b add more text")
-        taken = []
-        taking = threading.Thread(target=lambda: taken.append(dumps.take()))
-        taking.start()
-        dumps.cluster.wait_for(
-            "select count(*) = 2 from pg_stat_activity"
-            " where datname = %s and application_name = 'kb-dr'",
-            [dumps.database],
-        )
-        # In the other order: a dump that waited for b with a locked would be a deadlock.
-        migration.execute("set lock_timeout = '5s'")
-        migration.execute("alter table a add more text")
-        migration.commit()
-        taking.join()
-
-    assert dumps.loaded(taken[0]).differences(taken[0]) == ()
-    assert [each.columns for each in taken[0].manifest.fingerprint.tables] == [("id", "more")] * 2
-
-
-def test_timeouts_of_the_database_do_not_end_a_dump(dumps: Dumps) -> None:
-    """Its session holds the snapshot, and idles in its transaction, for as long as pg_dump runs."""
-    dumps.query("create table notes as select generate_series(1, 50000) i")
-    for name in ("idle_in_transaction_session_timeout", "idle_session_timeout", "lock_timeout"):
-        dumps.query(f"alter database \"{dumps.database}\" set {name} = '400ms'")
-
-    stored = dumps.take(lambda _: threading.Event().wait(0.6))
-
-    assert dumps.loaded(stored).differences(stored) == ()
-
-
 def test_an_empty_database_is_dumped(dumps: Dumps) -> None:
     stored = dumps.take()
 
     assert stored.manifest.fingerprint.tables == ()
     assert stored.manifest.notes == ()
     assert dumps.loaded(stored).differences(stored) == ()
-
-
-def test_two_dumps_exclude_each_other_and_no_base_backup(dumps: Dumps) -> None:
-    settings = source_settings(dumps.cluster, dumps.database)
-    with dumps.source().exclusive(), pytest.raises(BackupInProgress, match="another dump"):
-        dumps.take()
-    with PostgresSource(settings).exclusive():
-        assert dumps.take().manifest.id in dumps.backups()
-
-
-def test_a_role_that_only_reads_is_enough(dumps: Dumps) -> None:
-    dumps.query(
-        "create table notes as select generate_series(1, 5) i",
-        "create role only_reads login",
-        "grant select on all tables in schema public to only_reads",
-        "create role with_password login password 'not to be seen'",
-    )
-    dumps.user = "only_reads"
-
-    stored = dumps.take()
-
-    assert dumps.loaded(stored).differences(stored) == ()
-    assert any("no passwords" in note for note in stored.manifest.notes)
-    own = stored.manifest.dump
-    assert own is not None
-    assert own.globals is not None
-    roles = CODEC.decode(dumps.repository.get(own.globals))
-    assert roles.startswith(NO_PASSWORDS)
-    assert b"with_password" in roles
-    assert b"SCRAM" not in roles
-
-
-def test_a_role_that_may_not_read_a_table_dumps_nothing(dumps: Dumps) -> None:
-    dumps.query("create table secret (id int)", "create role sees_nothing login")
-    dumps.user = "sees_nothing"
-
-    with pytest.raises(PostgresError, match="permission denied") as raised:
-        dumps.take()
-
-    assert "pg_read_all_data" in raised.value.hint
-    assert dumps.backups() == []
-
-
-def test_rows_a_policy_hides_are_an_error_and_no_smaller_dump(dumps: Dumps) -> None:
-    dumps.query(
-        "create table guarded as select generate_series(1, 5) i",
-        "alter table guarded enable row level security",
-        "create policy a_few on guarded using (i < 3)",
-        "create role sees_some login",
-        "grant pg_read_all_data to sees_some",
-    )
-    dumps.user = "sees_some"
-
-    with pytest.raises(PostgresCommandFailed, match="row-level security"):
-        dumps.take()
-
-    assert dumps.backups() == []
 
 
 def test_tables_of_an_extension_are_left_to_it(dumps: Dumps) -> None:
@@ -353,64 +115,6 @@ def test_tables_of_an_extension_are_left_to_it(dumps: Dumps) -> None:
     stored = dumps.take()
 
     assert [each.table for each in stored.manifest.fingerprint.tables] == ["public.own"]
-
-
-def test_a_critical_table_that_is_not_there_is_said_first(dumps: Dumps) -> None:
-    dumps.query("create table there (id int)")
-    with pytest.raises(ConfigurationError, match="gone"):
-        dumps.take(None, "there", "gone")
-    stored = dumps.take(None, "there")
-
-    assert [each.table for each in stored.manifest.fingerprint.tables] == ["public.there"]
-
-
-def test_pg_dump_that_is_killed_leaves_no_dump(dumps: Dumps) -> None:
-    dumps.query("create table notes as select generate_series(1, 500000) i")
-
-    with pytest.raises(PostgresCommandFailed, match="signal 9"):
-        dumps.take(lambda running: running.output.process.kill())
-
-    assert dumps.backups() == []
-    assert dumps.failures() == 1
-    assert dumps.sessions() == []
-
-
-def test_a_lost_snapshot_leaves_no_dump(dumps: Dumps) -> None:
-    dumps.query("create table notes as select generate_series(1, 500000) i")
-
-    def meanwhile(_: object) -> None:
-        dumps.cluster.query(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
-            " and application_name = 'kb-dr'",
-            [dumps.database],
-        )
-
-    with pytest.raises(PostgresError):
-        dumps.take(meanwhile)
-
-    assert dumps.backups() == []
-    assert dumps.failures() == 1
-
-
-def test_an_interrupt_ends_the_program_and_the_session(dumps: Dumps) -> None:
-    dumps.query("create table notes as select generate_series(1, 500000) i")
-    pids = []
-
-    def meanwhile(running: object) -> None:
-        pids.append(running.output.process)  # type: ignore[attr-defined]  # a RunningDump
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        dumps.take(meanwhile)
-
-    assert pids[0].poll() is not None
-    assert dumps.backups() == []
-    assert dumps.failures() == 1
-    dumps.cluster.wait_for(
-        "select count(*) = 0 from pg_stat_activity"
-        " where datname = %s and application_name = 'kb-dr'",
-        [dumps.database],
-    )
 
 
 def test_a_directory_is_written_by_several_jobs_in_the_same_snapshot(
