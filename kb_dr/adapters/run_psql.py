@@ -34,6 +34,7 @@ def run_psql(
     *,
     env: Mapping[str, str],
     server_major: int,
+    of_cluster: bool = False,
 ) -> None:
     """As `kb_dr.ports.DumpLoader.run_sql`.
 
@@ -52,7 +53,9 @@ def run_psql(
         "--set=VERBOSITY=verbose",
         "--file=-",
     ]
-    passing = PlainDump(has_transaction_timeout=server_major >= _TRANSACTION_TIMEOUT_SINCE)
+    passing = PlainDump(
+        has_transaction_timeout=server_major >= _TRANSACTION_TIMEOUT_SINCE, of_cluster=of_cluster
+    )
     with programs.unprivileged.running(
         command,
         env=programs.environment(env),

@@ -71,9 +71,11 @@ class PlainDump:
     LoadFailed for a command of psql, for what ends a transaction and for a statement that changes
     more than its database; ChecksumMismatch for a dump that ends before its end. A file can hide
     such a statement in a function: whom it is loaded as has to be able to do no more than it may.
+    ``of_cluster``: statements that change more than one database are what it is there for.
     """
 
-    def __init__(self, *, has_transaction_timeout: bool) -> None:
+    def __init__(self, *, has_transaction_timeout: bool, of_cluster: bool = False) -> None:
+        self._of_cluster = of_cluster
         self._left_out = [
             _OWN_COMMAND,
             _OWN_TRANSACTION,
@@ -211,7 +213,7 @@ class PlainDump:
                 hint="Nothing was put in place. Take the statement out of the file, or give "
                 "it to psql yourself.",
             )
-        if found := _REACHES_BEYOND.match(statement):
+        if not self._of_cluster and (found := _REACHES_BEYOND.match(statement)):
             words = b" ".join(found[0].split()[:2]).decode("utf-8", "replace").upper()
             raise LoadFailed(
                 f"load a plain dump: a statement in it changes more than its database: {words}",

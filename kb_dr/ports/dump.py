@@ -165,10 +165,11 @@ class DumpLoader(Protocol):
         """
         ...
 
-    def run_sql(self, sql: Readable, database: str) -> None:
+    def run_sql(self, sql: Readable, database: str, *, of_cluster: bool = False) -> None:
         """Run statements with psql: all in one transaction, or none (ON_ERROR_STOP).
 
-        LoadFailed for a command of psql beside them, which could start programs here;
+        LoadFailed for a command of psql beside them, which could start programs here, and for a
+        statement that changes more than this database, unless they are ``of_cluster``: roles;
         ChecksumMismatch for a dump that ends within something, or without pg_dump's last line.
         What ``sql`` raises passes through, and nothing was done.
         """
