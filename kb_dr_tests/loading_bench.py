@@ -171,7 +171,8 @@ class Loader:
         self.bench.do(f"load by {jobs}")
         return self.bench.passed_over
 
-    def run_sql(self, sql: Readable, database: str) -> None:
+    def run_sql(self, sql: Readable, database: str, *, of_cluster: bool = False) -> None:
+        assert of_cluster, "roles are more than one database's"
         text = sql.read().decode()
         assert "TABLESPACE" not in text
         self.bench.do(f"run {text.strip()}")
