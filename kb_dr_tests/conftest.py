@@ -27,6 +27,7 @@ from kb_dr_tests.sinks.fixtures import (
     webhook_sink,
 )
 from kb_dr_tests.store_fixtures import ceph_store, moto_store, rclone_store
+from kb_dr_tests.taken_dumps import dumps
 
 # fixtures for all
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "certificates",
     "chained_of",
     "dumped_service",
+    "dumps",
     "lost_cluster",
     "made_with_catalog",
     "mail_sink",

@@ -171,8 +171,7 @@ class Loader:
         self.bench.do(f"load by {jobs}")
         return self.bench.passed_over
 
-    def run_sql(self, sql: Readable, database: str, *, of_cluster: bool = False) -> None:
-        assert of_cluster, "roles are more than one database's"
+    def run_sql(self, sql: Readable, database: str, *, of_roles: bool = False) -> None:
         text = sql.read().decode()
         assert "TABLESPACE" not in text
         self.bench.do(f"run {text.strip()}")

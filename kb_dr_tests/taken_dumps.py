@@ -9,6 +9,7 @@ from typing import cast
 
 import psycopg
 import pyrage
+import pytest
 
 from kb_dr.adapters.age_codec import AgeCodec
 from kb_dr.adapters.client_programs import find_client_programs
@@ -27,11 +28,11 @@ from kb_dr.operations.dump_backup import take_dump
 from kb_dr.operations.initialise import init_repository
 from kb_dr.operations.listed_backups import list_backups
 from kb_dr.ports import DumpProgram, FrozenSource, Progress, Repository
+from kb_dr_tests.dumped_service import DumpedService
 from kb_dr_tests.postgres_servers import RunningCluster, source_settings
 
 _IDENTITY = pyrage.x25519.Identity.generate()
 CODEC = AgeCodec([str(_IDENTITY.to_public())], [str(_IDENTITY)])
-TOOLS = BackupTools("kb", "default", "test-host", chunk_bytes=1024 * 1024, transfers=2)
 
 Hook = Callable[[RunningDump], object]
 
@@ -199,3 +200,11 @@ class _Stopping:
 
     def finish(self) -> DumpEnd:
         return self._running.finish()
+
+
+@pytest.fixture
+def dumps(dumped_service: DumpedService, request: pytest.FixtureRequest, tmp_path: Path) -> Dumps:
+    """An empty database of its own on the shared server."""
+    name = request.node.name[:50]
+    dumped_service.cluster.query(f'create database "{name}"')
+    return Dumps(dumped_service.cluster, name, tmp_path / "primary")

@@ -119,7 +119,7 @@ class PgRestore:
             *errors.notes,
         )
 
-    def run_sql(self, sql: Readable, database: str, *, of_cluster: bool = False) -> None:
+    def run_sql(self, sql: Readable, database: str, *, of_roles: bool = False) -> None:
         target = self._ask(database)
         # One that is older than the server would do, too: it only passes statements on.
         programs = self._programs("psql", at_least=_OLDEST, target=target.major)
@@ -130,7 +130,7 @@ class PgRestore:
             sql,
             env=self._environment(target),
             server_major=target.major,
-            of_cluster=of_cluster,
+            of_roles=of_roles,
         )
 
     def _conninfo(self, database: str) -> str:

@@ -34,7 +34,7 @@ def run_psql(
     *,
     env: Mapping[str, str],
     server_major: int,
-    of_cluster: bool = False,
+    of_roles: bool = False,
 ) -> None:
     """As `kb_dr.ports.DumpLoader.run_sql`.
 
@@ -54,7 +54,7 @@ def run_psql(
         "--file=-",
     ]
     passing = PlainDump(
-        has_transaction_timeout=server_major >= _TRANSACTION_TIMEOUT_SINCE, of_cluster=of_cluster
+        has_transaction_timeout=server_major >= _TRANSACTION_TIMEOUT_SINCE, of_roles=of_roles
     )
     with programs.unprivileged.running(
         command,

@@ -1,15 +1,18 @@
 """`kb-dr backup`: take a backup, full or incremental; dumps are in backup_dump.py."""
 
+from collections.abc import Callable
+
 import click
 
 from kb_dr.cli import backup_dump
-from kb_dr.cli.opened import installation, json_option, progress
-from kb_dr.cli.output import moment, print_json, print_table, size
+from kb_dr.cli.opened import installation, json_option
+from kb_dr.cli.take_backup import say_taken, take_backup
 from kb_dr.domain.increment import describe_kind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.installation import Installation
-from kb_dr.operations.copy_backup import BackupCopy
 from kb_dr.ports import Progress
+
+BackUp = Callable[[Installation, Progress], StoredManifest]
 
 
 @click.group("backup")
@@ -28,12 +31,7 @@ def full(and_copy: bool, as_json: bool) -> None:
 
     It is complete when this ends well: its WAL has arrived and its manifest stands.
     """
-    opened = installation()
-    if and_copy and not opened.further_copies:
-        opened.repository("offsite")  # none configured: said before hours are spent
-    watch = progress()
-    stored = opened.back_up(None, watch)
-    _say(opened, stored, _copied(opened, stored, watch) if and_copy else {}, as_json)
+    _take(lambda opened, watch: opened.back_up(None, watch), and_copy=and_copy, as_json=as_json)
 
 
 @command.command("incr")
@@ -46,51 +44,24 @@ def incr(and_copy: bool, as_json: bool) -> None:
     a named state that the parent's WAL leads to; a full backup where there is no parent. The
     notes say which and why.
     """
+    _take(
+        lambda opened, watch: opened.back_up_incremental(None, watch),
+        and_copy=and_copy,
+        as_json=as_json,
+    )
+
+
+def _take(back_up: BackUp, *, and_copy: bool, as_json: bool) -> None:
     opened = installation()
-    if and_copy and not opened.further_copies:
-        opened.repository("offsite")
-    watch = progress()
-    stored = opened.back_up_incremental(None, watch)
-    _say(opened, stored, _copied(opened, stored, watch) if and_copy else {}, as_json)
-
-
-def _copied(opened: Installation, stored: StoredManifest, watch: Progress) -> dict[str, BackupCopy]:
-    return {
-        copy: opened.copy_backup(stored.manifest.backup_id, copy, watch)
-        for copy in opened.further_copies
-    }
-
-
-def _say(
-    opened: Installation, stored: StoredManifest, copied: dict[str, BackupCopy], as_json: bool
-) -> None:
+    stored, copied = take_backup(opened, lambda watch: back_up(opened, watch), and_copy=and_copy)
     manifest = stored.manifest
-    if as_json:
-        print_json({"manifest": manifest, "digest": stored.digest, "copies": copied})
-        return
-    seconds = (manifest.finished - manifest.started).total_seconds()
-    print_table(
-        f"{manifest.id} is complete",
-        ("", ""),
-        (
-            ("kind", describe_kind(manifest)),
-            ("taken", f"{moment(manifest.started)}, in {seconds:.1f} s"),
-            ("size", f"{size(manifest.plain_bytes)}, stored {size(manifest.stored_bytes)}"),
-            (
-                "WAL",
-                f"timeline {manifest.wal.timeline}, {manifest.wal.start} to {manifest.wal.stop}",
-            ),
-            ("manifest", f"sha256 {stored.digest}"),
-            *(
-                (
-                    copy,
-                    f"copied, {copied[copy].copied_objects} objects"
-                    if copied
-                    else "not yet copied",
-                )
-                for copy in opened.further_copies
-            ),
-            *(("note", note) for note in manifest.notes),
-            ("next", "kb-dr verify latest" if copied else "kb-dr copy, then kb-dr verify latest"),
-        ),
+    wal = manifest.wal
+    say_taken(
+        opened,
+        stored,
+        copied,
+        kind=describe_kind(manifest),
+        own=(("WAL", f"timeline {wal.timeline}, {wal.start} to {wal.stop}"),),
+        advice="kb-dr verify latest" if copied else "kb-dr copy, then kb-dr verify latest",
+        as_json=as_json,
     )

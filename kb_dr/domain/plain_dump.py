@@ -71,16 +71,16 @@ class PlainDump:
     LoadFailed for a command of psql, for what ends a transaction and for a statement that changes
     more than its database; ChecksumMismatch for a dump that ends before its end. A file can hide
     such a statement in a function: whom it is loaded as has to be able to do no more than it may.
-    ``of_cluster``: statements that change more than one database are what it is there for.
     """
 
-    def __init__(self, *, has_transaction_timeout: bool, of_cluster: bool = False) -> None:
-        self._of_cluster = of_cluster
+    def __init__(self, *, has_transaction_timeout: bool, of_roles: bool = False) -> None:
         self._left_out = [
             _OWN_COMMAND,
             _OWN_TRANSACTION,
             *([] if has_transaction_timeout else [_NO_LIMIT]),
         ]
+        self._of_roles = of_roles
+        """It is what pg_dumpall says of roles: to reach beyond one database is its work."""
         self._data = b""
         self._at = 0
         """Up to here it was looked at."""
@@ -213,7 +213,7 @@ class PlainDump:
                 hint="Nothing was put in place. Take the statement out of the file, or give "
                 "it to psql yourself.",
             )
-        if not self._of_cluster and (found := _REACHES_BEYOND.match(statement)):
+        if not self._of_roles and (found := _REACHES_BEYOND.match(statement)):
             words = b" ".join(found[0].split()[:2]).decode("utf-8", "replace").upper()
             raise LoadFailed(
                 f"load a plain dump: a statement in it changes more than its database: {words}",

@@ -141,11 +141,11 @@ def _make_roles(
     name, wanted = "roles", set(manifest.dump.roles if manifest.dump else ())
     if roles:
         made = without_grantors(without_tablespaces(roles))
-        loader.run_sql(io.BytesIO(made.encode()), _MAINTENANCE, of_cluster=True)
+        loader.run_sql(io.BytesIO(made.encode()), _MAINTENANCE, of_roles=True)
     missing = sorted(wanted - set(server.look().roles))
     if missing:
         made = "".join(f"CREATE ROLE {_quoted(each)} NOLOGIN;\n" for each in missing)
-        loader.run_sql(io.BytesIO(made.encode()), _MAINTENANCE, of_cluster=True)
+        loader.run_sql(io.BytesIO(made.encode()), _MAINTENANCE, of_roles=True)
     if not wanted and not roles:
         return Check(name, Outcome.NOT_APPLICABLE, "nothing is owned or granted", needed=False)
     if missing:

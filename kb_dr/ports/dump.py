@@ -165,11 +165,11 @@ class DumpLoader(Protocol):
         """
         ...
 
-    def run_sql(self, sql: Readable, database: str, *, of_cluster: bool = False) -> None:
+    def run_sql(self, sql: Readable, database: str, *, of_roles: bool = False) -> None:
         """Run statements with psql: all in one transaction, or none (ON_ERROR_STOP).
 
-        LoadFailed for a command of psql beside them, which could start programs here, and for a
-        statement that changes more than this database, unless they are ``of_cluster``: roles;
+        LoadFailed for a command of psql beside them, which could start programs here, and, unless
+        they are those that make roles, for a statement that changes more than the database;
         ChecksumMismatch for a dump that ends within something, or without pg_dump's last line.
         What ``sql`` raises passes through, and nothing was done.
         """

@@ -38,6 +38,7 @@ from kb_dr.ports import Inspection, RestoredServer
 from kb_dr_tests.chained_service import INCREMENTS, ChainedService, make_chain
 from kb_dr_tests.made_programs import MadePrograms
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
+from kb_dr_tests.read_proofs import outcomes
 
 ChainedOf = Callable[[int], ChainedService]
 Harm = Callable[[ChainedService, StoredManifest], None]
@@ -64,10 +65,6 @@ def rows(chained: ChainedService, place: Path) -> set[int]:
     with RunningCluster(chained.service.programs, place) as cluster:
         assert cluster.query("select 1 from ledger where entry <> 'load'") == []
         return {row[0] for row in cluster.query("select id from ledger")}
-
-
-def outcomes(proof: Proof) -> dict[str, Outcome]:
-    return {check.name: check.outcome for check in proof.checks}
 
 
 def names(proof: Proof) -> list[str]:

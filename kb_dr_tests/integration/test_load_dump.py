@@ -339,7 +339,7 @@ def test_no_command_is_passed_on_by_another_reading_than_that_of_psql(
     except (LoadFailed, ChecksumMismatch):
         passed = b""
 
-    words = ["-qX", "-h", new.sockets, "-U", "postgres", "-d", "postgres"]
+    words = ["-qX", "-h", str(new.sockets), "-U", "postgres", "-d", "postgres"]
     psql = programs_of(major).path("psql")
     subprocess.run([psql, *words], input=passed, capture_output=True, check=False, timeout=60)
 

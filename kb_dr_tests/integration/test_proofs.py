@@ -4,13 +4,11 @@ import hashlib
 import re
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
-import psutil
 import pyrage
 import pytest
 
@@ -32,6 +30,7 @@ from kb_dr.ports import Codec, RestoredServer
 from kb_dr.sandbox.postgres_binaries import MAJORS_WITH_VECTOR
 from kb_dr_tests.postgres_servers import programs_of
 from kb_dr_tests.protected_cluster import LostCluster, lose_a_protected_cluster
+from kb_dr_tests.read_proofs import outcomes, require_nothing_left, seen, servers_in
 
 
 def prove(
@@ -54,31 +53,12 @@ def prove(
         backup=lost.stored.manifest.backup_id,
     )
 
-    assert not scratch.exists() or list(scratch.iterdir()) == [], "scratch outlived its proof"
-    assert _servers_in(scratch) == []
+    require_nothing_left(scratch)
     assert proof in load_proofs(lost.repository, lost.stored.manifest.backup_id)
     assert proof.copy == "primary"
     assert proof.url == str(lost.root)
     assert proof.reason
     return proof
-
-
-def _servers_in(directory: Path) -> list[str]:
-    """The command lines of servers whose files lie below ``directory``."""
-    lines = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            lines.append(" ".join(process.cmdline()))
-    return [line for line in lines if "postgres" in line and f"{directory}/" in line]
-
-
-def seen(proof: Proof, name: str) -> str:
-    (check,) = [check for check in proof.checks if check.name == name]
-    return check.seen
-
-
-def outcomes(proof: Proof) -> dict[str, Outcome]:
-    return {check.name: check.outcome for check in proof.checks}
 
 
 def alter(lost: LostCluster, change: Callable[[Manifest], Manifest]) -> None:
@@ -448,7 +428,7 @@ class Interrupting(RestoredChecks):
         self.servers: list[str] = []
 
     def look_into(self, server: RestoredServer, source: Source) -> NoReturn:
-        self.servers = _servers_in(self.scratch)
+        self.servers = servers_in(self.scratch)
         raise KeyboardInterrupt
 
 
@@ -471,6 +451,6 @@ def test_an_interrupted_proof_leaves_neither_a_server_nor_a_verdict(
         )
 
     assert inspector.servers, "no server ran when it was interrupted"
-    assert _servers_in(tmp_path / "scratch") == []
+    assert servers_in(tmp_path / "scratch") == []
     assert list((tmp_path / "scratch").iterdir()) == []
     assert load_proofs(lost.repository, lost.stored.manifest.backup_id) == ()

@@ -3,11 +3,10 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import psycopg
 import pyrage
 import pytest
@@ -23,6 +22,7 @@ from kb_dr.domain.proof import Outcome, Proof, Standing, Verdict
 from kb_dr_tests.dumped_service import DumpedService, dumped
 from kb_dr_tests.postgres_servers import programs_of
 from kb_dr_tests.protected_service import Service
+from kb_dr_tests.read_proofs import outcomes, require_nothing_left, seen
 
 
 def prove(service: Service, backup: str, **settings: str) -> Proof:
@@ -36,23 +36,6 @@ def prove(service: Service, backup: str, **settings: str) -> Proof:
     assert proof.reach is None
     assert proof.reason
     return proof
-
-
-def require_nothing_left(scratch: Path) -> None:
-    assert not scratch.exists() or list(scratch.iterdir()) == [], "scratch outlived its proof"
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            line = " ".join(process.cmdline())
-            assert "postgres" not in line or f"{scratch}/" not in line, line
-
-
-def outcomes(proof: Proof) -> dict[str, Outcome]:
-    return {check.name: check.outcome for check in proof.checks}
-
-
-def seen(proof: Proof, name: str) -> str:
-    (check,) = [check for check in proof.checks if check.name == name]
-    return check.seen
 
 
 def alter(service: DumpedService, change: Callable[[Manifest], Manifest]) -> None:

@@ -211,3 +211,19 @@ def test_pieces_make_no_difference(junk: bytes, pieces: int) -> None:
             return str(error)
 
     assert outcome(pieces) == outcome(1 << 20)
+
+
+@pytest.mark.parametrize("statement", [b"CREATE ROLE kb;\n", b"GRANT a TO b;\n"])
+def test_only_what_is_said_of_roles_may_reach_beyond_one_database(statement: bytes) -> None:
+    ours = PlainDump(has_transaction_timeout=True, of_roles=True)
+
+    assert ours.feed(statement) + ours.finish() == statement
+    with pytest.raises(LoadFailed, match="changes more than its database"):
+        _through(statement)
+
+
+def test_what_is_said_of_roles_holds_no_command_either() -> None:
+    ours = PlainDump(has_transaction_timeout=True, of_roles=True)
+    with pytest.raises(LoadFailed, match="command of psql"):
+        ours.feed(b"\\! id\n")
+        ours.finish()

@@ -12,11 +12,12 @@ from kb_dr.domain.forecast import measured_runs
 from kb_dr.domain.inspection import Relation
 from kb_dr.domain.layout import manifest_key
 from kb_dr.domain.manifest import Manifest
-from kb_dr.domain.proof import Check, Outcome, Proof, Standing, Verdict, judge_dump, standing
+from kb_dr.domain.proof import Check, Outcome, Standing, Verdict, judge_dump, standing
 from kb_dr.errors import LoadFailed, PostgresProgramMissing, TargetLacks
 from kb_dr.operations.initialise import init_repository
 from kb_dr_tests.fakes import FakeClock, MemoryRepository
 from kb_dr_tests.loading_bench import ARCHIVE, CONTENTS, LISTED, STANDING, Bench, prove, store_dump
+from kb_dr_tests.read_proofs import outcomes
 from kb_dr_tests.unit.test_check_restored import TABLE, FakeInspection
 
 
@@ -25,10 +26,6 @@ def repository() -> MemoryRepository:
     made = MemoryRepository()
     init_repository(made, FakeClock(), service="kb", org="default")
     return made
-
-
-def outcomes(proof: Proof) -> dict[str, Outcome]:
-    return {check.name: check.outcome for check in proof.checks}
 
 
 def test_a_dump_that_loads_and_compares_equal_is_proven_without_any_replay(
