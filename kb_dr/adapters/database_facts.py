@@ -35,18 +35,25 @@ order by r.rolname collate "C"
 
 def database_shape(session: Session) -> DatabaseShape:
     """Encoding and locale of the session's database."""
+    (name,) = _row(session, "select current_database()::text")
+    return database_shapes(session)[name]
+
+
+def database_shapes(session: Session) -> dict[str, DatabaseShape]:
+    """Those of every database of the server."""
     version = session.info.server_version
     provider = "datlocprovider::text" if version >= 150000 else "'c'"
     locale = (
         "datlocale" if version >= 170000 else "daticulocale" if version >= 150000 else "null::text"
     )
-    row = _row(
-        session,
-        "select pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype,"  # noqa: S608 - each is one of a few words
-        f" {provider}, {locale} from pg_catalog.pg_database where datname = current_database()",
-    )
-    encoding, collate, ctype, letter, found = row
-    return DatabaseShape(encoding, collate, ctype, _PROVIDERS.get(letter, letter), found)
+    rows = session.execute(
+        "select datname::text, pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype,"  # noqa: S608 - each is one of a few words
+        f" {provider}, {locale} from pg_catalog.pg_database".encode()
+    ).fetchall()
+    return {
+        name: DatabaseShape(encoding, collate, ctype, _PROVIDERS.get(letter) or letter, found)
+        for name, encoding, collate, ctype, letter, found in rows
+    }
 
 
 def database_roles(session: Session) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import psycopg
 from psycopg import errors, pq, sql
 
+from kb_dr.adapters.database_facts import database_shapes
 from kb_dr.adapters.end_sessions import ended_sessions
 from kb_dr.adapters.new_database import create_database, create_extensions
 from kb_dr.adapters.postgres_session import (
@@ -69,6 +70,7 @@ class PostgresDatabases:
                 extensions={name: tuple(versions) for name, versions in asked.execute(_EXTENSIONS)},
                 in_recovery=row[4],
                 may_create=bool(row[5]),
+                shapes=database_shapes(asked),
             )
 
     def create(self, name: str, shape: DatabaseShape | None = None) -> None:

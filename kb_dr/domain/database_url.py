@@ -20,8 +20,8 @@ class DatabaseUrl:
 
 
 def is_database_url(text: str) -> bool:
-    """Whether it is meant as one, whatever is wrong with it."""
-    return text.partition("://")[0] in _SCHEMES and "://" in text
+    """Whether it is meant as one, whatever is wrong with it: also that of a program's driver."""
+    return text.startswith(_SCHEMES) and "://" in text
 
 
 def parse_database_url(text: str) -> DatabaseUrl:
@@ -61,7 +61,8 @@ def database_url(host: str, port: int, user: str, database: str) -> str:
 def _problem(parts: SplitResult, asked: dict[str, str]) -> str:
     if parts.scheme not in _SCHEMES:
         return "not an address of PostgreSQL"
-    if "/" in parts.path.strip("/") or not parts.path.strip("/"):
+    name = parts.path.removeprefix("/")
+    if "/" in name or not name or "%00" in name:
         return "no name of a database, or more than that"
     if parts.fragment or set(asked) - {"host", "port", "user", "sslmode"}:
         return "parameters other than host, port and sslmode"

@@ -1,6 +1,9 @@
 """The server a dump is restored into, as it says it is."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kb_dr.domain.dump import DatabaseShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,8 @@ class ServerLook:
     """A standby: nothing can be restored into it."""
     may_create: bool
     """Whether our role may create databases there."""
+    shapes: Mapping[str, DatabaseShape] = field(default_factory=dict)
+    """Encoding and locale of each of ``databases``."""
 
     @property
     def major(self) -> int:

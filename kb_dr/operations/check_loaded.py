@@ -19,7 +19,7 @@ def check_rows(
     Counts and sampled rows must be exactly those recorded. Raises LoadFailed.
     """
     wrong: list[str] = []
-    count = rows = sampled = 0
+    count = rows = sampled = uncounted = 0
     for recorded in tables:
         # Loading makes new row versions: only their number and what they hold can be the same.
         table = replace(recorded, row_versions=None)
@@ -29,14 +29,16 @@ def check_rows(
             continue
         wrong += (f"{d.table}: {d.seen}" for d in differences(table, seen.rows, seen.digests))
         count += 1
+        uncounted += table.rows is None
         rows += seen.rows
         sampled += len(table.sample)
     if wrong:
         raise LoadFailed(f"compare {made} with {named}: {'; '.join(first_few(wrong))}")
-    if not count:
+    if count == uncounted and not sampled:
         return "no rows are recorded of what was restored: nothing was compared"
     exact = f"{count} tables, {rows} rows" + (f", {sampled} sampled rows" if sampled else "")
-    return f"{exact}: exactly as recorded"
+    rest = f"; of {uncounted} no count is recorded" if uncounted else ""
+    return f"{exact}: exactly as recorded{rest}"
 
 
 def check_structure(look: Inspection, source: Source, *, whole: bool, made: str) -> tuple[str, ...]:

@@ -261,6 +261,8 @@ class _Loading:
             if chosen is not None:
                 tables = tuple(each for each in tables if table_of(each.table) in chosen.tables)
             self.compared = check_rows(look, tables, seed, made=plan.made, named=plan.named)
+            if chosen is not None and tables and len(tables) < len(chosen.tables):
+                self.compared += f"; {len(chosen.tables) - len(tables)} others were not compared"
         with self.phases.measured("analyze"):
             here.server.analyze(plan.made)
         with (

@@ -100,7 +100,8 @@ def plan_load(
         replaces=replaces,
         kept=kept,
         production=asked.replace and is_known,
-        shape=_shape(what),
+        # A file names none: then that of the database it stands for, whatever a new one has here.
+        shape=_shape(what) or look.shapes.get(target),
         extensions=extensions,
         make_roles=missing,
         spooled_bytes=spooled,

@@ -164,6 +164,21 @@ def test_the_application_is_left_alone_where_the_database_is_not_its_own(
     assert not marks.exists()
 
 
+def test_what_replaces_a_database_has_its_encoding_and_locale(
+    service: DumpedService, live: Path
+) -> None:
+    cluster = service.cluster
+    cluster.query("create database live_odd template template0 encoding 'LATIN1'"
+                  " lc_collate 'C' lc_ctype 'C'")  # fmt: skip
+
+    load(service, file=live, into="postgresql:///live_odd", replace=True)
+
+    assert cluster.query(
+        "select pg_encoding_to_char(encoding)::text, datcollate from pg_database"
+        " where datname = 'live_odd'"
+    ) == [("LATIN1", "C")]
+
+
 def test_the_server_that_was_planned_for_is_the_one_that_is_changed(
     service: DumpedService, live: Path
 ) -> None:

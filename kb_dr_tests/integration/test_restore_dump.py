@@ -4,12 +4,14 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kb_dr.adapters.log_progress import LogProgress
 from kb_dr.adapters.postgres_programs import PostgresPrograms
-from kb_dr.domain.load_plan import Part
+from kb_dr.domain.load_plan import Part, StoredDump
 from kb_dr.errors import (
     ChecksumMismatch,
     ConfigurationError,
@@ -18,6 +20,7 @@ from kb_dr.errors import (
     RecoveryError,
     TargetLacks,
 )
+from kb_dr.installation.loading import LoadWords
 from kb_dr_tests.dumped_service import DATABASE, DumpedService, dumped
 from kb_dr_tests.loaded_dumps import databases, load, rows, with_checksum
 from kb_dr_tests.made_archives import dump
@@ -91,6 +94,25 @@ def test_one_table_and_one_schema_come_with_what_is_theirs(service: DumpedServic
                                     " 'knowledge_entries'", database="part")  # fmt: skip
     assert {row[0] for row in indexes} >= {"knowledge_entries_pkey", "knowledge_entries_place"}
     assert loaded.compared.startswith("2 tables, 340 rows")
+
+
+def test_tables_of_a_part_that_were_not_counted_are_said(service: DumpedService) -> None:
+    opened = service.opened()
+    words = LoadWords(None, None, None, "postgresql:///uncounted", False)
+    part = Part(tables=("public.knowledge_entries", "notes"))
+    plan = opened.plan_load(words, part, LogProgress())
+    assert isinstance(plan.what, StoredDump)
+    fingerprint = plan.what.manifest.fingerprint
+    counted = tuple(each for each in fingerprint.tables if "knowledge" in each.table)
+    manifest = replace(plan.what.manifest, fingerprint=replace(fingerprint, tables=counted))
+    stored = replace(plan.what.stored, manifest=manifest)
+
+    loaded = opened.load(
+        replace(plan, what=replace(plan.what, stored=stored)), words, LogProgress()
+    )
+
+    assert loaded.compared.startswith("1 tables, 300 rows")
+    assert loaded.compared.endswith("exactly as recorded; 1 others were not compared")
 
 
 def test_a_plain_file_and_an_archive_of_another_hand_are_loaded(

@@ -6,8 +6,13 @@ from pathlib import Path
 import pytest
 
 from kb_dr.domain.database_mark import DatabaseMark
-from kb_dr.domain.database_url import DatabaseUrl, database_url, parse_database_url
-from kb_dr.domain.dump import DumpFormat
+from kb_dr.domain.database_url import (
+    DatabaseUrl,
+    database_url,
+    is_database_url,
+    parse_database_url,
+)
+from kb_dr.domain.dump import DatabaseShape, DumpFormat
 from kb_dr.domain.dump_target import ServerLook
 from kb_dr.domain.fingerprint import Look, SampledRow, TableFingerprint
 from kb_dr.domain.load_plan import LoadPlan, LocalDump, Part
@@ -113,6 +118,15 @@ def test_the_address_that_is_said_leads_to_what_was_restored(
     assert (planned.url == "postgresql://me@host/kb") is in_place
 
 
+def test_a_file_that_names_no_encoding_takes_that_of_the_database_it_stands_for() -> None:
+    shape = DatabaseShape("UTF8", "C", "C.UTF-8", "libc", None)
+    look = replace(LOOK, shapes={"kb": shape})
+
+    assert plan(look=look).shape == plan(look=look, asked=replace(ASKED, replace=True)).shape
+    assert plan(look=look).shape == shape
+    assert plan(look=look, asked=replace(ASKED, name="other")).shape is None
+
+
 def test_a_schema_that_is_not_expected_is_said_beside_and_refused_in_its_place() -> None:
     known = replace(KNOWN, expected_schema="v2")
     in_place = replace(ASKED, replace=True)
@@ -165,13 +179,18 @@ def test_an_address_is_taken_apart(text: str, parts: DatabaseUrl) -> None:
         "postgresql://me:secret@host/kb",
         "postgresql://host/kb?password=secret",
         "postgresql://host/secret/kb",
+        "postgresql://host/secret/",
+        "postgresql://host//secret",
+        "postgresql://host/secret%00",
+        "postgresql+asyncpg://me@host/secret",
         "postgresql://secret",
         "postgresql://host:secret/kb",
         "postgresql://host/kb?options=secret",
-        "mysql://secret/kb",
+        "postgres+mysql://secret/kb",
     ],
 )
 def test_an_address_that_cannot_be_used_is_never_shown(text: str) -> None:
+    assert is_database_url(text)  # and no directory, which would be shown, or made
     with pytest.raises(ValueError, match=r".") as caught:
         parse_database_url(text)
     assert "secret" not in str(caught.value)
@@ -203,6 +222,18 @@ def test_rows_that_are_not_as_recorded_are_a_failure(found: Look | None, text: s
     same = _Rows(Look(3, "other", {"k": "d"}))
     said = check_rows(same, (table,), "seed", made="new", named="dump")  # type: ignore[arg-type]  # likewise
     assert said == "1 tables, 3 rows, 1 sampled rows: exactly as recorded"
+
+
+def test_rows_that_were_not_counted_are_not_said_to_be_as_recorded() -> None:
+    counted = TableFingerprint("public.t", 3, (), (), ())
+    moved = replace(counted, rows=None)
+    look = _Rows(Look(3, "other", {}))
+
+    def said(*tables: TableFingerprint) -> str:
+        return check_rows(look, tables, "seed", made="new", named="dump")  # type: ignore[arg-type]  # one question of it is asked
+
+    assert "nothing was compared" in said(moved)
+    assert said(counted, moved).endswith("exactly as recorded; of 1 no count is recorded")
 
 
 def _read(text: bytes) -> SqlDump:
