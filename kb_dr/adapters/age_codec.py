@@ -172,6 +172,8 @@ class _Target:
         self.failure: BaseException | None = None
 
     def write(self, data: bytes, /) -> int:
+        if self.failure is not None:
+            raise self.failure
         try:
             return self._inner.write(data)
         except BaseException as error:
@@ -193,6 +195,10 @@ class _Frames:
         self.failure: BaseException | None = None
 
     def write(self, data: bytes, /) -> int:
+        if self.failure is not None:
+            # pyrage may write once more after an error. What is met then is none of the stream's:
+            # a disk that filled would be called damage.
+            raise self.failure
         try:
             self._take(data)
         except zstandard.ZstdError as error:

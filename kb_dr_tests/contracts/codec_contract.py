@@ -1,7 +1,9 @@
 """What every codec promises."""
 
+import errno
 import hashlib
 import io
+from typing import Any
 
 import pytest
 
@@ -35,6 +37,19 @@ class FullSink(io.BytesIO):
 
     def write(self, data: object, /) -> int:
         raise NotEnoughSpace("write a file: no space left")
+
+
+class FillingSink(io.BytesIO):
+    """A sink that runs out of room half-way."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+
+    def write(self, data: Any, /) -> int:
+        if self.tell() + len(data) > self._room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data)
 
 
 class CodecContract:
@@ -94,6 +109,13 @@ class CodecContract:
             codec.encode_stream(io.BytesIO(noise), FullSink())
         with pytest.raises(NotEnoughSpace):
             codec.decode_stream(io.BytesIO(coded), FullSink())
+
+    def test_a_sink_that_fills_half_way_is_not_taken_for_damage(self, codec: Codec) -> None:
+        # What unpacks to many times its size is written in many pieces.
+        coded = codec.encode(b"the same again\n" * 4_000_000)
+
+        with pytest.raises(OSError, match="No space left"):
+            codec.decode_stream(io.BytesIO(coded), FillingSink(1_000_000))
 
     def test_who_may_read_is_known(self, codec: Codec) -> None:
         assert codec.recipients
