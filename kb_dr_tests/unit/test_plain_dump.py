@@ -225,5 +225,6 @@ def test_only_what_is_said_of_roles_may_reach_beyond_one_database(statement: byt
 def test_what_is_said_of_roles_holds_no_command_either() -> None:
     ours = PlainDump(has_transaction_timeout=True, of_roles=True)
     ours.feed(b"\\! id\n")
+
     with pytest.raises(LoadFailed, match="command of psql"):
         ours.finish()
