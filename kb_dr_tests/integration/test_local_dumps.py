@@ -4,6 +4,7 @@ by psql alone, looked at without a restore; and whatever goes wrong leaves nothi
 import gzip
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -268,7 +269,7 @@ def test_a_kill_half_way_leaves_nothing(dumped_service: DumpedService, tmp_path:
 def test_what_a_killed_dump_of_a_directory_left_goes_with_the_next(
     dumped_service: DumpedService, tmp_path: Path
 ) -> None:
-    place = tmp_path / "place"
+    place = tmp_path / "a place with spaces"
     with stuck(dumped_service, place, "directory", tmp_path) as process:
         process.send_signal(signal.SIGKILL)
     assert [each for each in os.listdir(place) if not each.startswith(".")] == []
@@ -277,6 +278,7 @@ def test_what_a_killed_dump_of_a_directory_left_goes_with_the_next(
 
     written = Path(said.out.splitlines()[0]).name
     assert sorted(os.listdir(place)) == [written, f"{written}.sha256"]
+    assert f"kb-dr validate {shlex.quote(str(place / written))}" in said.err  # as typed
 
 
 def test_a_server_that_is_away_is_an_error_that_somebody_is_told_of(
