@@ -7,12 +7,12 @@ from kb_dr.adapters.log_progress import LogProgress
 from kb_dr.domain.load_plan import Part
 from kb_dr.installation.loading import LoadWords
 from kb_dr.operations.load_dump import Loaded
-from kb_dr_tests.dumped_service import DumpedService
 from kb_dr_tests.postgres_servers import RunningCluster
+from kb_dr_tests.protected_service import Service
 
 
 def load(
-    service: DumpedService,
+    service: Service,
     *,
     file: Path | None = None,
     into: str | None = None,
