@@ -21,6 +21,7 @@ ENTRIES = 300
 _MORE = (
     "create role kb_app login",
     "create role kb_reader",
+    "grant kb_reader to kb_app",
     # A name that must be quoted wherever it is used.
     'create schema "Wissen; drop"',
     'create table "Wissen; drop"."Ort ""é"" %s" ("Schlüssel" int primary key, "a b" text)',

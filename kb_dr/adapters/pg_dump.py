@@ -105,6 +105,7 @@ class PgDump:
             f"--database={self._source.database}",
             "--no-password",
             "--globals-only",
+            "--encoding=UTF8",  # whatever the database's is: they are read as that
             *more,
             env=self._environment(bare=True),
             timeout_seconds=_GLOBALS_SECONDS,

@@ -1,6 +1,7 @@
 """`kb-dr backup dump --to DIR`: a dump in a file of its own."""
 
 import os
+import shlex
 from pathlib import Path
 
 import click
@@ -49,5 +50,5 @@ def _summary(done: LocalDump) -> tuple[tuple[str, str], ...]:
         ("schema", done.schema_version or "-"),
         ("holds", counted),
         *(("note", each) for each in done.notes),
-        ("next", f"kb-dr validate {done.path}"),
+        ("next", f"kb-dr validate {shlex.quote(str(done.path))}"),
     )

@@ -351,14 +351,15 @@ def _notes(
         notes.append("roles that are missing are created without a login, and stay")
     notes += [
         f"database {name} was left by a restore that is at work, or was killed: if none is, "
-        f"DROP DATABASE {_quoted(name)}"
+        f"DROP DATABASE {quoted(name)}"
         for name, mark in sorted(marks.items())
         if not mark.complete
     ]
     return notes
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name as SQL takes it."""
     return '"{}"'.format(name.replace('"', '""'))
 
 

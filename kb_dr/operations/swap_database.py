@@ -23,7 +23,7 @@ from kb_dr.errors import (
     ServiceUnhealthy,
 )
 from kb_dr.operations.phases import Phases
-from kb_dr.operations.plan_load import free_stamp, kept_name
+from kb_dr.operations.plan_load import free_stamp, kept_name, quoted
 from kb_dr.ports import Clock, DatabaseServer, ServiceControl
 
 logger = logging.getLogger("kb_dr.load")
@@ -172,11 +172,6 @@ def next_steps(plan: LoadPlan) -> Iterator[str]:
         f"the old database is kept as {plan.kept}; kb-dr never drops it. When you are sure: "
         f"DROP DATABASE {quoted(plan.kept or '')}"
     )
-
-
-def quoted(name: str) -> str:
-    """A name as SQL takes it."""
-    return '"{}"'.format(name.replace('"', '""'))
 
 
 def _bring_up(control: ServiceControl, phases: Phases) -> None:

@@ -16,7 +16,7 @@ from kb_dr.domain.forecast import ANALYZE, CHECKS, FETCH_DUMP, LOAD, PREPARE
 from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.proof import Check, Outcome, Verdict, judge_dump
 from kb_dr.domain.reaching_out import reaching_out
-from kb_dr.domain.role_statements import without_tablespaces
+from kb_dr.domain.role_statements import without_grantors, without_tablespaces
 from kb_dr.errors import ChecksumMismatch, LoadFailed, NotProven, PostgresUnavailable, RecoveryError
 from kb_dr.operations.check_dump import check_dump
 from kb_dr.operations.check_restored import some
@@ -140,7 +140,8 @@ def _make_roles(
     """The roles as they were; those nobody wrote down by their names alone."""
     name, wanted = "roles", set(manifest.dump.roles if manifest.dump else ())
     if roles:
-        loader.run_sql(io.BytesIO(without_tablespaces(roles).encode()), _MAINTENANCE, of_roles=True)
+        made = without_grantors(without_tablespaces(roles))
+        loader.run_sql(io.BytesIO(made.encode()), _MAINTENANCE, of_roles=True)
     missing = sorted(wanted - set(server.look().roles))
     if missing:
         made = "".join(f"CREATE ROLE {_quoted(each)} NOLOGIN;\n" for each in missing)

@@ -90,6 +90,32 @@ def test_a_full_disk_is_named_and_leaves_no_dump(
     dumped_service.cluster.query("drop database filler")
 
 
+def test_no_room_for_a_dump_that_is_to_be_restored_changes_nothing_and_leaves_nothing(
+    dumped_service: DumpedService, tmp_path: Path
+) -> None:
+    before = dumped_service.cluster.query("select datname from pg_database order by 1")
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = (
+        'mount -t tmpfs -o size=16k,mode=0700 tmpfs "$0"; "$@"; status=$?; '
+        'find "$0" -type f; exit $status'
+    )
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(small),
+         *dumped_service.words("restore", "--dump")],
+        env=environment({"KB_DR_SCRATCH_DIR": str(small)}),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )  # fmt: skip
+
+    said = Said(done.returncode, done.stdout, done.stderr)
+    said.require(47, "free in the scratch directory", "Nothing was changed")
+    assert str(small) not in said.out, "a line for each file that is left"
+    assert dumped_service.cluster.query("select datname from pg_database order by 1") == before
+
+
 def test_an_interrupt_at_the_command(
     own: Service,
     dumped_service: DumpedService,

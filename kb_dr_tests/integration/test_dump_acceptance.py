@@ -31,7 +31,7 @@ def new_service(dumped_service: DumpedService, directory: Path, database: str) -
     dumped_service.cluster.query(f"create database {database}")
     settings = dumped_service.settings | places(directory) | {"KB_DB_NAME": database}
     service = Service(directory, settings)
-    service.run("init").require(0)
+    service.opened().initialise("primary")
     return service
 
 

@@ -53,6 +53,23 @@ def test_a_role_that_only_reads_is_enough(dumps: Dumps) -> None:
     assert b"SCRAM" not in roles
 
 
+def test_names_of_roles_are_read_as_utf8_whatever_the_database_is_written_in(dumps: Dumps) -> None:
+    name, dumps.database = dumps.database, f"{dumps.database}_latin"
+    dumps.cluster.query(
+        f"create database {dumps.database} template template0 encoding 'LATIN1' locale 'C'"
+    )
+    dumps.query("set client_encoding to 'UTF8'", 'create role "jürgen"')
+    try:
+        roles = dumps.program().globals()
+    finally:
+        dumps.query("set client_encoding to 'UTF8'", 'drop role "jürgen"')
+        dumps.cluster.query(f"drop database {dumps.database}")
+        dumps.database = name
+
+    assert roles is not None
+    assert 'CREATE ROLE "jürgen";' in roles.decode().splitlines()
+
+
 def test_a_role_that_may_not_read_a_table_dumps_nothing(dumps: Dumps) -> None:
     dumps.query("create table secret (id int)", "create role sees_nothing login")
     dumps.user = "sees_nothing"

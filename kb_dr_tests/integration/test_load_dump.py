@@ -341,7 +341,7 @@ def test_no_command_is_passed_on_by_another_reading_than_that_of_psql(
 
     words = ["-qX", "-h", str(new.sockets), "-U", "postgres", "-d", "postgres"]
     psql = programs_of(major).path("psql")
-    subprocess.run([psql, *words], input=passed, capture_output=True, check=False, timeout=60)
+    subprocess.run([str(psql), *words], input=passed, capture_output=True, check=False, timeout=60)
 
     assert not (tmp_path / "owned").exists()
 

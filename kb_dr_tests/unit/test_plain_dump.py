@@ -224,5 +224,7 @@ def test_only_what_is_said_of_roles_may_reach_beyond_one_database(statement: byt
 
 def test_what_is_said_of_roles_holds_no_command_either() -> None:
     ours = PlainDump(has_transaction_timeout=True, of_roles=True)
+    ours.feed(b"\\! id\n")
+
     with pytest.raises(LoadFailed, match="command of psql"):
-        ours.feed(b"\\! id\n" * 40)
+        ours.finish()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kb_dr.domain.role_statements import without_tablespaces
+from kb_dr.domain.role_statements import without_grantors, without_tablespaces
 
 ROLES = r"""--
 -- PostgreSQL database cluster dump; "quoted' in a comment
@@ -41,3 +41,25 @@ def test_only_the_statements_of_tablespaces_are_left_out() -> None:
 @pytest.mark.parametrize("text", ["", "\n", ROLES, "-- nothing\n", "CREATE ROLE a"])
 def test_without_any_the_text_stays_as_it_is(text: str) -> None:
     assert without_tablespaces(text) == text
+
+
+@pytest.mark.parametrize(
+    ("written", "run"),
+    [
+        (
+            "GRANT boss TO hand WITH INHERIT TRUE GRANTED BY postgres;\n",
+            "GRANT boss TO hand WITH INHERIT TRUE;\n",
+        ),
+        ('-- of "it"\nGRANT a TO b GRANTED BY "o\'br;""ien";', '-- of "it"\nGRANT a TO b;'),
+        ('GRANT a TO "x GRANTED BY y";', 'GRANT a TO "x GRANTED BY y";'),
+        ('GRANT a TO "x GRANTED BY """;', 'GRANT a TO "x GRANTED BY """;'),
+        ("COMMENT ON ROLE a IS 'b GRANTED BY c';", "COMMENT ON ROLE a IS 'b GRANTED BY c';"),
+    ],
+)
+def test_memberships_are_granted_by_whoever_makes_them(written: str, run: str) -> None:
+    assert without_grantors(written) == run
+
+
+def test_what_ends_within_a_quote_is_read_at_once() -> None:
+    # Each way to divide the words would be tried: for ever.
+    without_tablespaces("CREATE ROLE " + "a" * 100 + " 'not closed")
