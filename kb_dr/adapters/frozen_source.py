@@ -135,6 +135,7 @@ class FrozenSession:
             look = self._look(name, seed)
             if isinstance(look, str):
                 notes.append(f"{name} could not be looked at, and is not recorded: {look}")
+                looks.append(TableFingerprint(name, None, (), (), ()))
                 continue
             if not look.key_columns:
                 notes.append(f"{name} has no primary key: it is counted, not sampled")

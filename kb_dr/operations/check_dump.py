@@ -35,11 +35,15 @@ def _as_dumped(manifest: Manifest, contents: DumpContents) -> Manifest:
 
 
 def _unrecorded(manifest: Manifest, contents: DumpContents) -> tuple[Check, ...]:
-    """Where the fingerprint names no table, the archive must hold no rows either, unlogged tables
-    included; those of extensions and of the heartbeat are nobody's content.
+    """What the fingerprint does not record. Where it names no table, the archive must hold no rows
+    either, unlogged tables included; those of extensions and of the heartbeat are nobody's content.
     """
     if manifest.fingerprint.tables:
-        return ()
+        unseen = [each.table for each in manifest.fingerprint.tables if each.rows is None]
+        if not unseen:
+            return ()
+        seen = f"could not be looked at when it was dumped: {some(unseen)}"
+        return (Check("every_table_recorded", Outcome.COULD_NOT_RUN, seen),)
     name = "nothing_recorded"
     made, filled = (
         {(each.schema, each.name) for each in contents.entries if each.kind == kind}

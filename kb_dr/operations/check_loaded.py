@@ -7,7 +7,7 @@ from kb_dr.domain.fingerprint import TableFingerprint, differences
 from kb_dr.domain.manifest import Source
 from kb_dr.domain.wording import first_few
 from kb_dr.errors import LoadFailed
-from kb_dr.operations.check_restored import RECALL_TOLERANCE
+from kb_dr.operations.check_restored import REBUILT_RECALL_TOLERANCE
 from kb_dr.ports import Inspection
 
 
@@ -65,7 +65,7 @@ def _structure(look: Inspection, source: Source, *, whole: bool, made: str) -> I
             if whole:
                 raise LoadFailed(f"compare {made}: vector index {baseline.index} is missing")
             continue
-        if found.recall_at_10 < baseline.recall_at_10 - RECALL_TOLERANCE:
+        if found.recall_at_10 < baseline.recall_at_10 - REBUILT_RECALL_TOLERANCE:
             raise LoadFailed(
                 f"compare {made}: {baseline.index} answers with recall@10 "
                 f"{found.recall_at_10:.3f}, expected {baseline.recall_at_10:.3f}"

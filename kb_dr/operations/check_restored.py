@@ -12,6 +12,9 @@ from kb_dr.ports import Inspection
 
 RECALL_TOLERANCE = 0.05
 """How far recall@10 may fall below the source's (F4)."""
+REBUILT_RECALL_TOLERANCE = 0.1
+"""The same of an index that loading a dump built anew: HNSW draws its levels by chance, and two of
+the very same rows were seen 0.06 apart. A stale one, a fifth of whose rows moved, loses 0.2."""
 
 _LINES = 3
 """Faults named in one check; the rest are counted."""
@@ -207,6 +210,7 @@ def _recall(look: Inspection, manifest: Manifest) -> Check:
     name = "vector_recall"
     if not manifest.source.vectors:
         return Check(name, Outcome.NOT_APPLICABLE, "the source had no vector index")
+    tolerance = REBUILT_RECALL_TOLERANCE if manifest.is_dump else RECALL_TOLERANCE
     measured, low, gone = [], [], []
     for baseline in manifest.source.vectors:
         found = look.measure_recall(baseline)
@@ -215,7 +219,7 @@ def _recall(look: Inspection, manifest: Manifest) -> Check:
             gone.append(f"{baseline.index} was dropped after the backup")
         elif found.queries == 0 and baseline.queries:
             gone.append(f"{baseline.table} was emptied after the backup")
-        elif found.recall_at_10 < baseline.recall_at_10 - RECALL_TOLERANCE:
+        elif found.recall_at_10 < baseline.recall_at_10 - tolerance:
             low.append(_recall_words(baseline, found))
         else:
             measured.append(_recall_words(baseline, found))

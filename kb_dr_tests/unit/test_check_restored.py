@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from kb_dr.domain.dump import DatabaseShape, DumpFacts, DumpFormat
 from kb_dr.domain.fingerprint import Fingerprint, Look, SampledRow, TableFingerprint
 from kb_dr.domain.heartbeat import Beat
 from kb_dr.domain.inspection import Examined, Relation
@@ -204,6 +205,15 @@ def test_recall_may_fall_by_a_twentieth_and_no_more() -> None:
 
     assert outcome("vector_recall", low) is Outcome.FAILED
     assert outcome("vector_recall", near) is Outcome.PASSED
+
+
+def test_an_index_that_was_built_anew_may_answer_a_tenth_worse() -> None:
+    shape = DatabaseShape("UTF8", "C", "C", "libc", None)
+    dumped = replace(manifest(), dump=DumpFacts(DumpFormat.CUSTOM, "16.15", shape, (), None))
+
+    for recall, expected in ((0.88, Outcome.PASSED), (0.86, Outcome.FAILED)):
+        look = FakeInspection(recall=replace(VECTORS, recall_at_10=recall))
+        assert outcome("vector_recall", look, dumped) is expected
 
 
 def test_a_vector_index_is_missed_where_it_was_recorded_and_not_where_it_was_dropped() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from kb_dr import records
 from kb_dr.domain.dump_contents import ContentsEntry, DumpContents
+from kb_dr.domain.fingerprint import Look, TableFingerprint
 from kb_dr.domain.forecast import measured_runs
 from kb_dr.domain.inspection import Relation
 from kb_dr.domain.layout import manifest_key
@@ -267,6 +268,26 @@ def test_an_empty_database_is_proven_only_as_empty(
     bench = Bench(tmp_path, look=look, contents=replace(CONTENTS, entries=entries))
 
     assert prove(repository, bench).verdict is verdict
+
+
+def test_a_table_that_was_not_looked_at_when_it_was_dumped_leaves_the_dump_unjudged(
+    repository: MemoryRepository, tmp_path: Path
+) -> None:
+    stored = store_dump(repository)
+    recorded = stored.manifest.fingerprint
+    unseen = TableFingerprint("public.unseen", None, (), (), ())
+    both = replace(recorded, tables=(*recorded.tables, unseen))
+    _overwrite(repository, replace(stored.manifest, fingerprint=both))
+    look = FakeInspection(
+        looks={**FakeInspection().looks, unseen.table: Look(7, "9", {})},
+        standing=tuple(each.table for each in both.tables),
+        related=STANDING,
+    )
+
+    proof = prove(repository, Bench(tmp_path, look=look))
+
+    assert proof.verdict is Verdict.NOT_PROVEN
+    assert "public.unseen" in proof.reason
 
 
 def _overwrite(repository: MemoryRepository, manifest: Manifest) -> None:
