@@ -217,10 +217,10 @@ _PROOFS = {
     "kb_dr_integrity_report_timestamp_seconds": Described("When that report was made.", TIME),
     "kb_dr_integrity_report_shortfalls": Described("What it found wrong.", COUNT),
     "kb_dr_controls_last_timestamp_seconds": Described(
-        "End of the newest round of negative controls.", TIME
+        "End of the newest round of negative controls on a base backup.", TIME
     ),
     "kb_dr_controls_passed": Described(
-        "Whether the verifier saw the damage of that round.", SWITCH
+        "Whether the verifier saw the damage of that round, and of the newest on a dump.", SWITCH
     ),
     "kb_dr_proofs_void": Described(
         "Whether all proofs are void, because the verifier is blind or nobody knows.", SWITCH

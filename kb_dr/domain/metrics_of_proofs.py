@@ -1,6 +1,8 @@
 """The metrics of what was shown: proofs, drills, controls, reports."""
 
-from kb_dr.domain.control import in_order
+from collections.abc import Sequence
+
+from kb_dr.domain.control import ControlRun, in_order
 from kb_dr.domain.copies import copy_that_counts, further_copies
 from kb_dr.domain.coverage import Band
 from kb_dr.domain.integrity_report import IntegrityReport
@@ -26,10 +28,7 @@ def add_proofs(values: MetricValues, measured: Measured) -> None:
     if measured.report is not None:
         _add_report(values, measured.report, measured.report_wrong)
     values.add("kb_dr_proofs_void", measured.proofs_void)
-    if measured.controls:
-        newest = in_order(measured.controls)[-1]
-        values.add("kb_dr_controls_last_timestamp_seconds", newest.finished)
-        values.add("kb_dr_controls_passed", newest.passed)
+    _add_controls(values, in_order(measured.controls or ()))
     for copy, url in urls.items():
         drills = [each for each in measured.drills or () if (each.copy, each.url) == (copy, url)]
         if drills:
@@ -37,6 +36,17 @@ def add_proofs(values: MetricValues, measured: Measured) -> None:
             values.add("kb_dr_drill_last_timestamp_seconds", drill.finished, copy)
             values.add("kb_dr_drill_passed", drill.passed, copy)
             values.add("kb_dr_drill_rto_seconds", drill.rto_seconds, copy)
+
+
+def _add_controls(values: MetricValues, known: Sequence[ControlRun]) -> None:
+    """A round on a dump is no round on a base backup; one that is not passed counts for both."""
+    of_files = [run for run in known if not run.of_dump][-1:]
+    of_dumps = [run for run in known if run.of_dump][-1:]
+    passed = all(run.passed for run in (*of_files, *of_dumps))
+    for newest in of_files:
+        values.add("kb_dr_controls_last_timestamp_seconds", newest.finished)
+    if of_files or not passed:
+        values.add("kb_dr_controls_passed", passed)
 
 
 def _add_limits(values: MetricValues, copies: tuple[str, ...], limit: float | None) -> None:

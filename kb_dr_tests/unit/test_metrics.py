@@ -290,6 +290,32 @@ def test_a_blind_verifier_voids_what_is_shown(made: MadeInstallation) -> None:
     assert value(found, "kb_dr_proof_last_timestamp_seconds", copy="offsite") is None
 
 
+def test_a_round_on_a_dump_stands_for_none_on_a_base_backup() -> None:
+    earlier = STARTED - timedelta(days=40)
+    bad = made_run(earlier, {Damage.WAL_MISSING: ControlOutcome.MISJUDGED})
+    of_dump = replace(made_run(STARTED), backup_id="kb-dump-20261120-030000")
+
+    beside = metrics_of(empty(controls=(bad, of_dump)))
+    alone = metrics_of(empty(controls=(of_dump,)))
+
+    assert value(beside, "kb_dr_controls_passed") == 0
+    assert value(beside, "kb_dr_controls_last_timestamp_seconds") == earlier.timestamp()
+    assert value(alone, "kb_dr_controls_passed") is None
+    assert value(alone, "kb_dr_controls_last_timestamp_seconds") is None
+
+
+def test_a_round_on_a_base_backup_hides_no_bad_one_on_a_dump() -> None:
+    bad = replace(
+        made_run(STARTED - timedelta(days=1), {Damage.ROWS_DROPPED: ControlOutcome.MISJUDGED}),
+        backup_id="kb-dump-20261120-030000",
+    )
+
+    found = metrics_of(empty(controls=(bad, made_run(STARTED))))
+
+    assert value(found, "kb_dr_controls_passed") == 0
+    assert value(found, "kb_dr_controls_last_timestamp_seconds") == STARTED.timestamp()
+
+
 def test_a_number_that_is_none_is_absent() -> None:
     found = metrics_of(empty(limits={"rpo": float("nan"), "rto": float("inf"), "drill_age": 1.0}))
 
