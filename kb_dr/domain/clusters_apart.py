@@ -47,9 +47,12 @@ def plan_each_apart(
     unreadable: Mapping[str, str] | None = None,
     stops: Sequence[str] = (),
     kinds: Family = PHYSICAL,
+    known_apart: Iterable[int] = (),
 ) -> RetentionPlan:
-    """As plan_retention(), of each cluster by itself that takes turns with another."""
-    apart = clusters_apart(candidates)
+    """As plan_retention(), of each cluster by itself that takes turns with another, and of those
+    that are ``known_apart``.
+    """
+    apart = tuple(sorted({*clusters_apart(candidates), *known_apart}))
     here, gone = (
         defaultdict[int, list[Candidate]](list),
         defaultdict[int, list[ExpiredBackup]](list),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from kb_dr.domain.backup_families import DUMPS, PHYSICAL, Family, family_of
-from kb_dr.domain.clusters_apart import plan_each_apart
+from kb_dr.domain.clusters_apart import clusters_apart, plan_each_apart
 from kb_dr.domain.plan_retention import plan_fingerprint
 from kb_dr.domain.retention import Candidate, ExpiredBackup, RetentionPlan
 from kb_dr.domain.retention_policy import RetentionPolicy
@@ -39,6 +39,7 @@ def plan_families(
     ``stops`` and what cannot be read hold all of it; ``stops_of`` the family it is said of.
     """
     said = stops_of or {}
+    apart = clusters_apart([each for each in candidates if family_of(each.kind) is not DUMPS])
 
     def plan(family: Family, belongs: Callable[[Candidate], bool]) -> RetentionPlan:
         why = [*stops, *said.get(family, ())]
@@ -56,6 +57,8 @@ def plan_families(
             unreadable=unreadable if family is PHYSICAL else None,
             stops=why,
             kinds=family,
+            # Weekly dumps alone would take weeks to show it.
+            known_apart=apart if family is DUMPS else (),
         )
 
     base = plan(PHYSICAL, lambda each: family_of(each.kind) is not DUMPS)

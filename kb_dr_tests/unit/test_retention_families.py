@@ -1,6 +1,7 @@
 """Dumps and base backups under one policy: neither is ever worth one of the other."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -52,6 +53,19 @@ def test_a_day_has_a_base_backup_and_a_dump_of_its_own() -> None:
     assert {base.id, dumped.id} <= kept(made)
     assert "daily" in why(made, base)
     assert "daily" in why(made, dumped)
+
+
+def test_dumps_of_two_clusters_whose_base_backups_take_turns_are_planned_apart() -> None:
+    bases = [
+        full(f"2026-11-{day} 02:{system}0", system=system) for day in (24, 25) for system in (3, 4)
+    ]
+    ours = replace(dump("2026-11-01 03:00"), system_identifier=3)
+    theirs = replace(dump("2026-11-26 03:00", PROVEN), system_identifier=4)
+
+    made = plan(*bases, ours, theirs)
+
+    assert {ours.id, theirs.id} <= kept(made)
+    assert "planned by itself" in made.notes[0]
 
 
 def test_a_failed_proof_stops_its_own_family_alone() -> None:
