@@ -157,12 +157,16 @@ class Copying(Evidence, CatalogNotes, Pinging):
         ConfigurationError for one that retention has let go of there, and what copy_backup()
         raises.
         """
+        alone = not self.at_work("copy")
         with self.pinged(
             "copy", copy, parts=self.further_copies, every=True, backup_id=str(backup), copy=copy
         ) as work:
             copied = self._copy_backup(backup, copy, progress)
             for problem in copied.wal_problems:
                 work.failed(problem)
+            if alone and backup.kind is BackupKind.DUMP and not work.problems:
+                # A base backup that could not be brought an hour ago is still not there.
+                work.passed_over(f"{backup}, a dump, is there: base backups are not by that")
             return copied
 
     def _copy_backup(self, backup: BackupId, copy: str, progress: Progress) -> BackupCopy:

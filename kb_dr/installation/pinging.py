@@ -77,6 +77,11 @@ class Pinging(Places):
         finally:
             _AT_WORK.reset(token)
 
+    @staticmethod
+    def at_work(name: str) -> bool:
+        """Whether such a work is going on here, to which more would only add."""
+        return any(outer.name == name for outer in _AT_WORK.get())
+
     def _told(self, work: Work, parts: Collection[str], every: bool) -> Iterator[Work]:
         pinger = wiring.pinger(self.settings, work.name)
         if pinger is None or (parts and work.part and work.part not in parts):

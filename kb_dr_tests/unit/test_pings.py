@@ -221,6 +221,21 @@ def test_copies_are_told_of_once_they_are_all_there(told: Told, sink: PingSink) 
     assert str(backup) in sink.pings("copy")[3].body
 
 
+def test_a_dump_that_was_copied_hides_no_base_backup_that_was_not(
+    told: Told, sink: PingSink
+) -> None:
+    dump = told.has_dump().manifest.backup_id
+    work(told, "copy", "offsite", fails="a base backup")
+
+    told.copy_backup(dump, "offsite", RecordingProgress())
+    told.copy_backup(dump, "local", RecordingProgress())
+    with told.pinged("copy", parts=told.further_copies, every=True):
+        told.copy_backup(dump, "offsite", RecordingProgress())
+
+    copied = ["start", "fail", *["start", "log"] * 2]
+    assert sink.signals("copy") == [*copied, "start", "success"], "all of it was brought at last"
+
+
 def test_a_copy_that_cannot_be_written_is_a_failure(told: Told, sink: PingSink) -> None:
     backup = told.has_backup().manifest.backup_id
     told.offsite.failures[""] = RepositoryUnavailable("put there: nobody answers")
