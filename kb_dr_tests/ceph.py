@@ -68,6 +68,8 @@ rgw enable usage log = false
 rgw crypt require ssl = false
 # a "day" of a lifecycle rule lasts 4 s
 rgw lc debug interval = 4
+# at any hour: by itself it works between midnight and six alone
+rgw lifecycle work time = 00:00-23:59
 rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 """
 
