@@ -186,39 +186,46 @@ def _proof_request(context: dg.ScheduleEvaluationContext, backup: str, copy: str
 
 
 def _hourly_incremental(cron: str) -> dg.ScheduleDefinition:
-    @dg.schedule(
-        job=backup_job,
-        cron_schedule=cron,
-        execution_timezone="UTC",
-        default_status=ON,
+    return _unless_under_way(
+        "hourly_incremental_backup",
+        cron,
+        BackupKind.INCR,
+        "a backup is under way",
         description="An incremental backup, or what the server allows of one.",
     )
-    def hourly_incremental_backup(
-        context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]
-    ) -> dg.RunRequest | dg.SkipReason:
-        if is_asked_for(context.instance, backup_job.name, dump=False):
-            return dg.SkipReason("a backup is under way")
-        return _backup_due(context, door, BackupKind.INCR)
-
-    return hourly_incremental_backup
 
 
 def _weekly_dump(cron: str) -> dg.ScheduleDefinition:
+    return _unless_under_way(
+        "weekly_logical_dump",
+        cron,
+        BackupKind.DUMP,
+        "a dump is under way",
+        description="A logical dump of the database; a base backup may run beside it.",
+    )
+
+
+def _unless_under_way(
+    name: str, cron: str, kind: BackupKind, under_way: str, *, description: str
+) -> dg.ScheduleDefinition:
+    """Backups of one kind, each passed over while one that it must not run beside is going on."""
+
     @dg.schedule(
+        name=name,
         job=backup_job,
         cron_schedule=cron,
         execution_timezone="UTC",
         default_status=ON,
-        description="A logical dump of the database; a base backup may run beside it.",
+        description=description,
     )
-    def weekly_logical_dump(
+    def due(
         context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]
     ) -> dg.RunRequest | dg.SkipReason:
-        if is_asked_for(context.instance, backup_job.name, dump=True):
-            return dg.SkipReason("a dump is under way")
-        return _backup_due(context, door, BackupKind.DUMP)
+        if is_asked_for(context.instance, backup_job.name, dump=kind is BackupKind.DUMP):
+            return dg.SkipReason(under_way)
+        return _backup_due(context, door, kind)
 
-    return weekly_logical_dump
+    return due
 
 
 def _backup_due(
