@@ -180,7 +180,7 @@ def test_what_the_manifest_records_otherwise_is_found_in_the_loaded_rows(
             source=replace(
                 manifest.source,
                 schema_version="20991231_never",
-                vectors=(replace(vectors, recall_at_10=1.1, dimensions=9),),
+                vectors=(replace(vectors, recall_at_10=2.0, dimensions=9),),
             ),
         )
 
