@@ -128,10 +128,7 @@ def _done(ui: Ui) -> Done:
     return Done({str(n): int(c) for n, c in ticks}, {str(n): int(c) for n, c in runs})
 
 
-_TICKS = (
-    "select coalesce(b ->> 'instigator_name', b -> 'tick_data' ->> 'instigator_name'), count(*)"
-    " from (select tick_body::json b from job_ticks) ticks group by 1"
-)
+_TICKS = "select tick_body::json ->> 'job_name', count(*) from job_ticks group by 1"
 _RUNS = "select pipeline_name, count(*) from runs group by 1"
 
 
