@@ -224,6 +224,15 @@ def is_under_way(instance: dg.DagsterInstance, job: str) -> bool:
     return bool(instance.get_runs(dg.RunsFilter(job_name=job, statuses=list(UNDER_WAY)), limit=1))
 
 
+def succeeded_since(instance: dg.DagsterInstance, job: str, since: datetime) -> bool:
+    """Whether the newest run of this job ended well, and was asked for at ``since`` or later."""
+    records = instance.get_run_records(dg.RunsFilter(job_name=job), limit=1)
+    return bool(records) and (
+        records[0].dagster_run.status is dg.DagsterRunStatus.SUCCESS
+        and records[0].create_timestamp >= since
+    )
+
+
 def last_sign_of_life(instance: dg.DagsterInstance, run_id: str) -> datetime | None:
     """When a run last wrote an event; None when it never did."""
     records = instance.get_records_for_run(run_id, limit=1, ascending=False).records

@@ -228,6 +228,19 @@ class Copying(Evidence, CatalogNotes, Pinging):
             copy_partials(source, target, self.codec, cluster, since=since)
         return tuple(done)
 
+    def lacks_wal(self, copy: str) -> bool:
+        """Whether copy_wal() would have anything to do: for a look that costs no run.
+
+        True when in doubt. Raises what a repository raises that cannot be listed.
+        """
+        from kb_dr.operations.lacking_wal import lacks_wal
+
+        source, target = self._sources_for(copy)[0], self.checked(copy)
+        return any(
+            lacks_wal(source, target, cluster, since=recent_wal(target, cluster))
+            for cluster in clusters_present(source)
+        )
+
     def rooms(self) -> tuple[Room, ...]:
         """The room of each copy. Raises what a repository raises that cannot be asked."""
         from kb_dr.operations.room import look_at_room, newest_full

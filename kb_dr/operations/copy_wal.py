@@ -118,7 +118,7 @@ def follow_wal(
 
     progress.begin(f"copy WAL to {target.name}")
     try:
-        for batch in _batches(_compared(source, target, system_identifier, since)):
+        for batch in _batches(compared(source, target, system_identifier, since)):
             lacking = [each for each, there in batch if there is None and not is_over(each)]
             results = dict(
                 zip(
@@ -202,7 +202,7 @@ def recent_wal(target: Repository, system_identifier: int) -> str:
     return ""
 
 
-def _compared(
+def compared(
     source: Repository, target: Repository, system_identifier: int, since: str
 ) -> Iterator[tuple[Listed, int | None]]:
     """Each WAL file of the first, with its size in the second; both listings walked at once."""

@@ -48,12 +48,16 @@ query Runs($filter: RunsFilter) {
 
 _LOCATION = """
 query { workspaceOrError { __typename ... on Workspace { locationEntries {
-  name loadStatus locationOrLoadError { __typename ... on PythonError { message } } } } } }
+  name loadStatus
+  locationOrLoadError { __typename ... on PythonError { message className } } } } } }
 """
 
 _DAEMONS = """
 query { instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }
 """
+
+_NOT_THERE_YET = "DagsterUserCodeUnreachableError"
+"""The code server does not listen yet: the webserver looks for it again each second."""
 
 ENDED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
@@ -101,6 +105,8 @@ def location_loaded(url: str) -> bool:
     entries = workspace.get("locationEntries", [])
     for entry in entries:
         found = entry["locationOrLoadError"] or {}
+        if found.get("className") == _NOT_THERE_YET:
+            return False
         if found.get("__typename") == "PythonError":
             raise SandboxError(f"load kb_dr.definitions: {found['message']}")
     return any(entry["name"] == LOCATION and entry["loadStatus"] == "LOADED" for entry in entries)

@@ -7,7 +7,6 @@ each. They are ended with all their children when the block is left, however it 
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,8 +22,9 @@ from dotenv import dotenv_values
 
 from kb_dr.errors import SandboxError
 from kb_dr.sandbox.dagster_questions import daemons_healthy, location_loaded, webserver_answers
+from kb_dr.sandbox.places import ENV_FILE, free_port, is_free
+from kb_dr.sandbox.processes import listens
 
-ENV_FILE = "kb_dr.env"
 PAGES_URL = "KB_DR_DAGSTER_URL"
 """Read from the file alone: it is known only once the webserver answers."""
 READY_SECONDS = 300.0
@@ -107,84 +107,83 @@ def dagster_services(directory: Path, *, port: int | None = None) -> Iterator[Da
     _let_children_hear_interrupts()
     home = prepare_instance(directory)
     environment = service_environment(directory, home)
-    processes: dict[str, subprocess.Popen[bytes]] = {}
     with ExitStack() as stack:
-
-        def enter(service: AbstractContextManager["subprocess.Popen[bytes]"], name: str) -> None:
-            processes[name] = stack.enter_context(service)
-
-        code_port = _on_a_free_port(
-            lambda chosen: enter(_code_server(chosen, home, environment), "code server")
-        )
-        workspace = home / "workspace.yaml"
-        workspace.write_text(_WORKSPACE.format(port=code_port))
-        web_port = _on_a_free_port(
-            lambda chosen: enter(_webserver(chosen, workspace, home, environment), "webserver"),
-            fixed=port,
-        )
-        url = f"http://127.0.0.1:{web_port}"
+        url, workspace, pages = _pages(stack, home, environment, port)
         # After the webserver: both make the tables of an empty database, and would collide.
-        enter(_daemon(url, workspace, home, environment), "daemon")
+        daemon = stack.enter_context(
+            _started(
+                "daemon", ["-m", "dagster._daemon", "run", "-w", str(workspace)], home, environment
+            )
+        )
+        for service in pages:
+            _wait_until(service, lambda: location_loaded(url))
+        _wait_until(daemon, lambda: daemons_healthy(url))
+        processes = {each.name: each.process for each in (*pages, daemon)}
         yield DagsterServices(url, home, environment, processes)
 
 
-@contextmanager
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """One service that was started, ready or not."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
+def _pages(
+    stack: ExitStack, home: Path, environment: Mapping[str, str], port: int | None
+) -> tuple[str, Path, tuple[_Service, _Service]]:
+    """Code server and webserver on ports of their own; a lost race for a port is run again.
+
+    They start beside each other: each takes seconds to load Dagster, and a webserver looks for its
+    code server until it is there.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _pages_on(free_port(), port or free_port(), stack, home, environment)
+        except _DidNotStart:
+            if attempt == ATTEMPTS or (port is not None and not is_free(port)):
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _pages_on(
+    code_port: int, web_port: int, stack: ExitStack, home: Path, environment: Mapping[str, str]
+) -> tuple[str, Path, tuple[_Service, _Service]]:
+    url = f"http://127.0.0.1:{web_port}"
+    workspace = home / "workspace.yaml"
+    workspace.write_text(_WORKSPACE.format(port=code_port))
+    with ExitStack() as tried:
+        code = tried.enter_context(_code_server(code_port, home, environment))
+        web = tried.enter_context(_webserver(web_port, workspace, home, environment))
+        _wait_until(web, lambda: webserver_answers(url))
+        _wait_until(code, lambda: listens(code.process.pid, code_port))
+        stack.push(tried.pop_all())
+    return url, workspace, (code, web)
+
+
 def _code_server(
     port: int, home: Path, environment: Mapping[str, str]
-) -> Iterator["subprocess.Popen[bytes]"]:
+) -> AbstractContextManager[_Service]:
     words = ["-m", "dagster", "code-server", "start", "-m", "kb_dr.definitions",
              "-h", "127.0.0.1", "-p", str(port)]  # fmt: skip
-    health = [sys.executable, "-m", "dagster", "api", "grpc-health-check", "-p", str(port),
-              "-h", "127.0.0.1"]  # fmt: skip
-
-    def answers() -> bool:
-        try:
-            asked = subprocess.run(
-                health, env=dict(environment), cwd=home, capture_output=True, timeout=60
-            )
-        except subprocess.TimeoutExpired:
-            return False
-        return asked.returncode == 0
-
-    with _service("code-server", words, home, environment, answers) as process:
-        yield process
+    return _started("code server", words, home, environment)
 
 
-@contextmanager
 def _webserver(
     port: int, workspace: Path, home: Path, environment: Mapping[str, str]
-) -> Iterator["subprocess.Popen[bytes]"]:
+) -> AbstractContextManager[_Service]:
     words = ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)]
-    url = f"http://127.0.0.1:{port}"
-    with _service(
-        "webserver",
-        words,
-        home,
-        environment,
-        lambda: webserver_answers(url) and location_loaded(url),
-    ) as process:
-        yield process
+    return _started("webserver", words, home, environment)
 
 
 @contextmanager
-def _daemon(
-    url: str, workspace: Path, home: Path, environment: Mapping[str, str]
-) -> Iterator["subprocess.Popen[bytes]"]:
-    words = ["-m", "dagster._daemon", "run", "-w", str(workspace)]
-    with _service("daemon", words, home, environment, lambda: daemons_healthy(url)) as process:
-        yield process
-
-
-@contextmanager
-def _service(
-    name: str,
-    words: list[str],
-    home: Path,
-    environment: Mapping[str, str],
-    ready: Callable[[], bool],
-) -> Iterator["subprocess.Popen[bytes]"]:
+def _started(
+    name: str, words: list[str], home: Path, environment: Mapping[str, str]
+) -> Iterator[_Service]:
     """One service from its start to its end, in a session of its own."""
-    log = home / f"{name}.log"
+    log = home / f"{name.replace(' ', '-')}.log"
     with log.open("ab") as stream:
         process = subprocess.Popen(
             [*_tied_to_us(), sys.executable, *words],
@@ -197,24 +196,29 @@ def _service(
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + READY_SECONDS
-        while not ready():
-            if process.poll() is not None:
-                raise _DidNotStart(
-                    f"start Dagster's {name}: it ended with {process.returncode}\n{_end_of(log)}",
-                    hint=f"Look into {log}.",
-                )
-            if time.monotonic() > deadline:
-                raise SandboxError(
-                    f"start Dagster's {name}: not ready in {READY_SECONDS:.0f} s\n{_end_of(log)}",
-                    hint=f"Look into {log}.",
-                )
-            time.sleep(0.2)
-        if process.poll() is not None:
-            raise _DidNotStart(f"start Dagster's {name}: another program answered in its place")
-        yield process
+        yield _Service(name, process, log)
     finally:
         _end_session(process)
+
+
+def _wait_until(service: _Service, ready: Callable[[], bool]) -> None:
+    """Wait for it; SandboxError with the end of its log when it ends or takes too long."""
+    name, process, log = service.name, service.process, service.log
+    deadline = time.monotonic() + READY_SECONDS
+    while not ready():
+        if process.poll() is not None:
+            raise _DidNotStart(
+                f"start Dagster's {name}: it ended with {process.returncode}\n{_end_of(log)}",
+                hint=f"Look into {log}.",
+            )
+        if time.monotonic() > deadline:
+            raise SandboxError(
+                f"start Dagster's {name}: not ready in {READY_SECONDS:.0f} s\n{_end_of(log)}",
+                hint=f"Look into {log}.",
+            )
+        time.sleep(0.1)
+    if process.poll() is not None:
+        raise _DidNotStart(f"start Dagster's {name}: another program answered in its place")
 
 
 def _end_session(process: "subprocess.Popen[bytes]") -> None:
@@ -245,28 +249,6 @@ def _alive_in(leader: int) -> bool:
         except ProcessLookupError:
             continue
     return False
-
-
-def _on_a_free_port(start: Callable[[int], None], *, fixed: int | None = None) -> int:
-    """Start something on a port of its own; a lost race for the port is run again."""
-    attempts = 1 if fixed is not None else ATTEMPTS
-    for attempt in range(1, attempts + 1):
-        port = _free_port() if fixed is None else fixed
-        try:
-            start(port)
-        except _DidNotStart:
-            if attempt == attempts:
-                raise
-        else:
-            return port
-    raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _let_children_hear_interrupts() -> None:

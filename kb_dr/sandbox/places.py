@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from kb_dr.errors import SandboxError
-from kb_dr.sandbox.dagster_services import ENV_FILE
 
+ENV_FILE = "kb_dr.env"
 DATABASE = "kb"
 SUPERUSER = "kb_admin"
 STATE = "sandbox.json"

@@ -104,9 +104,12 @@ def end_noted(pid_file: Path, how: signal.Signals = signal.SIGTERM) -> bool:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether this very process listens there: an answer alone might be another program's."""
+    """Whether this very process listens there: an answer alone might be another program's.
+
+    gRPC listens on 127.0.0.1 through a socket of IPv6.
+    """
     try:
-        found = psutil.Process(pid).net_connections("tcp4")
+        found = psutil.Process(pid).net_connections("tcp")
     except psutil.NoSuchProcess:
         return False
     return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in found)

@@ -1,5 +1,6 @@
 """Dagster's storage as configured: events are written to, and read from, a real PostgreSQL."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.defs import ledger
 from kb_dr.defs.partitions import POSTGRES_BACKUPS
+from kb_dr.defs.pooled_storage import KEPT
 from kb_dr.defs.postgres import keys
 from kb_dr.defs.postgres.sensors import pages_follow_the_repository
 from kb_dr.defs.resources import InstallationDoor
@@ -79,3 +81,28 @@ def test_a_lost_database_is_filled_again_from_the_repositories(
             }
 
     assert lights[0] == lights[1] == {stored.manifest.id: True, failed.manifest.id: False}
+
+
+def sessions(storage: LoopbackCluster) -> int:
+    """How often anybody connected to Dagster's database so far."""
+    time.sleep(1.1)  # a session reports what it did once in a second
+    return int(storage.value("select sessions from pg_stat_database where datname = 'dagster'"))
+
+
+def test_connections_are_kept_and_those_that_broke_are_made_anew(
+    home: Path, storage: LoopbackCluster
+) -> None:
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        known = instance.get_runs(limit=1)
+        before = sessions(storage)
+        for _ in range(20):
+            instance.get_runs(limit=1)
+            # As each tick does in the code server.
+            with dg.DagsterInstance.from_config(str(home)) as another:
+                another.get_dynamic_partitions(POSTGRES_BACKUPS)
+        assert sessions(storage) - before <= KEPT
+
+        storage.query(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'dagster'"
+        )
+        assert instance.get_runs(limit=1) == known

@@ -162,9 +162,8 @@ def instance_settings() -> dict[str, Any]:
 
 
 def test_the_storage_names_its_driver() -> None:
-    assert instance_settings()["storage"]["postgres"]["postgres_db"]["scheme"] == (
-        "postgresql+psycopg2"
-    )
+    storage = instance_settings()["storage"]["custom"]["config"]
+    assert storage["postgres_db"]["scheme"] == "postgresql+psycopg2"
 
 
 def test_pools_admit_one_run_and_runs_are_watched() -> None:

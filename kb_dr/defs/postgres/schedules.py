@@ -8,6 +8,7 @@ from kb_dr.defs import ledger
 from kb_dr.defs.partitions import POSTGRES_BACKUPS
 from kb_dr.defs.postgres import keys
 from kb_dr.defs.postgres.assets import restore_proof
+from kb_dr.defs.postgres.follow_wal import follow_where_needed
 from kb_dr.defs.postgres.jobs import (
     backup_job,
     local_wal_job,
@@ -94,18 +95,26 @@ def make_schedules(times: ScheduleTimes) -> Sequence[dg.ScheduleDefinition]:
         # A job of its own: a region that is down must not hold up the disk beside us.
         if "local" not in door.open().copies:
             return dg.SkipReason("no local repository is configured")
-        if ledger.is_under_way(context.instance, local_wal_job.name):
-            return dg.SkipReason("the previous run has not ended")
-        return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+        return follow_where_needed(context, door, local_wal_job.name, "local")
+
+    @dg.schedule(
+        job=wal_job,
+        cron_schedule="* * * * *",
+        execution_timezone="UTC",
+        default_status=ON,
+        description="WAL follows offsite, minute by minute.",
+    )
+    def wal_every_minute(
+        context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]
+    ) -> dg.RunRequest | dg.SkipReason:
+        return follow_where_needed(context, door, wal_job.name, "offsite")
 
     return [
         daily_full_backup,
         *([] if times.incremental is None else [_hourly_incremental(times.incremental)]),
         *([] if times.dump is None else [_weekly_dump(times.dump)]),
         weekly_restore_proof,
-        unless_under_way(
-            wal_job.name, "* * * * *", "wal_every_minute", "WAL follows offsite, minute by minute."
-        ),
+        wal_every_minute,
         wal_to_the_local_copy,
         unless_under_way(
             wal_audit_job.name,
