@@ -65,9 +65,10 @@ class AgeCodec:
         # In one piece: it is in memory anyway, and each step between costs more than its work.
         compressed = zstandard.ZstdCompressor(level=self._level, write_checksum=True)
         try:
-            return pyrage.encrypt(compressed.compress(plain), self._required_recipients())
+            coded: bytes = pyrage.encrypt(compressed.compress(plain), self._required_recipients())
         except pyrage.EncryptError as error:
             raise KbDrError(f"encrypt {len(plain)} bytes: {error}") from None
+        return coded
 
     def decode(self, coded: bytes) -> bytes:
         pieces = _Pieces()

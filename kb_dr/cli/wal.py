@@ -32,7 +32,7 @@ from kb_dr.operations.listed_wal import require_marker
 from kb_dr.ports import Codec, Repository
 from kb_dr.settings import COPY_NAMES, Settings, is_slot_name
 
-_SHELL = Path(__file__).parent / "shell"
+SHELL = Path(__file__).parent / "shell"
 """The scripts around push and fetch; they come with the package."""
 
 
@@ -242,7 +242,7 @@ def show_restore_command(
     what = repr((words, settings.org, settings.location(copy)))
     digest = hashlib.sha256(what.encode()).hexdigest()[:16]
     ahead = str(settings.state_dir.absolute() / "wal-fetch" / digest)
-    script = ["/bin/sh", str(_SHELL / "fetch-wal.sh"), ahead]
+    script = ["/bin/sh", str(SHELL / "fetch-wal.sh"), ahead]
     click.echo(restore_command([*words, "--ahead", ahead], script=script))
 
 
@@ -256,7 +256,7 @@ def show_archive_command() -> None:
     settings = read_settings()
     notes = str(settings.state_dir.absolute() / "wal-push" / "noted")
     env_file = "" if settings.env_file is None else str(settings.env_file)
-    script = ["/bin/sh", str(_SHELL / "push-wal.sh"), notes, env_file]
+    script = ["/bin/sh", str(SHELL / "push-wal.sh"), notes, env_file]
     push = [*_program(settings), "wal", "push", "--notes", notes]
     click.echo(archive_command(push, script))
 

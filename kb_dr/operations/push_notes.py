@@ -11,6 +11,7 @@ Python: when it was written, the state of the segment, and of the settings the p
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,9 +95,10 @@ class PushNotes:
 
     def forget_taken(self) -> None:
         """Remove what the shell has emptied, which starts no program to remove a file."""
-        for entry in os.scandir(self._directory):
-            if entry.is_file(follow_symlinks=False) and entry.stat().st_size == 0:
-                Path(entry.path).unlink(missing_ok=True)
+        with suppress(OSError), os.scandir(self._directory) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False) and entry.stat().st_size == 0:
+                    Path(entry.path).unlink(missing_ok=True)
 
     def write(self, name: str, key: str, sha256: str, state: FileState) -> None:
         """Remember a push; raises OSError."""

@@ -48,13 +48,18 @@ class Region:
         return last.next().name
 
     def recover(self, directory: Path, **settings: str) -> Recovered:
-        """Recover with this region's `kb-dr wal fetch`; ``settings`` win over the right ones."""
+        """Recover with this region's `kb-dr wal restore-command`, which leaves a process that
+        runs ahead; ``settings`` win over the right ones.
+        """
         self.store.configure(**{**self.settings, **settings})
-        words = self.store.words(
-            *("wal", "fetch", "--expect-end", str(self.archived.end), "--expect-timeline", "1"),
-            *("--segment-bytes", str(self.archived.segment_bytes)),
+        return recover(
+            self.archived,
+            directory,
+            self.store.restore_command(
+                *("--expect-end", str(self.archived.end), "--expect-timeline", "1"),
+                *("--segment-bytes", str(self.archived.segment_bytes)),
+            ),
         )
-        return recover(self.archived, directory, restore_command(words))
 
     def is_asked_for(self, part: str) -> bool:
         return any(part in path for _, path in self.proxy.requests)
