@@ -255,7 +255,7 @@ def show_archive_command() -> None:
     """
     settings = read_settings()
     notes = str(settings.state_dir.absolute() / "wal-push" / "noted")
-    env_file = "" if settings.env_file is None else str(settings.env_file)
+    env_file = "-" if settings.env_file is None else str(settings.env_file)
     script = ["/bin/sh", str(SHELL / "push-wal.sh"), notes, env_file]
     push = [*_program(settings), "wal", "push", "--notes", notes]
     click.echo(archive_command(push, script))

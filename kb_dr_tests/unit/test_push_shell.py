@@ -42,7 +42,7 @@ class _Place:
 
     def archive(self, *, settings: bool = True) -> int:
         """Run the line as PostgreSQL does; return its status."""
-        named = str(self.settings) if settings else ""
+        named = str(self.settings) if settings else "-"
         script = ["/bin/sh", str(SHELL / "push-wal.sh"), str(self.notes), named]
         command = archive_command(["sh", "-c", f"exit {STARTED}"], script).replace("%%", "\0")
         line = command.replace("%p", f"pg_wal/{NAME}").replace("\0", "%")

@@ -1,7 +1,7 @@
 # The archive_command: calls a segment archived that an earlier push stored ahead of its turn, or
 # starts the program, which pushes it. `kb-dr wal archive-command` prints the line around it.
 #
-#   push-wal.sh NOTES SETTINGS SEGMENT PROGRAM [WORD...]
+#   push-wal.sh NOTES SETTINGS|- SEGMENT PROGRAM [WORD...]
 #
 # A note (kb_dr.operations.push_notes) is written once a segment is stored and was looked at. It is
 # believed once, within an hour and one start of the machine, and only while the segment is the very
@@ -11,6 +11,7 @@ notes=$1
 settings=$2
 segment=$3
 shift 3
+if [ "$settings" = - ]; then settings=; fi
 note=$notes/${segment##*/}
 believed() {
   [ -s "$note" ] && read -r boot < /proc/sys/kernel/random/boot_id && read -r up rest < /proc/uptime || return 1
