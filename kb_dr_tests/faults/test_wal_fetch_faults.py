@@ -193,13 +193,13 @@ def test_an_end_that_is_not_certain_is_none(region: Region, trouble: Trouble) ->
 
 
 def test_wrong_credentials_abort_recovery(region: Region) -> None:
-    wrong = {"KB_DR_REPOSITORY_SECRET_ACCESS_KEY": "not-the-right-secret"}
+    wrong = "not-the-right-secret"
 
-    found = region.recover(region.archived.attempts, **wrong)
+    found = region.recover(region.archived.attempts, KB_DR_REPOSITORY_SECRET_ACCESS_KEY=wrong)
 
     found.require_abort()
     assert "403" in found.log
-    assert wrong["KB_DR_REPOSITORY_SECRET_ACCESS_KEY"] not in found.log
+    assert wrong not in found.log
 
 
 def test_an_identity_that_opens_nothing_aborts_recovery(region: Region, tmp_path: Path) -> None:
