@@ -1,6 +1,7 @@
 """A cluster whose base backup and WAL outlived it, to recover from in many ways."""
 
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,6 +88,19 @@ class WalStore:
     def archive_command(self) -> str:
         """The shell line that pushes into it."""
         return " ".join(self.words("wal", "push")) + ' "%p"'
+
+    def restore_command(self, *words: str) -> str:
+        """The shell line the program prints."""
+        return self._printed("wal", "restore-command", *words)
+
+    @property
+    def quick_archive_command(self) -> str:
+        """The shell line the program prints."""
+        return self._printed("wal", "archive-command")
+
+    def _printed(self, *words: str) -> str:
+        ran = subprocess.run(self.words(*words), capture_output=True, text=True, check=True)
+        return ran.stdout.strip()
 
     def stored(self, name: str) -> Path:
         """The one object of a WAL file."""

@@ -1,6 +1,5 @@
 """zstd inside age: what is stored opens with ``age -d | zstd -d`` and nothing of ours."""
 
-import io
 import re
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, cast
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 _SLICE_BYTES = 1024
 """zstd shrinks a run of zeros 32,000 times: what is fed at once bounds what comes out at once
 (32 MiB in the worst case, which the sink takes before the next slice)."""
+_WHOLE_SLICE_BYTES = 64 * 1024
+"""Where all that comes out is kept in memory anyway."""
 
 _INTERRUPTED = re.compile(r"\w*Interrupt\w*\b")
 """KeyboardInterrupt, or Dagster's own: pyrage's text begins with the name of what was raised."""
@@ -61,14 +62,24 @@ class AgeCodec:
         return tuple(str(each.to_public()) for each in self._secret)
 
     def encode(self, plain: bytes) -> bytes:
-        coded = io.BytesIO()
-        self.encode_stream(io.BytesIO(plain), coded)
-        return coded.getvalue()
+        # In one piece: it is in memory anyway, and each step between costs more than its work.
+        compressed = zstandard.ZstdCompressor(level=self._level, write_checksum=True)
+        try:
+            coded: bytes = pyrage.encrypt(compressed.compress(plain), self._required_recipients())
+        except pyrage.EncryptError as error:
+            raise KbDrError(f"encrypt {len(plain)} bytes: {error}") from None
+        return coded
 
     def decode(self, coded: bytes) -> bytes:
-        plain = io.BytesIO()
-        self.decode_stream(io.BytesIO(coded), plain)
-        return plain.getvalue()
+        pieces = _Pieces()
+        frames = _Frames(pieces, slice_bytes=_WHOLE_SLICE_BYTES)
+        try:
+            compressed = pyrage.decrypt(coded, self._required_identities())
+        except pyrage.DecryptError as error:
+            raise _not_decrypted(error) from None
+        frames.write(compressed)
+        frames.finish()
+        return b"".join(pieces.taken)
 
     def openers(self, start: bytes) -> tuple[str, ...]:
         header = _header(start)
@@ -79,11 +90,7 @@ class AgeCodec:
         )
 
     def encode_stream(self, plain: "Readable", sink: "Writable") -> int:
-        if not self._public:
-            raise ConfigurationError(
-                "encrypt a backup: no age recipient",
-                hint="Set KB_DR_AGE_RECIPIENTS to at least one age1... public key.",
-            )
+        recipients = self._required_recipients()
         source, target = _Source(plain), _Target(sink)
         compressor = zstandard.ZstdCompressor(
             level=self._level, threads=self._threads, write_checksum=True
@@ -91,7 +98,7 @@ class AgeCodec:
         # stream_reader asks for a whole file; it only ever calls read().
         compressed = compressor.stream_reader(cast("IO[bytes]", source))
         try:
-            pyrage.encrypt_io(compressed, target, self._public)
+            pyrage.encrypt_io(compressed, target, recipients)
         except (pyrage.EncryptError, OSError) as error:
             _raise_ours(source, target, error)
             raise KbDrError(f"encrypt a stream: {error}") from None
@@ -100,22 +107,38 @@ class AgeCodec:
         return source.count
 
     def decode_stream(self, coded: "Readable", sink: "Writable") -> int:
-        if not self._secret:
-            raise KeyMissing("decrypt a stream: no age identity at hand")
+        identities = self._required_identities()
         source, target = _Source(coded), _Frames(sink)
         try:
-            pyrage.decrypt_io(source, target, self._secret)
+            pyrage.decrypt_io(source, target, identities)
         except (pyrage.DecryptError, OSError) as error:
             _raise_ours(source, target, error)
-            if _NO_KEY in str(error):
-                raise KeyMissing("decrypt a stream: no identity at hand opens it") from None
-            raise ChecksumMismatch(f"decrypt a stream: {error}") from None
+            raise _not_decrypted(error) from None
         finally:
             _forget(source, target)
         if source.read(1):
             raise ChecksumMismatch("decrypt a stream: bytes follow its end")
         target.finish()
         return target.count
+
+    def _required_recipients(self) -> "list[pyrage.x25519.Recipient]":
+        if not self._public:
+            raise ConfigurationError(
+                "encrypt a backup: no age recipient",
+                hint="Set KB_DR_AGE_RECIPIENTS to at least one age1... public key.",
+            )
+        return self._public
+
+    def _required_identities(self) -> "list[pyrage.x25519.Identity]":
+        if not self._secret:
+            raise KeyMissing("decrypt a stream: no age identity at hand")
+        return self._secret
+
+
+def _not_decrypted(error: Exception) -> KbDrError:
+    if _NO_KEY in str(error):
+        return KeyMissing("decrypt a stream: no identity at hand opens it")
+    return ChecksumMismatch(f"decrypt a stream: {error}")
 
 
 def _opens(identity: "pyrage.x25519.Identity", header: bytes) -> bool:
@@ -187,8 +210,9 @@ class _Target:
 class _Frames:
     """Decompresses what is written, frame after frame, and knows whether the last one ended."""
 
-    def __init__(self, inner: "Writable") -> None:
+    def __init__(self, inner: "Writable", *, slice_bytes: int = _SLICE_BYTES) -> None:
         self._inner = inner
+        self._slice_bytes = slice_bytes
         self._frame: zstandard.ZstdDecompressionObj | None = None
         self._seen = False
         self.count = 0
@@ -218,8 +242,8 @@ class _Frames:
             raise ChecksumMismatch("decompress a stream: cut short")
 
     def _take(self, data: bytes) -> None:
-        for start in range(0, len(data), _SLICE_BYTES):
-            rest = data[start : start + _SLICE_BYTES]
+        for start in range(0, len(data), self._slice_bytes):
+            rest = data[start : start + self._slice_bytes]
             while rest:
                 if self._frame is None:
                     self._frame = zstandard.ZstdDecompressor().decompressobj()
@@ -232,6 +256,20 @@ class _Frames:
                 if plain:
                     self._inner.write(plain)
                     self.count += len(plain)
+
+
+class _Pieces:
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+
+    def write(self, data: bytes, /) -> int:
+        self.taken.append(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """All of it is here."""
 
 
 def _raise_ours(source: _Source, target: _Target | _Frames, error: Exception) -> None:

@@ -1,6 +1,8 @@
 """`kb-dr wal audit|stream|restore-command`; push and fetch are in wal_fast."""
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -15,6 +17,7 @@ from kb_dr.cli.opened import (
 )
 from kb_dr.cli.output import print_json, print_table
 from kb_dr.cli.program import program
+from kb_dr.domain.archive_command import archive_command
 from kb_dr.domain.restore_command import restore_command
 from kb_dr.domain.wal_archive import WalProblemKind
 from kb_dr.errors import ConfigurationError, KeyMissing, PostgresError, WalDamaged, WalGap
@@ -28,6 +31,9 @@ from kb_dr.operations.flush_stream import require_flushed
 from kb_dr.operations.listed_wal import require_marker
 from kb_dr.ports import Codec, Repository
 from kb_dr.settings import COPY_NAMES, Settings, is_slot_name
+
+SHELL = Path(__file__).parent / "shell"
+"""The scripts around push and fetch; they come with the package."""
 
 
 @click.group("wal")
@@ -224,10 +230,7 @@ def show_restore_command(
 ) -> None:
     """Print the restore_command PostgreSQL needs; never use `kb-dr wal fetch` without it."""
     settings = read_settings()
-    words = [*program()]
-    if settings.env_file is not None:
-        words += ["--env-file", str(settings.env_file)]
-    words += ["wal", "fetch", "--from", copy]
+    words = [*_program(settings), "wal", "fetch", "--from", copy]
     for name, value in (
         ("--expect-end", expect_end),
         ("--expect-timeline", expect_timeline),
@@ -235,7 +238,34 @@ def show_restore_command(
     ):
         if value is not None:
             words += [name, str(value)]
-    click.echo(restore_command(words))
+    # Any other line, or repository, has a place of its own: what lies ready is what it would fetch.
+    what = repr((words, settings.org, settings.location(copy)))
+    digest = hashlib.sha256(what.encode()).hexdigest()[:16]
+    ahead = str(settings.state_dir.absolute() / "wal-fetch" / digest)
+    script = ["/bin/sh", str(SHELL / "fetch-wal.sh"), ahead]
+    click.echo(restore_command([*words, "--ahead", ahead], script=script))
+
+
+@command.command("archive-command")
+def show_archive_command() -> None:
+    """Print the archive_command that costs PostgreSQL the least.
+
+    It does what `kb-dr wal push %p` does, and starts no Python for a segment that an earlier push
+    stored ahead of its turn.
+    """
+    settings = read_settings()
+    notes = str(settings.state_dir.absolute() / "wal-push" / "noted")
+    env_file = "-" if settings.env_file is None else str(settings.env_file)
+    script = ["/bin/sh", str(SHELL / "push-wal.sh"), notes, env_file]
+    push = [*_program(settings), "wal", "push", "--notes", notes]
+    click.echo(archive_command(push, script))
+
+
+def _program(settings: Settings) -> list[str]:
+    """The words that start this program with these settings."""
+    if settings.env_file is None:
+        return program()
+    return [*program(), "--env-file", str(settings.env_file)]
 
 
 @command.command("push", context_settings={"ignore_unknown_options": True}, add_help_option=False)

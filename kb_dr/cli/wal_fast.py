@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from kb_dr import logs
 from kb_dr.domain.restore_command import ABORT, ABSENT
+from kb_dr.domain.wal_names import is_segment
 from kb_dr.scrub import scrub
 from kb_dr.settings import COPY_NAMES
 
 if TYPE_CHECKING:
     from kb_dr.operations.fetch_wal import ExpectedEnd
-    from kb_dr.operations.push_notes import PushNotes
+    from kb_dr.operations.push_notes import FileState, PushNotes
     from kb_dr.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,9 @@ def fetch_parser() -> argparse.ArgumentParser:
     parser.add_argument("--expect-end", help="LSN recovery must come to; absence below is an error")
     parser.add_argument("--expect-timeline", type=int, help="the timeline of that LSN")
     parser.add_argument("--segment-bytes", type=int, help="size of a segment, for --expect-end")
+    parser.add_argument(
+        "--ahead", type=Path, help="where the segments that follow are laid, for fetch-wal.sh"
+    )
     _add_common(parser)
     return parser
 
@@ -65,6 +69,9 @@ def push_parser() -> argparse.ArgumentParser:
         "and was looked at.",
     )
     parser.add_argument("path", type=Path, help="the WAL file (%%p)")
+    parser.add_argument(
+        "--notes", type=Path, help="where what was pushed ahead is noted, for push-wal.sh"
+    )
     _add_common(parser)
     return parser
 
@@ -96,14 +103,26 @@ def _fetch_file(given: argparse.Namespace) -> bool:
 
     settings = load_settings(env_file=given.env_file)
     _log_as(settings)
-    return fetch_wal(
+    system_identifier = given.system_identifier or _required_system_identifier(given.path)
+    there = fetch_wal(
         given.file,
         given.path,
         repository=wiring.repository(settings, given.copy),
         codec=wiring.codec(settings),
-        system_identifier=given.system_identifier or _required_system_identifier(given.path),
+        system_identifier=system_identifier,
         expected_end=_expected_end(given),
     )
+    if there and given.ahead is not None and is_segment(given.file):
+        from kb_dr.cli.wal_ahead import keep_ahead
+
+        keep_ahead(
+            given.file,
+            given.ahead.absolute(),
+            copy=given.copy,
+            env_file=given.env_file,
+            system_identifier=system_identifier,
+        )
+    return there
 
 
 def _expected_end(given: argparse.Namespace) -> "ExpectedEnd | None":
@@ -143,10 +162,11 @@ def _push_file(given: argparse.Namespace) -> None:
     from kb_dr.operations.listed_wal import require_marker
     from kb_dr.settings import load_settings
 
+    read_from = _state_of_settings(given)
     settings = load_settings(env_file=given.env_file)
     _log_as(settings)
     system_identifier = given.system_identifier or _system_identifier(given.path)
-    notes = _notes(settings, system_identifier)
+    notes = _notes(settings, system_identifier, given.notes, read_from)
     if notes is not None and pushed_ahead(given.path, notes) is not None:
         return  # before the store and its library are even opened
     repository = wiring.repository(settings, "primary")
@@ -161,21 +181,38 @@ def _push_file(given: argparse.Namespace) -> None:
     )
 
 
-def _notes(settings: "Settings", system_identifier: int | None) -> "PushNotes | None":
+def _state_of_settings(given: argparse.Namespace) -> "FileState | None":
+    """Of the file that settings are about to be read from, when one is named."""
+    from kb_dr.operations.push_notes import FileState
+
+    named = given.env_file or os.environ.get("KB_DR_ENV_FILE")
+    try:
+        return FileState.of(Path(named)) if named else None
+    except OSError:
+        return None  # load_settings() says what is wrong with it
+
+
+def _notes(
+    settings: "Settings",
+    system_identifier: int | None,
+    directory: Path | None,
+    read_from: "FileState | None",
+) -> "PushNotes | None":
     from kb_dr.adapters.clock import SystemClock
     from kb_dr.operations.push_notes import PushNotes
 
     if system_identifier is None:
         return None
-    directory = settings.state_dir / "wal-push" / str(system_identifier)
+    directory = directory or settings.state_dir / "wal-push" / str(system_identifier)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:
         # Nowhere to remember anything: each segment is pushed at its turn.
         return None
     # Any change of the place makes the notes void; their secrets print as nothing.
-    place = hashlib.sha256(repr((settings.org, settings.primary)).encode()).hexdigest()
-    return PushNotes(directory, place, SystemClock())
+    place = repr((settings.org, settings.primary, system_identifier))
+    digest = hashlib.sha256(place.encode()).hexdigest()
+    return PushNotes(directory, digest, SystemClock(), read_from=read_from)
 
 
 def _required_system_identifier(path: Path) -> int:

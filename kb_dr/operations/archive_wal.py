@@ -6,6 +6,7 @@ PostgreSQL removes a segment once this succeeds, so success means: stored, and l
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,10 @@ from kb_dr.ports import Codec, Repository
 
 logger = logging.getLogger(__name__)
 
-MOST_AHEAD = 63
-"""Further ready segments one call takes along."""
+MOST_AHEAD = 255
+"""Further ready segments one call takes along, and"""
+MOST_SECONDS_AHEAD = 10.0
+"""for how long it begins with further ones: the server waits for the call when it shuts down."""
 MOST_BYTES_AT_ONCE = 128 * 1024 * 1024
 
 
@@ -71,6 +74,7 @@ def archive_wal(
     if notes is not None:
         ahead = [other for other in ready_beside(path) if not notes.exists(other.name)]
         if ahead:
+            notes.forget_taken()
             _push_ahead(ahead[:MOST_AHEAD], repository, codec, system_identifier, notes, transfers)
     return pushed
 
@@ -163,7 +167,7 @@ def pushed_ahead(path: Path, notes: PushNotes) -> Pushed | None:
     if note is None:
         return None
     try:
-        if FileState.of(path) != note.state:
+        if str(FileState.of(path)) != note.state:
             return None
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
@@ -183,13 +187,18 @@ def _push_ahead(
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor  # only where there is more than one file
 
+    ends = time.monotonic() + MOST_SECONDS_AHEAD
+
     def push(path: Path) -> None:
+        if time.monotonic() > ends:
+            return
         try:
             state = FileState.of(path)
+            settled = state.settled()
             pushed = push_file(
                 path, repository=repository, codec=codec, system_identifier=system_identifier
             )
-            if FileState.of(path) == state:
+            if settled and FileState.of(path) == state:
                 notes.write(path.name, pushed.key, pushed.sha256, state)
         except (KbDrError, OSError) as error:
             # It stays ready, so the server asks for it again, and is told then.

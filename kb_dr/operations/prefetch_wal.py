@@ -25,8 +25,8 @@ class WalPrefetcher:
 
     restore_command(spool=...) moves a ready file out of it; whatever is not there is fetched by
     the command itself, so trouble here slows a recovery down and never ends it. What is in the
-    spool is whole and checked. ``segments`` are in order of replay; ``give`` hands a file to the
-    user PostgreSQL runs as.
+    spool is whole and checked; beside it ``.NAME.coming`` stands for a segment being read.
+    ``segments`` are in order of replay; ``give`` hands a file to the user PostgreSQL runs as.
     """
 
     def __init__(
@@ -44,6 +44,10 @@ class WalPrefetcher:
         self.fetched_segments = 0
         self.fetched_bytes = 0
         """Plain bytes."""
+        self.taken_segments = 0
+        """Moved out of the spool, or passed."""
+        self.newest = ""
+        """The last segment that was begun with; all before it lie ready, or were taken."""
         self.failure: KbDrError | OSError | None = None
         """Why it stopped early, if it did."""
         self._repository = repository
@@ -52,6 +56,7 @@ class WalPrefetcher:
         self._transfers = transfers
         self._ahead = ahead
         self._give = give
+        self._passed = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wal-prefetch", daemon=True)
 
@@ -71,6 +76,10 @@ class WalPrefetcher:
         self._stop.set()
         self._thread.join()
         shutil.rmtree(self.spool, ignore_errors=True)
+
+    def passed(self, name: str) -> None:
+        """Replay has, or gets elsewhere, all up to this segment."""
+        self._passed = max(self._passed, name[8:])
 
     def _run(self) -> None:
         try:
@@ -94,7 +103,9 @@ class WalPrefetcher:
                 segment = next(self._segments, None)
                 if segment is None:
                     more = False
-                else:
+                elif segment.name[8:] > self._passed:
+                    self._coming(segment.name).touch()
+                    self.newest = segment.name
                     running.add(pool.submit(self._fetch, segment))
             if not running:
                 self._stop.wait(_LOOK_SECONDS)
@@ -104,32 +115,37 @@ class WalPrefetcher:
                 ready.append(future.result())
                 self.fetched_segments += 1
 
-    @staticmethod
-    def _forget_taken(ready: deque[Path]) -> None:
+    def _forget_taken(self, ready: deque[Path]) -> None:
         """Drop what was moved away, and with it what replay has passed without taking it."""
-        passed = [path for path in ready if not path.exists()]
-        if not passed:
-            return
-        newest = max(path.name[8:] for path in passed)
+        for path in ready:
+            if not path.exists():
+                self.passed(path.name)
         for path in list(ready):
-            if path.name[8:] <= newest:
+            if path.name[8:] <= self._passed:
                 path.unlink(missing_ok=True)
                 ready.remove(path)
+                self.taken_segments += 1
+
+    def _coming(self, name: str) -> Path:
+        return self.spool / f".{name}.coming"
 
     def _fetch(self, segment: StoredWal) -> Path:
-        plain = read_wal(
-            self._repository,
-            self._codec,
-            segment.listed,
-            segment.name,
-            segment.sha256,
-            system_identifier=segment.system_identifier,
-        )
-        path = self.spool / segment.name
-        unfinished = self.spool / f".{segment.name}"
-        unfinished.write_bytes(plain)
-        if self._give:
-            self._give(unfinished)
-        unfinished.replace(path)
+        try:
+            plain = read_wal(
+                self._repository,
+                self._codec,
+                segment.listed,
+                segment.name,
+                segment.sha256,
+                system_identifier=segment.system_identifier,
+            )
+            path = self.spool / segment.name
+            unfinished = self.spool / f".{segment.name}"
+            unfinished.write_bytes(plain)
+            if self._give:
+                self._give(unfinished)
+            unfinished.replace(path)
+        finally:
+            self._coming(segment.name).unlink(missing_ok=True)
         self.fetched_bytes += len(plain)
         return path

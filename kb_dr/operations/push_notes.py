@@ -1,34 +1,65 @@
 """Notes on segments that were pushed ahead of their turn.
 
-A note says which file was pushed (its size, inode and time of change) and the digest of its
-bytes. It is believed for an hour, once, for exactly that file and repository. No note, or one that
-cannot be read, costs a look at the store and nothing else.
+A note says which file was pushed and the digest of its bytes. It is believed for an hour, once,
+for exactly that file and repository. No note, or one that cannot be read, costs a look at the
+store and nothing else.
+
+Its first lines are for the shell (push-wal.sh), which calls a segment archived without starting
+Python: when it was written, the state of the segment, and of the settings the push had read.
 """
 
 import json
 import os
-from dataclasses import asdict, dataclass
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from kb_dr.ports import Clock
 
 BELIEVED_SECONDS = 3600.0
+SETTLED_SECONDS = 0.1
+"""Far more than a tick of the kernel's clock for files: a write after this changes their time."""
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_UPTIME = Path("/proc/uptime")
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
     """What changes when a file is written or replaced."""
 
-    size_bytes: int
+    device: int
     inode: int
+    size_bytes: int
     modified_ns: int
+    changed_ns: int
+    """Set by the kernel at any change; nobody can set it back."""
 
     @classmethod
     def of(cls, path: Path) -> Self:
         """The state of a file now; OSError when it is not there."""
         found = path.stat()
-        return cls(found.st_size, found.st_ino, found.st_mtime_ns)
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    def settled(self) -> bool:
+        """Wait until a later write cannot leave the same state; False when the clock goes wrong."""
+        age = time.time() - self.changed_ns / 1e9
+        if 0 <= age < SETTLED_SECONDS:
+            time.sleep(SETTLED_SECONDS - age)
+        return age >= 0
+
+    def __str__(self) -> str:
+        """As ``TZ=UTC0 stat -c '%d %i %s %y %z'`` of GNU prints it."""
+        times = f"{_printed(self.modified_ns)} {_printed(self.changed_ns)}"
+        return f"{self.device} {self.inode} {self.size_bytes} {times}"
+
+
+def _printed(at_ns: int) -> str:
+    seconds, rest = divmod(at_ns, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{rest:09d} +0000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,36 +68,50 @@ class PushNote:
 
     key: str
     sha256: str
-    state: FileState
+    state: str
 
 
 class PushNotes:
     """The notes of one cluster, one small file a segment.
 
-    ``repository`` is a text that is another for another repository; without secrets.
+    ``place`` is a text that is another for another repository or cluster; without secrets.
+    ``read_from`` is the state of the file of settings before it was read.
     """
 
-    def __init__(self, directory: Path, repository: str, clock: Clock) -> None:
+    def __init__(
+        self, directory: Path, place: str, clock: Clock, *, read_from: FileState | None = None
+    ) -> None:
         self._directory = directory
-        self._repository = repository
+        self._place = place
         self._clock = clock
+        self._read_from = read_from
 
     def exists(self, name: str) -> bool:
         """Whether a segment was pushed ahead already."""
-        return (self._directory / name).exists()
+        try:
+            return (self._directory / name).stat().st_size > 0
+        except OSError:
+            return False
+
+    def forget_taken(self) -> None:
+        """Remove what the shell has emptied, which starts no program to remove a file."""
+        with suppress(OSError), os.scandir(self._directory) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False) and entry.stat().st_size == 0:
+                    Path(entry.path).unlink(missing_ok=True)
 
     def write(self, name: str, key: str, sha256: str, state: FileState) -> None:
         """Remember a push; raises OSError."""
         note = {
             "key": key,
             "sha256": sha256,
-            "state": asdict(state),
-            "repository": self._repository,
+            "place": self._place,
             "at": self._clock.now().timestamp(),
         }
+        lines = (_moment(), str(state), str(self._read_from or ""), json.dumps(note), "")
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished = self._directory / f".{name}.{os.getpid()}"
-        unfinished.write_text(json.dumps(note))
+        unfinished.write_text("\n".join(lines))
         os.replace(unfinished, self._directory / name)
 
     def take(self, name: str) -> PushNote | None:
@@ -75,11 +120,19 @@ class PushNotes:
         try:
             text = path.read_text()
             path.unlink()
-            note = json.loads(text)
+            _, state, _, rest, _ = text.split("\n")
+            note = json.loads(rest)
             age = self._clock.now().timestamp() - note["at"]
-            if note["repository"] != self._repository or not 0 <= age <= BELIEVED_SECONDS:
+            if note["place"] != self._place or not 0 <= age <= BELIEVED_SECONDS:
                 return None
-            state = FileState(**note["state"])
             return PushNote(str(note["key"]), str(note["sha256"]), state)
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+
+def _moment() -> str:
+    """Start of the machine and seconds since; where there is no /proc the shell believes none."""
+    try:
+        return f"{_BOOT_ID.read_text().strip()} {int(float(_UPTIME.read_text().split()[0]))}"
+    except (OSError, ValueError, IndexError):
+        return "- 0"

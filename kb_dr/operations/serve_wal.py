@@ -34,7 +34,7 @@ _SCRIPT = """\
 # Written by kb-dr: hands PostgreSQL one WAL file, or says that the plan knows of none.
 umask 022
 spool={spool}
-printf %s "$1" > "$spool/asked/$$" && mv -f "$spool/asked/$$" "$spool/asked/current" || exit 126
+printf '%s\\n' "$1" > "$spool/asked/current" || exit 126
 while :; do
   if [ -f "$spool/ready/$1" ]; then
     if cp "$spool/ready/$1" "$2"; then exit 0; fi
@@ -129,7 +129,7 @@ class WalServer:
         # met from what lay ready may never be seen here, and must not pull the window back.
         current, answered = self._spool / "asked" / "current", ""
         while not self._stop.is_set():
-            name = current.read_text() if current.exists() else answered
+            name = _whole_line(current) or answered
             if name != answered:
                 self._answer(name, pool)
                 answered = name
@@ -251,6 +251,15 @@ class WalServer:
 
     def _drop(self, number: int) -> None:
         (self._spool / "ready" / self._plan.segments[number].name).unlink(missing_ok=True)
+
+
+def _whole_line(file: Path) -> str:
+    """What was asked; "" while it is being written, or nothing was."""
+    try:
+        text = file.read_text()
+    except FileNotFoundError:
+        return ""
+    return text[:-1] if text.endswith("\n") else ""
 
 
 @contextmanager

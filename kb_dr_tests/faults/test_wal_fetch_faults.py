@@ -47,14 +47,20 @@ class Region:
         last = Segment.parse(self.archived.segments[-1], self.archived.segment_bytes)
         return last.next().name
 
-    def recover(self, directory: Path, **settings: str) -> Recovered:
-        """Recover with this region's `kb-dr wal fetch`; ``settings`` win over the right ones."""
+    def recover(self, directory: Path, *, ahead: bool = True, **settings: str) -> Recovered:
+        """Recover with this region's `kb-dr wal restore-command`, which leaves a process that
+        runs ahead, or with the plain fetch; ``settings`` win over the right ones.
+        """
         self.store.configure(**{**self.settings, **settings})
-        words = self.store.words(
-            *("wal", "fetch", "--expect-end", str(self.archived.end), "--expect-timeline", "1"),
+        expected = (
+            *("--expect-end", str(self.archived.end), "--expect-timeline", "1"),
             *("--segment-bytes", str(self.archived.segment_bytes)),
         )
-        return recover(self.archived, directory, restore_command(words))
+        if ahead:
+            line = self.store.restore_command(*expected)
+        else:
+            line = restore_command(self.store.words("wal", "fetch", *expected))
+        return recover(self.archived, directory, line)
 
     def is_asked_for(self, part: str) -> bool:
         return any(part in path for _, path in self.proxy.requests)
@@ -187,13 +193,13 @@ def test_an_end_that_is_not_certain_is_none(region: Region, trouble: Trouble) ->
 
 
 def test_wrong_credentials_abort_recovery(region: Region) -> None:
-    wrong = {"KB_DR_REPOSITORY_SECRET_ACCESS_KEY": "not-the-right-secret"}
+    wrong = "not-the-right-secret"
 
-    found = region.recover(region.archived.attempts, **wrong)
+    found = region.recover(region.archived.attempts, KB_DR_REPOSITORY_SECRET_ACCESS_KEY=wrong)
 
     found.require_abort()
     assert "403" in found.log
-    assert wrong["KB_DR_REPOSITORY_SECRET_ACCESS_KEY"] not in found.log
+    assert wrong not in found.log
 
 
 def test_an_identity_that_opens_nothing_aborts_recovery(region: Region, tmp_path: Path) -> None:
@@ -223,7 +229,8 @@ def test_a_fetch_that_is_killed_aborts_recovery(
 
     region.proxy.inject(Fault(Kind.PASS_THEN, "GET", in_path=region.middle, then=kill))
 
-    found = region.recover(region.archived.attempts)
+    # Who runs ahead would ask first, and is not the one to be killed.
+    found = region.recover(region.archived.attempts, ahead=False)
 
     assert len(killed) == 1, found.log
     assert not found.opened, found.log

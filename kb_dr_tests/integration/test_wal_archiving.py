@@ -41,7 +41,9 @@ def store(tmp_path: Path) -> WalStore:
 def test_segments_that_piled_up_are_archived_whole(
     postgres_programs: PostgresPrograms, tmp_path: Path, store: WalStore
 ) -> None:
-    """Of 16 MiB each; most are pushed ahead of their turn, and each is what the server wrote."""
+    """Of 16 MiB each; most are pushed ahead of their turn, and called archived without starting
+    the program. Each is what the server wrote.
+    """
     with RunningCluster(
         postgres_programs,
         tmp_path / "source",
@@ -53,8 +55,9 @@ def test_segments_that_piled_up_are_archived_whole(
             source.query(f"insert into t values ({number})")
             source.switch_wal()
 
-        source.archive_with(store.archive_command)
+        source.archive_with(store.quick_archive_command)
         last = source.archive_everything()
+        noted = list((store.directory / "state" / "wal-push" / "noted").iterdir())
         identifier = source.system_identifier
         written = {
             path.name: path.read_bytes()
@@ -71,6 +74,8 @@ def test_segments_that_piled_up_are_archived_whole(
     )
     assert found.passed, found.archive.problems
     assert found.archive.segments == len(written) >= 9
+    taken = [path.name for path in noted if path.stat().st_size == 0]
+    assert len(taken) >= 7, "they were pushed at their own turn"
     for name, content in written.items():
         assert fetch_wal(
             name,

@@ -1,0 +1,28 @@
+# The restore_command, inside the line that `kb-dr wal restore-command` prints: takes a segment that
+# lies ready, else starts the program, whose word it passes on.
+#
+#   fetch-wal.sh AHEAD NAME PATH PROGRAM [WORD...]
+#
+# AHEAD is where a process that runs ahead of replay (kb_dr.cli.wal_ahead) lays whole, checked
+# segments. They are taken only while that process lives and is of this very cluster: it holds the
+# data directory, in which PostgreSQL runs this, open. Nothing is ever called absent here.
+ahead=$1
+name=$2
+path=$3
+shift 3
+alive() {
+  read -r pid held boot < "$ahead/alive" && read -r now < /proc/sys/kernel/random/boot_id &&
+    [ "$boot" = "$now" ] && [ . -ef "/proc/$pid/fd/$held" ]
+}
+looks=0
+while alive 2> /dev/null; do
+  if [ -f "$ahead/ready/$name" ]; then
+    if mv -f "$ahead/ready/$name" "$path"; then exit 0; fi
+    break
+  fi
+  # Being read just now: waiting costs less than reading it twice.
+  [ -f "$ahead/ready/.$name.coming" ] || [ -f "$ahead/ready/$name" ] || break
+  [ "$looks" -lt 1500 ] && sleep 0.02 || break
+  looks=$((looks + 1))
+done
+exec "$@" "$name" "$path"

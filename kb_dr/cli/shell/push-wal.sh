@@ -1,0 +1,31 @@
+# The archive_command: calls a segment archived that an earlier push stored ahead of its turn, or
+# starts the program, which pushes it. `kb-dr wal archive-command` prints the line around it.
+#
+#   push-wal.sh NOTES SETTINGS|- SEGMENT PROGRAM [WORD...]
+#
+# A note (kb_dr.operations.push_notes) is written once a segment is stored and was looked at. It is
+# believed once, within an hour and one start of the machine, and only while the segment is the very
+# file that was pushed: its inode, size and both times, of which the kernel sets the last at any
+# write; and while the file of SETTINGS, if one is given, is the one that push read.
+notes=$1
+settings=$2
+segment=$3
+shift 3
+if [ "$settings" = - ]; then settings=; fi
+note=$notes/${segment##*/}
+believed() {
+  [ -s "$note" ] && read -r boot < /proc/sys/kernel/random/boot_id && read -r up rest < /proc/uptime || return 1
+  { read -r noted_boot at && IFS= read -r file && IFS= read -r read_from; } < "$note" || return 1
+  up=${up%%.*}
+  [ "$noted_boot" = "$boot" ] && [ "$up" -ge "$at" ] && [ $((up - at)) -le 3600 ] || return 1
+  if [ -n "$settings" ]; then
+    file="$file
+$read_from"
+  fi
+  seen=$(LC_ALL=C TZ=UTC0 stat -c '%d %i %s %y %z' -- "$segment" ${settings:+"$settings"}) || return 1
+  [ "$seen" = "$file" ]
+}
+if believed 2> /dev/null && true 2> /dev/null > "$note"; then
+  exit 0
+fi
+exec "$@" "$segment"
