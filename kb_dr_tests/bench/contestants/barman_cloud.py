@@ -41,7 +41,8 @@ class BarmanCloud:
             "lz4 for backups (it has no zstd there), zstd level 1 for WAL",
             "",
             (
-                "barman-cloud encrypts nothing itself, and keeps no checksum of its own.",
+                "barman-cloud encrypts nothing itself, and keeps no checksum of its own; that which its"
+                " client would send along is off, as the S3 server does not take it.",
                 "barman-cloud reads the data directory itself, so it must run on the database's"
                 " host; PostgreSQL sends nothing, and spends no CPU on it.",
                 "barman-cloud does not wait until the WAL of a backup is in the archive.",
@@ -115,6 +116,8 @@ class BarmanCloud:
         return {
             "PYTHONPATH": str(_INSTALLED),
             "AWS_SHARED_CREDENTIALS_FILE": str(self._credentials),
+            # rclone's server takes no body whose checksum follows it.
+            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
             **self._site.trust,
         }
 
