@@ -41,8 +41,8 @@ class BarmanCloud:
             "lz4 for backups (it has no zstd there), zstd level 1 for WAL",
             "",
             (
-                "barman-cloud encrypts nothing itself, and keeps no checksum of its own; that which its"
-                " client would send along is off, as the S3 server does not take it.",
+                "barman-cloud encrypts nothing itself, and keeps no checksum of its own; that which"
+                " its client would send along is off, as the S3 server does not take it.",
                 "barman-cloud reads the data directory itself, so it must run on the database's"
                 " host; PostgreSQL sends nothing, and spends no CPU on it.",
                 "barman-cloud does not wait until the WAL of a backup is in the archive.",
