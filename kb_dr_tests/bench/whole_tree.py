@@ -19,12 +19,17 @@ def orphans_adopted() -> Iterator[None]:
     """Processes whose parent ends become ours, not init's, while the block runs.
 
     pgBackRest's asynchronous archiving leaves its parent; without this its CPU would be nobody's.
+    Those that have ended are let go when the block is left; until then they still count.
     """
+    before = {child.pid for child in psutil.Process().children()}
     _adopt(yes=True)
     try:
         yield
     finally:
         _adopt(yes=False)
+        for child in psutil.Process().children():
+            if child.pid not in before and child.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(child.pid, 0)
 
 
 def cpu_seconds_below() -> float:
