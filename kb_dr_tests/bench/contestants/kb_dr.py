@@ -38,8 +38,9 @@ class KbDr:
                 "kb_dr's restore checks each file against PostgreSQL's own manifest, replays,"
                 " opens and stops the cluster once with fsync on before it hands it over; the"
                 " start that is measured for all comes on top.",
-                "kb_dr's files are flushed by PostgreSQL, which syncs the whole data directory"
-                " when it begins to recover; unpacking itself flushes nothing.",
+                "kb_dr's files are flushed by that PostgreSQL, which syncs the whole data directory"
+                " when it begins to recover; unpacking itself flushes nothing, and the start that"
+                " is measured, after a clean stop, has nothing to sync.",
                 "kb_dr's verification is a real restore, with replay, pg_amcheck and queries.",
             ),
         )

@@ -43,7 +43,8 @@ class PgBackRest:
                 " to the end of the backup only.",
                 "pgBackRest archives asynchronously: it answers for segments it has pushed ahead.",
                 "pgBackRest's verification compares checksums of files and WAL: nothing is"
-                " restored, no server started.",
+                " restored, no server started; 2.45 exits 0 also when it has found damage, which must"
+                " be read in its output.",
             ),
         )
 
@@ -90,7 +91,7 @@ class PgBackRest:
         )
 
     def verify(self) -> Command | None:
-        return Command(self._words("verify"))
+        return Command(self._words("verify", "--output=text"))
 
     def archive_command(self) -> str:
         return f"{shlex.join(self._words('archive-push'))} %p"
