@@ -43,8 +43,8 @@ class PgBackRest:
                 " to the end of the backup only.",
                 "pgBackRest archives asynchronously: it answers for segments it has pushed ahead.",
                 "pgBackRest's verification compares checksums of files and WAL: nothing is"
-                " restored, no server started; 2.45 exits 0 also when it has found damage, which must"
-                " be read in its output.",
+                " restored, no server started; 2.45 exits 0 also when it has found damage, which"
+                " must be read in its output.",
             ),
         )
 
