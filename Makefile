@@ -21,6 +21,7 @@ ui: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	scripts/install-test-programs
+	scripts/install-bench-programs
 	@# Tests start some thousand commands; where nothing writes bytecode, each would compile kb_dr anew.
 	$(BIN)/python -m compileall -q kb_dr kb_dr_tests
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
@@ -33,6 +34,7 @@ check: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	scripts/install-test-programs
+	scripts/install-bench-programs
 	$(BIN)/python -m kb_dr_tests.bench
 
 clean:
