@@ -1,20 +1,25 @@
-"""A site to measure on: a PostgreSQL with data like the real one, an S3 server, a directory."""
+"""A site to measure on: a PostgreSQL with data like the real one, S3 servers, a directory."""
 
 import os
 import shutil
+import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import psycopg
 import pyrage
+from numpy.typing import NDArray
 from pgvector.psycopg import register_vector
 
 from kb_dr.cli.program import program
 from kb_dr.sandbox.content import DIMENSIONS, entries
+from kb_dr_tests.bench.secured_store import SecuredRcloneStore
 from kb_dr_tests.bench.usage import clean_environment, run
 from kb_dr_tests.object_stores import RcloneStore
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
@@ -22,6 +27,10 @@ from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 DATABASE = "kb"
 BUCKET = "bench"
 STORES = ("S3", "directory")
+OVER_TLS = "S3 over TLS"
+VECTOR = "vector"
+REALS = "real[]"
+"""Where the programs have no pgvector: the same numbers, four bytes each."""
 
 _SETTINGS = {
     "shared_buffers": "128MB",
@@ -34,6 +43,8 @@ _SETTINGS = {
 _SEED_ENTRIES = 10_000
 """About 25 MB: far more than zstd looks back at this level, so copies of it compress no better."""
 _INDEXED_ENTRIES = 2_000
+_ARRAY_HEAD = struct.Struct(">iiIii")
+_REAL_OID = 700
 
 
 @dataclass
@@ -45,6 +56,22 @@ class Site:
     s3: RcloneStore
     recipient: str
     identity_file: Path
+    secured: SecuredRcloneStore | None = None
+    """The same kind of server behind TLS, with a certificate of the bench's own authority."""
+    vectors: str = VECTOR
+    """The type of the embeddings: VECTOR or REALS."""
+
+    def s3_of(self, store: str) -> RcloneStore:
+        """The server of that kind of store."""
+        if store != OVER_TLS:
+            return self.s3
+        assert self.secured is not None, "this site has no S3 server behind TLS"
+        return self.secured
+
+    @property
+    def trust(self) -> Mapping[str, str]:
+        """What programs are given in their environment to trust the bench's own authority."""
+        return {} if self.secured is None else self.secured.trust
 
     @property
     def postmaster(self) -> int:
@@ -54,7 +81,7 @@ class Site:
     def servers(self, store: str, *, postgres: bool) -> tuple[int, ...]:
         """Processes that work for a command, by id."""
         found = [self.postmaster] if postgres else []
-        if store == "S3":
+        if store.startswith("S3"):
             found += [
                 child.pid for child in psutil.Process().children() if child.name() == "rclone"
             ]
@@ -75,12 +102,13 @@ class Site:
             "KB_DR_SCRATCH_DIR": str(place / "scratch"),
             "KB_DR_POSTGRES_BIN_DIRS": str(self.cluster.programs.bin_dir),
         }
-        if store == "S3":
+        if store.startswith("S3"):
+            s3 = self.s3_of(store)
             lines |= {
                 "KB_DR_REPOSITORY_URL": f"s3://{BUCKET}/{org}",
-                "KB_DR_REPOSITORY_ENDPOINT_URL": self.s3.endpoint_url,
-                "KB_DR_REPOSITORY_ACCESS_KEY_ID": self.s3.access_key_id,
-                "KB_DR_REPOSITORY_SECRET_ACCESS_KEY": self.s3.secret_access_key,
+                "KB_DR_REPOSITORY_ENDPOINT_URL": s3.endpoint_url,
+                "KB_DR_REPOSITORY_ACCESS_KEY_ID": s3.access_key_id,
+                "KB_DR_REPOSITORY_SECRET_ACCESS_KEY": s3.secret_access_key,
             }
         else:
             (place / "repository").mkdir()
@@ -88,14 +116,14 @@ class Site:
         file = place / "kb_dr.env"
         file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         file.chmod(0o600)
-        run(self.kb_dr(file, "init"), env=clean_environment(), cwd=place)
+        run(self.kb_dr(file, "init"), env={**clean_environment(), **self.trust}, cwd=place)
         return file
 
     def forget(self, store: str, org: str) -> None:
         """Remove a repository and what lies beside it."""
         shutil.rmtree(self.directory / f"{store}-{org}", ignore_errors=True)
-        if store == "S3":
-            shutil.rmtree(self.s3.buckets / BUCKET / org, ignore_errors=True)
+        if store.startswith("S3"):
+            shutil.rmtree(self.s3_of(store).buckets / BUCKET / org, ignore_errors=True)
 
     def kb_dr(self, env_file: Path, *words: str) -> list[str]:
         """The words of one command."""
@@ -113,7 +141,6 @@ class Site:
         """Grow the database to about that size; it never shrinks."""
         wanted = mib << 20
         with psycopg.connect(self.cluster.conninfo(DATABASE), autocommit=True) as connection:
-            register_vector(connection)
             while (missing := wanted - self.database_bytes()) > 0:
                 found = connection.execute(
                     "select coalesce(max(id), 0), greatest(pg_table_size('chunks'), 1) from chunks"
@@ -137,35 +164,54 @@ class Site:
         """Make the schema and the first rows."""
         self.cluster.query(f"create database {DATABASE}")
         with psycopg.connect(self.cluster.conninfo(DATABASE), autocommit=True) as connection:
-            connection.execute("create extension vector")
-            register_vector(connection)
+            if self.vectors == VECTOR:
+                connection.execute("create extension vector")
+                register_vector(connection)
             connection.execute("create table alembic_version (version_num varchar(32))")
             connection.execute("insert into alembic_version values ('bench')")
+            column = f"vector({DIMENSIONS})" if self.vectors == VECTOR else "real[]"
             connection.execute(
                 "create table chunks (id bigint primary key, title text not null, body text"
-                f" not null, embedding vector({DIMENSIONS}) not null, updated_at timestamptz)"
+                f" not null, embedding {column} not null, updated_at timestamptz)".encode()
             )
-            columns = "chunks (id, title, body, embedding, updated_at)"
-            statement = f"copy {columns} from stdin with (format binary)"
-            with connection.cursor().copy(statement.encode()) as copy:
-                copy.set_types(["int8", "text", "text", "vector", "timestamptz"])
-                for each in entries(seed_entries):
-                    copy.write_row(
-                        (each.id, each.title, each.body, each.embedding, each.updated_at)
-                    )
+            if self.vectors == REALS:
+                # As pgvector keeps its own: never compressed.
+                connection.execute("alter table chunks alter embedding set storage external")
+            self._copy(connection, seed_entries)
             connection.execute(
                 b"create table knowledge_entries as select * from chunks where id <= %d"
                 % _INDEXED_ENTRIES
             )
             connection.execute("alter table knowledge_entries add primary key (id)")
-            connection.execute(
-                "create index on knowledge_entries using hnsw (embedding vector_cosine_ops)"
-            )
+            if self.vectors == VECTOR:
+                connection.execute(
+                    "create index on knowledge_entries using hnsw (embedding vector_cosine_ops)"
+                )
+
+    def _copy(self, connection: psycopg.Connection[Any], seed_entries: int) -> None:
+        columns = "chunks (id, title, body, embedding, updated_at)"
+        statement = f"copy {columns} from stdin with (format binary)"
+        with connection.cursor().copy(statement.encode()) as copy:
+            # A binary copy sends no types: what is written as bytea goes through as it is.
+            embedding = "vector" if self.vectors == VECTOR else "bytea"
+            copy.set_types(["int8", "text", "text", embedding, "timestamptz"])
+            for each in entries(seed_entries):
+                value = each.embedding if self.vectors == VECTOR else _as_reals(each.embedding)
+                copy.write_row((each.id, each.title, each.body, value, each.updated_at))
+
+
+def _as_reals(embedding: NDArray[np.float32]) -> bytes:
+    """How PostgreSQL sends a ``real[]``: see array_send()."""
+    elements = np.empty(len(embedding), dtype=[("size", ">i4"), ("value", ">f4")])
+    elements["size"], elements["value"] = 4, embedding
+    return _ARRAY_HEAD.pack(1, 0, _REAL_OID, len(embedding), 1) + elements.tobytes()
 
 
 @contextmanager
-def running_site(parent: Path | None = None) -> Iterator[Site]:
-    """A site that runs while the block does."""
+def running_site(
+    parent: Path | None = None, *, major: int = 16, over_tls: bool = False
+) -> Iterator[Site]:
+    """A site that runs while the block does: of this major version of PostgreSQL."""
     with ExitStack() as stack:
         directory = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="kb-dr-bench-", dir=parent))
@@ -176,7 +222,19 @@ def running_site(parent: Path | None = None) -> Iterator[Site]:
         identity_file.chmod(0o600)
         s3 = stack.enter_context(RcloneStore(directory / "s3"))
         s3.make_bucket(BUCKET)
-        cluster = stack.enter_context(
-            RunningCluster(programs_of(16), directory / "source", settings=_SETTINGS)
+        secured = None
+        if over_tls:
+            secured = stack.enter_context(SecuredRcloneStore(directory / "s3-over-tls"))
+            secured.make_bucket(BUCKET)
+        cluster = RunningCluster(programs_of(major), directory / "source", settings=_SETTINGS)
+        if secured is not None:
+            # What PostgreSQL runs to archive inherits it.
+            cluster.environment |= secured.trust
+        stack.enter_context(cluster)
+        with_vector = cluster.value(
+            "select count(*) > 0 from pg_available_extensions where name = 'vector'"
         )
-        yield Site(directory, cluster, s3, str(identity.to_public()), identity_file)
+        yield Site(
+            directory, cluster, s3, str(identity.to_public()), identity_file, secured,
+            VECTOR if with_vector else REALS,
+        )  # fmt: skip

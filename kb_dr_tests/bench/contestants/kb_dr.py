@@ -1,0 +1,89 @@
+"""kb_dr, asked what the others are asked."""
+
+import shlex
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from kb_dr.domain.restore_command import restore_command
+from kb_dr_tests.bench.contest import US, Facts
+from kb_dr_tests.bench.contestants.contestant import Command
+from kb_dr_tests.bench.contestants.stored import bytes_below
+from kb_dr_tests.bench.site import BUCKET, Site
+
+
+class KbDr:
+    """Our own commands on an installation of their own."""
+
+    def __init__(self, site: Site, store: str, name: str = "contest") -> None:
+        self._site = site
+        self._store = store
+        self._org = f"{name}-kb-dr"
+        self._env_file: Path | None = None
+        self.system_identifier: int | None = None
+        """Whose WAL restore_command() fetches; None: the site's own cluster."""
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(
+            US,
+            version("kb-dr"),
+            "zstd level 1, 2 threads",
+            "age (X25519, ChaCha20-Poly1305), to a public key: the host of the backup cannot read"
+            " it",
+            (
+                "kb_dr's backup also reads the critical tables twice, for the fingerprint a"
+                " restore is held against, and reads back or has the store check the digest of"
+                " each stored chunk.",
+                "kb_dr's restore checks each file against PostgreSQL's own manifest, replays,"
+                " opens and stops the cluster once with fsync on before it hands it over; the"
+                " start that is measured for all comes on top.",
+                "kb_dr's files are flushed by PostgreSQL, which syncs the whole data directory"
+                " when it begins to recover; unpacking itself flushes nothing.",
+                "kb_dr's verification is a real restore, with replay, pg_amcheck and queries.",
+            ),
+        )
+
+    def prepare(self) -> None:
+        self._env_file = self._site.env_file(self._store, self._org)
+
+    def backup(self) -> Command:
+        return self._command("backup", "full", "--json")
+
+    def restore(self, target: Path) -> Command:
+        return self._command("restore", "--latest", "--into", str(target), "--json")
+
+    def verify(self) -> Command | None:
+        return self._command("verify", "latest", "--json")
+
+    def archive_command(self) -> str:
+        return f"{self._words('wal', 'push')} %p"
+
+    def restore_command(self) -> str:
+        identifier = self.system_identifier or self._site.cluster.system_identifier
+        fetch = ("wal", "fetch", "--system-identifier", str(identifier))
+        return restore_command(self._command(*fetch).words)
+
+    def stored_bytes(self) -> int:
+        if self._store == "directory":
+            return bytes_below(self._place / "repository")
+        return bytes_below(self._site.s3_of(self._store).buckets / BUCKET / self._org)
+
+    def forget(self) -> None:
+        self._site.forget(self._store, self._org)
+
+    @property
+    def _place(self) -> Path:
+        assert self._env_file is not None, "not prepared"
+        return self._env_file.parent
+
+    @property
+    def _environment(self) -> Mapping[str, str]:
+        return self._site.trust
+
+    def _command(self, *words: str) -> Command:
+        assert self._env_file is not None, "not prepared"
+        return Command(self._site.kb_dr(self._env_file, *words), self._environment)
+
+    def _words(self, *words: str) -> str:
+        return shlex.join(self._command(*words).words)

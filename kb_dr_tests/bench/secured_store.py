@@ -1,0 +1,94 @@
+"""rclone's S3 server behind TLS, and the authority that signed its certificate."""
+
+import ssl
+import subprocess
+from collections.abc import Mapping
+from http.client import HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from kb_dr_tests.object_stores import Program, RcloneStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+HOST = "localhost"
+
+
+class SecuredRcloneStore(RcloneStore):
+    """`rclone serve s3` with a certificate for ``localhost``; the authority is made for this run."""
+
+    @property
+    def endpoint_url(self) -> str:
+        return f"https://{HOST}:{self.port}"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate of the authority, to be trusted."""
+        return self.directory / "authority.crt"
+
+    @property
+    def trust(self) -> Mapping[str, str]:
+        """What makes programs that take no option for it trust the authority."""
+        return {"SSL_CERT_FILE": str(self.authority), "AWS_CA_BUNDLE": str(self.authority)}
+
+    def command(self) -> list[str]:
+        certificate = ["--cert", str(self.directory / "server.crt")]
+        return [*super().command(), *certificate, "--key", str(self.directory / "server.key")]
+
+    def start(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if not self.authority.exists():
+            _make_certificates(self.directory)
+        super().start()
+
+    def client(self) -> "S3Client":
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint_url,
+            region_name=self.region,
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            verify=str(self.authority),
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+    def _started(self) -> Program:
+        program = Program(
+            self.command(), self.directory / "server.log", environment=self.environment()
+        )
+        program.wait_until(lambda: _answers_https(self.port, self.authority))
+        return program
+
+
+def _make_certificates(directory: Path) -> None:
+    def openssl(*words: Any) -> None:
+        subprocess.run(
+            ["openssl", *map(str, words)], cwd=directory, check=True, capture_output=True
+        )
+
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", "-x509", *new_key, "-keyout", "authority.key", "-out", "authority.crt",
+            "-days", 30, "-subj", "/CN=kb_dr bench authority")  # fmt: skip
+    openssl("req", *new_key, "-keyout", "server.key", "-out", "server.csr", "-subj", f"/CN={HOST}")
+    extensions = directory / "server.ext"
+    extensions.write_text(f"subjectAltName = DNS:{HOST}, IP:127.0.0.1\n")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "authority.crt", "-CAkey", "authority.key",
+            "-CAcreateserial", "-days", 30, "-extfile", extensions, "-out", "server.crt")  # fmt: skip
+
+
+def _answers_https(port: int, authority: Path) -> bool:
+    context = ssl.create_default_context(cafile=str(authority))
+    connection = HTTPSConnection(HOST, port, timeout=10, context=context)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse().read()
+    except (OSError, HTTPException):
+        return False
+    else:
+        return True
+    finally:
+        connection.close()
