@@ -1,0 +1,46 @@
+"""`kb-dr restore` over the WAL of a burst: what its phase of replay takes."""
+
+import json
+import shutil
+
+from kb_dr.domain.manifest import Source
+from kb_dr.installation import open_installation
+from kb_dr.settings import load_settings
+from kb_dr_tests.bench.contestants.kb_dr import KbDr
+from kb_dr_tests.bench.descendants import Took, watching_descendants
+from kb_dr_tests.bench.site import Site
+from kb_dr_tests.bench.usage import clean_environment, run
+
+
+class RestoringKbDr:
+    """An installation that holds one base backup and the WAL since; it outlives the rounds."""
+
+    def __init__(self, site: Site, store: str) -> None:
+        self.contestant = KbDr(site, store, "wal-restored")
+        self.cpu_seconds_before = 0.0
+        """Of a restore without the burst."""
+        self._target = site.directory / "wal-restored"
+
+    def backup(self) -> None:
+        """Take the base backup; the cluster archives here meanwhile."""
+        command = self.contestant.backup()
+        run(command.words, env={**clean_environment(), **command.environment})
+
+    def restore(self) -> tuple[float, Took]:
+        """The seconds of its phase of replay; what the whole command took."""
+        command = self.contestant.restore(self._target)
+        try:
+            with watching_descendants() as took:
+                ran = run(command.words, env={**clean_environment(), **command.environment})
+        finally:
+            shutil.rmtree(self._target, ignore_errors=True)
+        phases = {each["name"]: each["seconds"] for each in json.loads(ran.output)["phases"]}
+        return phases["replay"], took
+
+    @property
+    def source(self) -> Source:
+        """The cluster as the backup describes it."""
+        settings = load_settings(env_file=self.contestant.env_file)
+        found = open_installation(settings).catalog("primary")[-1].manifest.source
+        assert isinstance(found, Source)
+        return found
