@@ -68,6 +68,7 @@ def measure_wal_contest(
         settings = scratch_settings(restoring[stores[0]].source, durable=True)
         for store, each in restoring.items():
             say(f"WAL, {store}: archived for `kb-dr restore`")
+            burst.begin(each.contestant.archive_command())
             burst.push(each.contestant.archive_command())
         for number in range(1, rounds + 1):
             for store in stores:
@@ -107,6 +108,7 @@ def _one(
     known = children()
     contestant.prepare()
     try:
+        burst.begin(contestant.archive_command())
         before = contestant.stored_bytes()
         seconds, took = burst.push(contestant.archive_command())
         name = contestant.facts.name

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from kb_dr.domain.restore_command import restore_command
 from kb_dr_tests.bench.contest import US, Facts
 from kb_dr_tests.bench.contestants.contestant import Command
 from kb_dr_tests.bench.contestants.stored import bytes_below
 from kb_dr_tests.bench.site import BUCKET, Site
+from kb_dr_tests.bench.usage import clean_environment, run
 
 
 class KbDr:
@@ -20,8 +20,6 @@ class KbDr:
         self._store = store
         self._org = f"{name}-kb-dr"
         self._env_file: Path | None = None
-        self.system_identifier: int | None = None
-        """Whose WAL restore_command() fetches; None: the site's own cluster."""
 
     @property
     def facts(self) -> Facts:
@@ -66,9 +64,9 @@ class KbDr:
         return f"{self._words('wal', 'push')} %p"
 
     def restore_command(self) -> str:
-        identifier = self.system_identifier or self._site.cluster.system_identifier
-        fetch = ("wal", "fetch", "--system-identifier", str(identifier))
-        return restore_command(self._command(*fetch).words)
+        # As an operator is told to set it.
+        told = self._command("wal", "restore-command")
+        return run(told.words, env={**clean_environment(), **told.environment}).output.rstrip("\n")
 
     def stored_bytes(self) -> int:
         if self._store == "directory":
