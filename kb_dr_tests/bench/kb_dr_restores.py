@@ -3,9 +3,8 @@
 import json
 import shutil
 
-from kb_dr.domain.manifest import Source
-from kb_dr.installation import open_installation
-from kb_dr.settings import load_settings
+from kb_dr.domain.manifest import Manifest, Source
+from kb_dr.records import from_json
 from kb_dr_tests.bench.contestants.kb_dr import KbDr
 from kb_dr_tests.bench.descendants import Took, watching_descendants
 from kb_dr_tests.bench.site import Site
@@ -21,10 +20,12 @@ class RestoringKbDr:
         """Of a restore without the burst."""
         self._target = site.directory / "wal-restored"
 
-    def backup(self) -> None:
-        """Take the base backup; the cluster archives here meanwhile."""
+    def backup(self) -> Source:
+        """Take the base backup; the cluster archives here meanwhile, and is described."""
         command = self.contestant.backup()
-        run(command.words, env={**clean_environment(), **command.environment})
+        ran = run(command.words, env={**clean_environment(), **command.environment})
+        told = json.dumps(json.loads(ran.output)["manifest"]).encode()
+        return from_json(Manifest, told, what="the backup's manifest").source
 
     def restore(self) -> tuple[float, Took]:
         """The seconds of its phase of replay; what the whole command took."""
@@ -36,11 +37,3 @@ class RestoringKbDr:
             shutil.rmtree(self._target, ignore_errors=True)
         phases = {each["name"]: each["seconds"] for each in json.loads(ran.output)["phases"]}
         return phases["replay"], took
-
-    @property
-    def source(self) -> Source:
-        """The cluster as the backup describes it."""
-        settings = load_settings(env_file=self.contestant.env_file)
-        found = open_installation(settings).catalog("primary")[-1].manifest.source
-        assert isinstance(found, Source)
-        return found

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from kb_dr.domain.manifest import Source
 from kb_dr.domain.scratch_configuration import scratch_settings
 from kb_dr_tests.bench.contest import US_RESTORING, Facts, Try, Work
 from kb_dr_tests.bench.contestants.contestant import Contestant
@@ -62,10 +63,10 @@ def measure_wal_contest(
     place.mkdir()
     tries: list[Try] = []
     facts: dict[str, Facts] = {}
-    with _restoring(site, stores) as restoring:
+    with _restoring(site, stores) as (restoring, source):
         say(f"WAL: {segments} segments are written")
         burst = make_burst(site, segments, place)
-        settings = scratch_settings(restoring[stores[0]].source, durable=True)
+        settings = scratch_settings(source, durable=True)
         for store, each in restoring.items():
             say(f"WAL, {store}: archived for `kb-dr restore`")
             burst.begin(each.contestant.archive_command())
@@ -146,8 +147,10 @@ def _try(
 
 
 @contextmanager
-def _restoring(site: Site, stores: Iterable[str]) -> Iterator[dict[str, RestoringKbDr]]:
-    """An installation on each store with a base backup, and the WAL since."""
+def _restoring(
+    site: Site, stores: Iterable[str]
+) -> Iterator[tuple[dict[str, RestoringKbDr], Source]]:
+    """An installation on each store with a base backup; and what the backups tell of the source."""
     made = {store: RestoringKbDr(site, store) for store in stores}
     try:
         for each in made.values():
@@ -156,14 +159,13 @@ def _restoring(site: Site, stores: Iterable[str]) -> Iterator[dict[str, Restorin
         site.cluster.archive_with(
             " && ".join(each.contestant.archive_command() for each in made.values())
         )
-        for each in made.values():
-            each.backup()
+        source = [each.backup() for each in made.values()][-1]
         site.cluster.archive_everything()
         site.cluster.archive_with("")
         for each in made.values():
             _, took = each.restore()
             each.cpu_seconds_before = took.cpu_seconds
-        yield made
+        yield made, source
     finally:
         site.cluster.archive_with("/bin/true")
         for each in made.values():

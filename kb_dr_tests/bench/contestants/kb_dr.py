@@ -45,12 +45,6 @@ class KbDr:
     def prepare(self) -> None:
         self._env_file = self._site.env_file(self._store, self._org)
 
-    @property
-    def env_file(self) -> Path:
-        """The settings of its installation."""
-        assert self._env_file is not None, "not prepared"
-        return self._env_file
-
     def backup(self) -> Command:
         return self._command("backup", "full", "--json")
 
