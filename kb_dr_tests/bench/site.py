@@ -19,9 +19,8 @@ from pgvector.psycopg import register_vector
 
 from kb_dr.cli.program import program
 from kb_dr.sandbox.content import DIMENSIONS, entries
-from kb_dr_tests.bench.secured_store import SecuredRcloneStore
+from kb_dr_tests.bench.s3_servers import SecuredRcloneStore, TellingRcloneStore
 from kb_dr_tests.bench.usage import clean_environment, run
-from kb_dr_tests.object_stores import RcloneStore
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 
 DATABASE = "kb"
@@ -53,7 +52,7 @@ class Site:
 
     directory: Path
     cluster: RunningCluster
-    s3: RcloneStore
+    s3: TellingRcloneStore
     recipient: str
     identity_file: Path
     secured: SecuredRcloneStore | None = None
@@ -61,7 +60,7 @@ class Site:
     vectors: str = VECTOR
     """The type of the embeddings: VECTOR or REALS."""
 
-    def s3_of(self, store: str) -> RcloneStore:
+    def s3_of(self, store: str) -> TellingRcloneStore:
         """The server of that kind of store."""
         if store != OVER_TLS:
             return self.s3
@@ -220,7 +219,7 @@ def running_site(
         identity_file = directory / "identity"
         identity_file.write_text(f"{identity}\n")
         identity_file.chmod(0o600)
-        s3 = stack.enter_context(RcloneStore(directory / "s3"))
+        s3 = stack.enter_context(TellingRcloneStore(directory / "s3"))
         s3.make_bucket(BUCKET)
         secured = None
         if over_tls:

@@ -8,7 +8,7 @@ from pathlib import Path
 from kb_dr_tests.bench.contest import Facts
 from kb_dr_tests.bench.contestants.contestant import Command
 from kb_dr_tests.bench.contestants.stored import bytes_below
-from kb_dr_tests.bench.secured_store import HOST
+from kb_dr_tests.bench.s3_servers import HOST
 from kb_dr_tests.bench.site import BUCKET, OVER_TLS, Site
 from kb_dr_tests.bench.usage import clean_environment, run
 

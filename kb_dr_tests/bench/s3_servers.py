@@ -1,8 +1,9 @@
-"""rclone's S3 server behind TLS, and the authority that signed its certificate."""
+"""The S3 servers of the bench: rclone's, with or without TLS, silent or telling."""
 
 import ssl
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,31 @@ if TYPE_CHECKING:
 HOST = "localhost"
 
 
-class SecuredRcloneStore(RcloneStore):
-    """`rclone serve s3` with a certificate for ``localhost``; the authority is made for this run."""
+class TellingRcloneStore(RcloneStore):
+    """rclone's server, which can be made to say what it is asked."""
+
+    _tells = False
+
+    def command(self) -> list[str]:
+        return [*super().command(), *(["-vv"] if self._tells else [])]
+
+    @contextmanager
+    def telling_requests(self) -> Iterator[None]:
+        """While the block runs its log has a line for each request: it is slower then."""
+        self._restart(tells=True)
+        try:
+            yield
+        finally:
+            self._restart(tells=False)
+
+    def _restart(self, *, tells: bool) -> None:
+        self.stop()
+        self._tells = tells
+        self.start()
+
+
+class SecuredRcloneStore(TellingRcloneStore):
+    """`rclone serve s3` with a certificate for ``localhost``, of an authority made for this run."""
 
     @property
     def endpoint_url(self) -> str:
@@ -76,8 +100,9 @@ def _make_certificates(directory: Path) -> None:
     openssl("req", *new_key, "-keyout", "server.key", "-out", "server.csr", "-subj", f"/CN={HOST}")
     extensions = directory / "server.ext"
     extensions.write_text(f"subjectAltName = DNS:{HOST}, IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "authority.crt", "-CAkey", "authority.key",
-            "-CAcreateserial", "-days", 30, "-extfile", extensions, "-out", "server.crt")  # fmt: skip
+    openssl("x509", "-req", "-in", "server.csr",
+            "-CA", "authority.crt", "-CAkey", "authority.key", "-CAcreateserial",
+            "-days", 30, "-extfile", extensions, "-out", "server.crt")  # fmt: skip
 
 
 def _answers_https(port: int, authority: Path) -> bool:
