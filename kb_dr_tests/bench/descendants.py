@@ -1,10 +1,9 @@
 """What all processes below this one take, whoever started them and whether they still run.
 
 An archiver's command may leave a process behind that goes on pushing: by then no child of any
-server. adopt_orphans() makes the kernel hand such processes to us, so that they count as well.
+server. Inside of orphans_adopted() it is ours, and counts as well.
 """
 
-import ctypes
 import os
 import threading
 import time
@@ -15,20 +14,12 @@ from pathlib import Path
 
 import psutil
 
-_PR_SET_CHILD_SUBREAPER = 36
-"""Linux, include/uapi/linux/prctl.h."""
+from kb_dr_tests.bench.whole_tree import cpu_seconds_below
 
 _SAMPLE_SECONDS = 0.1
 _ORPHAN_SECONDS = 20.0
 _NOT_THE_TOOLS = frozenset({"postgres", "rclone"})
 """Servers: PostgreSQL and the store. Their memory is left out."""
-
-
-def adopt_orphans() -> None:
-    """From now on a process whose parents have ended becomes our own child."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "adopt orphans")
 
 
 @dataclass(slots=True)
@@ -53,12 +44,12 @@ def watching_descendants() -> Iterator[Took]:
             took.peak_bytes = max(took.peak_bytes, sum(_tool_bytes(pid) for pid in new))
 
     thread = threading.Thread(target=look, name="descendants", daemon=True)
-    before = _cpu_seconds()
+    before = cpu_seconds_below()
     thread.start()
     try:
         yield took
     finally:
-        took.cpu_seconds = _cpu_seconds() - before
+        took.cpu_seconds = cpu_seconds_below() - before
         over.set()
         thread.join()
 
@@ -79,18 +70,6 @@ def end_orphans(known: Collection[int]) -> None:
                 time.sleep(0.02)
         except (ChildProcessError, psutil.NoSuchProcess):
             continue
-
-
-def _cpu_seconds() -> float:
-    own = os.times()
-    total = own.children_user + own.children_system
-    for pid in _below(os.getpid()):
-        try:
-            times = psutil.Process(pid).cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += times.user + times.system + times.children_user + times.children_system
-    return total
 
 
 def _below(pid: int) -> Iterator[int]:

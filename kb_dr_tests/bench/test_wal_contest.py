@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 
 from kb_dr_tests.bench.contest import PLAIN_CP, US, US_RESTORING, Try, Work, duels, standings
+from kb_dr_tests.bench.contest_run import MAJOR
 from kb_dr_tests.bench.contestants.contestant import Contestant
 from kb_dr_tests.bench.contestants.kb_dr import KbDr
 from kb_dr_tests.bench.contestants.pgbackrest import PgBackRest
 from kb_dr_tests.bench.contestants.plain_cp import PlainCp
 from kb_dr_tests.bench.descendants import (
-    adopt_orphans,
     children,
     end_orphans,
     watching_descendants,
 )
 from kb_dr_tests.bench.site import Site, running_site
 from kb_dr_tests.bench.wal_burst import NotArchived, make_burst
-from kb_dr_tests.bench.wal_contest import MAJOR, measure_wal_contest
+from kb_dr_tests.bench.wal_contest import measure_wal_contest
 from kb_dr_tests.bench.wal_replay import NotReplayed, replay
+from kb_dr_tests.bench.whole_tree import orphans_adopted
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +70,10 @@ def test_a_tool_that_fails_or_loses_wal_gets_no_figures(site: Site, tmp_path: Pa
 
 
 def test_work_of_a_process_that_left_its_parent_counts() -> None:
-    adopt_orphans()
     known = children()
     work = "import time; began = time.process_time()\nwhile time.process_time() < began + 0.3: pass"
 
-    with watching_descendants() as took:
+    with orphans_adopted(), watching_descendants() as took:
         # The shell ends at once: what it started belongs to nobody then.
         subprocess.run(
             ["sh", "-c", f'python3 -c "{work}" & echo $!'], check=True, stdout=subprocess.DEVNULL

@@ -17,32 +17,26 @@ import click
 from kb_dr.domain.manifest import Source
 from kb_dr.domain.scratch_configuration import scratch_settings
 from kb_dr_tests.bench.contest import US_RESTORING, Facts, Try, Work
+from kb_dr_tests.bench.contest_run import CONTEST_STORES, MAJOR
 from kb_dr_tests.bench.contestants.contestant import Contestant
-from kb_dr_tests.bench.contestants.kb_dr import KbDr
+from kb_dr_tests.bench.contestants.field import contestants_on
 from kb_dr_tests.bench.contestants.pgbackrest import PgBackRest
 from kb_dr_tests.bench.contestants.plain_cp import PlainCp
-from kb_dr_tests.bench.descendants import Took, adopt_orphans, children, end_orphans
+from kb_dr_tests.bench.descendants import Took, children, end_orphans
 from kb_dr_tests.bench.kb_dr_restores import RestoringKbDr
 from kb_dr_tests.bench.site import OVER_TLS, Site, running_site
 from kb_dr_tests.bench.wal_burst import Burst, make_burst
 from kb_dr_tests.bench.wal_replay import replay
-
-MAJOR = 15
-"""The newest PostgreSQL that pgBackRest 2.45 knows."""
-STORES = ("directory", OVER_TLS)
-
-_NAME = "wal"
+from kb_dr_tests.bench.whole_tree import orphans_adopted
 
 
 def contestants_of(site: Site, store: str) -> list[Contestant]:
     """Who takes part on one kind of store."""
-    found: list[Contestant] = [
-        KbDr(site, store, _NAME),
-        PgBackRest(site, store, _NAME),
-        PgBackRest(site, store, f"{_NAME}-one-by-one", asynchronous=False),
-    ]
+    found = list(contestants_on(site, store))
+    if any(isinstance(each, PgBackRest) for each in found):
+        found.append(PgBackRest(site, store, "one-by-one", asynchronous=False))
     if store == "directory":
-        found.insert(0, PlainCp(site, store, _NAME))
+        found.insert(0, PlainCp(site))
     return found
 
 
@@ -58,12 +52,11 @@ def measure_wal_contest(
 
     In a round they take turns, and who was first in one is last in the next.
     """
-    adopt_orphans()
     place = site.directory / "wal-contest"
     place.mkdir()
     tries: list[Try] = []
     facts: dict[str, Facts] = {}
-    with _restoring(site, stores) as (restoring, source):
+    with orphans_adopted(), _restoring(site, stores) as (restoring, source):
         say(f"WAL: {segments} segments are written")
         burst = make_burst(site, segments, place)
         settings = scratch_settings(source, durable=True)
@@ -190,8 +183,8 @@ def main(
     # A plain SIGTERM would leave servers and files behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     wanted = tuple(stores.split(","))
-    if unknown := set(wanted) - set(STORES):
-        raise click.BadParameter(f"{', '.join(unknown)}: expected of {', '.join(STORES)}")
+    if unknown := set(wanted) - set(CONTEST_STORES):
+        raise click.BadParameter(f"{', '.join(unknown)}: expected of {', '.join(CONTEST_STORES)}")
     with running_site(directory, major=MAJOR, over_tls=OVER_TLS in wanted) as site:
         site.prepare(2000)
         tries, facts = measure_wal_contest(
