@@ -29,6 +29,8 @@ from kb_dr_tests.bench.wal_burst import Burst, make_burst
 from kb_dr_tests.bench.wal_replay import replay
 from kb_dr_tests.bench.whole_tree import orphans_adopted
 
+STORES = CONTEST_STORES
+
 
 def contestants_of(site: Site, store: str) -> list[Contestant]:
     """Who takes part on one kind of store."""
@@ -183,8 +185,8 @@ def main(
     # A plain SIGTERM would leave servers and files behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     wanted = tuple(stores.split(","))
-    if unknown := set(wanted) - set(CONTEST_STORES):
-        raise click.BadParameter(f"{', '.join(unknown)}: expected of {', '.join(CONTEST_STORES)}")
+    if unknown := set(wanted) - set(STORES):
+        raise click.BadParameter(f"{', '.join(unknown)}: expected of {', '.join(STORES)}")
     with running_site(directory, major=MAJOR, over_tls=OVER_TLS in wanted) as site:
         site.prepare(2000)
         tries, facts = measure_wal_contest(
