@@ -8,6 +8,11 @@ from statistics import median
 US = "kb_dr"
 """The contestant all others are held against."""
 
+US_RESTORING = "kb_dr restore"
+"""Us again at WAL replay: the server that `kb-dr restore` starts, and serves itself."""
+
+OURS = frozenset({US, US_RESTORING})
+
 PLAIN_CP = "cp"
 """The limit of WAL: PostgreSQL's own textbook commands on a local directory. No peer."""
 
@@ -131,9 +136,9 @@ def duels(found: Iterable[Standing]) -> tuple[Duel, ...]:
     return tuple(
         Duel(us, peer)
         for us in all_of_them
-        if us.contestant == US
+        if us.contestant in OURS
         for peer in all_of_them
-        if peer.contestant not in {US, PLAIN_CP}
+        if peer.contestant not in {*OURS, PLAIN_CP}
         and (peer.work, peer.store, peer.plain_bytes) == (us.work, us.store, us.plain_bytes)
     )
 

@@ -1,15 +1,14 @@
 """kb_dr, asked what the others are asked."""
 
-import shlex
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from kb_dr.domain.restore_command import restore_command
 from kb_dr_tests.bench.contest import US, Facts
 from kb_dr_tests.bench.contestants.contestant import Command
 from kb_dr_tests.bench.contestants.stored import bytes_below
 from kb_dr_tests.bench.site import BUCKET, Site
+from kb_dr_tests.bench.usage import clean_environment, run
 
 
 class KbDr:
@@ -20,8 +19,6 @@ class KbDr:
         self._store = store
         self._org = f"{name}-kb-dr"
         self._env_file: Path | None = None
-        self.system_identifier: int | None = None
-        """Whose WAL restore_command() fetches; None: the site's own cluster."""
 
     @property
     def facts(self) -> Facts:
@@ -58,12 +55,10 @@ class KbDr:
         return self._command("verify", "latest", "--json")
 
     def archive_command(self) -> str:
-        return f"{self._words('wal', 'push')} %p"
+        return self._told("archive-command")
 
     def restore_command(self) -> str:
-        identifier = self.system_identifier or self._site.cluster.system_identifier
-        fetch = ("wal", "fetch", "--system-identifier", str(identifier))
-        return restore_command(self._command(*fetch).words)
+        return self._told("restore-command")
 
     def stored_bytes(self) -> int:
         if self._store == "directory":
@@ -86,5 +81,8 @@ class KbDr:
         assert self._env_file is not None, "not prepared"
         return Command(self._site.kb_dr(self._env_file, *words), self._environment)
 
-    def _words(self, *words: str) -> str:
-        return shlex.join(self._command(*words).words)
+    def _told(self, what: str) -> str:
+        """As an operator is told to set it."""
+        command = self._command("wal", what)
+        ran = run(command.words, env={**clean_environment(), **command.environment})
+        return ran.output.rstrip("\n")

@@ -18,10 +18,13 @@ _STANZA = "bench"
 class PgBackRest:
     """On a directory, or on S3 over TLS: its S3 client knows nothing else."""
 
-    def __init__(self, site: Site, store: str, name: str = "contest") -> None:
+    def __init__(
+        self, site: Site, store: str, name: str = "contest", *, asynchronous: bool = True
+    ) -> None:
         assert store in {"directory", OVER_TLS}, "pgBackRest speaks to S3 over TLS only"
         self._site = site
         self._store = store
+        self._asynchronous = asynchronous
         self._prefix = f"{name}-pgbackrest"
         self._place = site.directory / f"{self._prefix}-{store.replace(' ', '-')}"
 
@@ -29,7 +32,7 @@ class PgBackRest:
     def facts(self) -> Facts:
         said = run(["pgbackrest", "version"], env=clean_environment()).output
         return Facts(
-            "pgBackRest",
+            "pgBackRest" if self._asynchronous else "pgBackRest, one by one",
             said.split()[-1],
             "zstd level 1, 2 processes",
             "AES-256-CBC, one passphrase for both directions",
@@ -41,7 +44,9 @@ class PgBackRest:
                 "pgBackRest checks page checksums while it backs up; kb_dr does so when it proves.",
                 "pgBackRest's restore syncs each file and directory it writes; its server replays"
                 " to the end of the backup only.",
-                "pgBackRest archives asynchronously: it answers for segments it has pushed ahead.",
+                "pgBackRest archives asynchronously: it answers for segments it has pushed ahead."
+                if self._asynchronous
+                else "archive-async=n: pgBackRest pushes and fetches each segment at its turn.",
                 "pgBackRest's verification compares checksums of files and WAL: nothing is"
                 " restored, no server started; 2.45 exits 0 also when it has found damage, which"
                 " must be read in its output.",
@@ -61,7 +66,7 @@ class PgBackRest:
             "compress-level=1",
             "process-max=2",
             "start-fast=y",
-            "archive-async=y",
+            f"archive-async={'y' if self._asynchronous else 'n'}",
             f"spool-path={self._place / 'spool'}",
             f"lock-path={self._place / 'lock'}",
             "log-level-file=off",
