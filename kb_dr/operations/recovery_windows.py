@@ -10,7 +10,7 @@ from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import KbDrError, UnreadableRecord
 from kb_dr.operations.backup_chain import chains_in
 from kb_dr.operations.catalog import load_catalog
-from kb_dr.operations.choose_backup import known_to_be_bad
+from kb_dr.operations.choose_backup import KnownBad
 from kb_dr.operations.find_stop import WalSearch
 from kb_dr.operations.listed_archive import ListedArchive
 from kb_dr.operations.needed_wal import needed_segments
@@ -27,7 +27,8 @@ def list_recovery_windows(repository: Repository, codec: Codec) -> tuple[Recover
     """
     catalog = load_catalog(repository)
     chains = chains_in(catalog).whole.values()
-    manifests = [each[-1].manifest for each in chains if _may_be_restored(repository, each)]
+    bad = KnownBad(repository, {each.manifest.backup_id for chain in chains for each in chain})
+    manifests = [each[-1].manifest for each in chains if _may_be_restored(bad, each)]
     found: list[RecoverableWindow] = []
     for system in sorted({each.source.system_identifier for each in manifests}):
         of_cluster = [each for each in manifests if each.source.system_identifier == system]
@@ -35,9 +36,9 @@ def list_recovery_windows(repository: Repository, codec: Codec) -> tuple[Recover
     return tuple(sorted(found, key=lambda each: (each.begins_at, each.timeline)))
 
 
-def _may_be_restored(repository: Repository, chain: Sequence[StoredManifest]) -> bool:
+def _may_be_restored(bad: KnownBad, chain: Sequence[StoredManifest]) -> bool:
     try:
-        return known_to_be_bad(repository, chain) is None
+        return bad.why(chain) is None
     except UnreadableRecord:
         return False  # it may be a red proof, and a restore refuses to guess
 
