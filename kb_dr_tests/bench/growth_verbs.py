@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kb_dr.cli import opened
+from kb_dr.cli.app import app
 from kb_dr.errors import KbDrError
 from kb_dr_tests.bench.growth_world import CountedInstallation, World, settings_of
 from kb_dr_tests.bench.scale_verbs import high_water_bytes
@@ -35,56 +36,54 @@ class Grown:
     said: str
 
 
-def _typed(*words: str) -> Callable[[CountedInstallation], str]:
+Prepared = Callable[[], str]
+"""What is measured; says in a few words what it came to."""
+
+
+def _typed(*words: str) -> Callable[[CountedInstallation], Prepared]:
     """A verb as it is typed. One that says that something is wrong has looked all the same."""
 
-    def run(installation: CountedInstallation) -> str:
-        from kb_dr.cli.app import app
-
+    def prepare(installation: CountedInstallation) -> Prepared:
         given = [word.format(place=installation.settings.state_dir) for word in words]
-        try:
-            app.main(given, standalone_mode=False)
-        except KbDrError as error:
-            return str(error)
-        return "done"
 
-    return run
+        def run() -> str:
+            try:
+                app.main(given, standalone_mode=False)
+            except KbDrError as error:
+                return str(error)
+            return "done"
 
+        return run
 
-def _sensor(name: str) -> Callable[[CountedInstallation], str]:
-    """One tick, where nothing changed since the last one."""
-
-    def tick(installation: CountedInstallation) -> str:
-        import dagster as dg
-
-        from kb_dr.defs.catalog import catalog_follows_the_repository
-        from kb_dr.defs.postgres.sensors import new_backups_go_offsite
-        from kb_dr.defs.resources import InstallationDoor
-
-        sensors = {
-            each.name: each for each in (catalog_follows_the_repository, new_backups_go_offsite)
-        }
-        with dg.DagsterInstance.ephemeral() as instance:
-            context = dg.build_sensor_context(
-                instance=instance, resources={"door": InstallationDoor(lambda: installation)}
-            )
-            said = sensors[name](context)
-        return said.skip_message or "" if isinstance(said, dg.SkipReason) else "it asks for runs"
-
-    return tick
+    return prepare
 
 
-VERBS: dict[str, Callable[[CountedInstallation], str]] = {
+def _sensor(name: str, *, settled: bool = False) -> Callable[[CountedInstallation], Prepared]:
+    """One tick; ``settled``: where ticks before it brought everything in line."""
+
+    def prepare(installation: CountedInstallation) -> Prepared:
+        from kb_dr_tests.bench.growth_ticks import Ticks
+
+        ticks = Ticks(installation, name)
+        while settled and not ticks.tick().endswith("none"):
+            pass
+        return ticks.tick
+
+    return prepare
+
+
+VERBS: dict[str, Callable[[CountedInstallation], Prepared]] = {
     "list": _typed("list"),
     "status": _typed("status"),
     "retention plan": _typed("retention", "plan"),
     "report": _typed("report"),
     "restore --dry-run": _typed("restore", "--latest", "--into", "{place}/restored", "--dry-run"),
     "catalog rebuild": _typed("catalog", "rebuild"),
-    "catalog sync": _typed("catalog", "sync"),
+    "catalog sync, nothing new": _typed("catalog", "sync"),
     "list --catalog": _typed("list", "--catalog"),
-    "sensor: copies": _sensor("new_backups_go_offsite"),
-    "sensor: catalog": _sensor("catalog_follows_the_repository"),
+    "sensor: what offsite lacks": _sensor("new_backups_go_offsite"),
+    "sensor: catalog, nothing new": _sensor("catalog_follows_the_repository"),
+    "sensor: pages, nothing new": _sensor("pages_follow_the_repository", settled=True),
 }
 
 
@@ -92,18 +91,20 @@ def measure(verb: str, world: World) -> Grown:
     """Run it here and now; nothing it prints is kept."""
     os.environ.update(settings_of(world))
     installation = CountedInstallation(world)
-    opened.open_installation = lambda _: installation
-    idle = high_water_bytes()
+    # Where every verb gets it from.
+    setattr(opened, "open_installation", lambda _: installation)  # noqa: B010 - no name it exports
+    run = VERBS[verb](installation)
+    idle, asked = high_water_bytes(), installation.calls()
     began, cpu = time.perf_counter(), _cpu_seconds()
     with _silent():
-        said = VERBS[verb](installation)
+        said = run()
     return Grown(
         verb,
         time.perf_counter() - began,
         _cpu_seconds() - cpu,
         high_water_bytes(),
         idle,
-        installation.calls(),
+        {what: count - asked.get(what, 0) for what, count in installation.calls().items()},
         said[:200],
     )
 
@@ -121,8 +122,4 @@ def _silent() -> Iterator[None]:
 
 if __name__ == "__main__":
     verb, world = sys.argv[1], World(**json.loads(sys.stdin.read()))
-    if profile := os.environ.get("PROFILE"):
-        import cProfile
-
-        cProfile.run("measure(verb, world)", profile)
     print(json.dumps(asdict(measure(verb, world))))
