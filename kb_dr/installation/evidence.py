@@ -131,6 +131,15 @@ class Evidence(CatalogNotes):
             for name, known in found.items()
         }
 
+    def proofs_listed(self) -> dict[str, str]:
+        """Backup id to what changes with every proof that is listed of it, in any copy."""
+        from kb_dr.operations.backup_proofs import sign_proofs
+
+        found: dict[str, str] = {}
+        for name, sign in self._from_each(lambda at: sign_proofs(at).items()):
+            found[name] = found.get(name, "") + sign
+        return found
+
     def drills(self) -> "tuple[Drill, ...]":
         """Every drill, wherever its record is kept, oldest first; raises when none can be read."""
         from kb_dr.operations.drill_records import load_drills

@@ -1,8 +1,10 @@
 """All proofs of many backups, wherever they are kept, from one listing for each kind of backup."""
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
@@ -59,6 +61,19 @@ def kept_proofs_of(
         else:
             known.append(replace(proof, checks=(), phases=(), tools={}))
     return found
+
+
+def sign_proofs(repository: Repository) -> dict[str, str]:
+    """Backup id to a digest of all its proofs as they are listed here; none of them is read."""
+    found: dict[str, Any] = {}
+    for listed in repository.list(layout.PROOFS):
+        backup = layout.backup_of_proof(listed.key)
+        if backup is not None:
+            told = f"{listed.key}\0{listed.size_bytes}\0{listed.modified.isoformat()}\0"
+            found.setdefault(str(backup), hashlib.sha256(repository.url.encode())).update(
+                told.encode()
+            )
+    return {name: digest.hexdigest() for name, digest in found.items()}
 
 
 def _read_all(
