@@ -67,7 +67,7 @@ def verbs_growth(measured: Measured) -> tuple[Growth, ...]:
     """CPU seconds and memory of each verb: a machine that is busy says nothing of the clock."""
     return tuple(
         Growth(
-            verb,
+            f"{verb}, CPU",
             "backups",
             tuple((size, grown.cpu_seconds, grown.peak_bytes) for size, grown in points),
         )

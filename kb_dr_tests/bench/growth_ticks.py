@@ -22,12 +22,15 @@ SENSORS = {
 class Ticks:
     """One sensor, ticking when it is told to; it keeps its cursor as the daemon does."""
 
-    def __init__(self, installation: Installation, name: str) -> None:
+    def __init__(
+        self, installation: Installation, name: str, instance: dg.DagsterInstance | None = None
+    ) -> None:
+        """``instance``: somebody's Dagster, not one of its own."""
         self._installation = installation
         self._sensor = SENSORS[name]
         self._cursor: str | None = None
         self._life = ExitStack()
-        self._instance = self._life.enter_context(dg.DagsterInstance.ephemeral())
+        self._instance = instance or self._life.enter_context(dg.DagsterInstance.ephemeral())
 
     def tick(self) -> str:
         """What it says."""
