@@ -147,14 +147,42 @@ def test_what_somebody_wrote_into_dagster_is_set_right(
     assert light(instance, proven) is True
 
 
-def test_a_new_dagster_is_shown_everything(
-    installation: MadeInstallation, instance: dg.DagsterInstance, proven: StoredManifest
+def test_a_page_without_a_light_is_set_right_as_well(
+    installation: MadeInstallation, instance: dg.DagsterInstance
 ) -> None:
+    untried = installation.has_backup()
+    ticks = settled(installation, instance)
+
+    ledger.record_materialisation(
+        instance, keys.BACKUP, untried.manifest.id, data_version="another", metadata={}
+    )
+    ticks.tick()
+
+    at = ledger.newest(instance, keys.BACKUP, untried.manifest.id)
+    assert at is not None
+    assert at.data_version == untried.digest
+
+
+def test_another_dagster_is_never_taken_for_the_one_that_was_looked_at(
+    installation: MadeInstallation, instance: dg.DagsterInstance
+) -> None:
+    untried = installation.has_backup()
+    name = untried.manifest.id
     settled(installation, instance)
 
     with dg.DagsterInstance.ephemeral() as other:
-        settled(installation, other)
-        assert light(other, proven) is True
+        # As many events, of the same numbers, as were recorded in the first one.
+        ledger.record_materialisation(other, keys.BACKUP, name, data_version="another", metadata={})
+        ledger.record_observation(other, keys.BACKUP, name, state="another", metadata={})
+        for observations in (False, True):
+            assert ledger.newest_ids(
+                other, keys.BACKUP, observations=observations
+            ) == ledger.newest_ids(instance, keys.BACKUP, observations=observations)
+        Ticks(installation, "pages_follow_the_repository", other).tick()
+        at = ledger.newest(other, keys.BACKUP, name)
+
+    assert at is not None
+    assert at.data_version == untried.digest
 
 
 def test_each_backup_is_looked_at_again_after_a_while() -> None:
