@@ -4,7 +4,7 @@ Everything that leans on the preview interface of partitioned checks stands in t
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +15,9 @@ import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as Target,
 )
+
+# Nor this one: it alone knows which database it is.
+from dagster._core.storage.runs import SqlRunStorage
 
 from kb_dr.defs.metadata import Metadata
 
@@ -68,6 +71,27 @@ def newest(instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str) -> 
             if isinstance(value, dg.TextMetadataValue) and value.value is not None
         },
     )
+
+
+def newest_ids(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, *, observations: bool = False
+) -> Mapping[str, int]:
+    """Partition to the number of its newest materialisation, or observation: one query for all."""
+    kind = (
+        dg.DagsterEventType.ASSET_OBSERVATION
+        if observations
+        else dg.DagsterEventType.ASSET_MATERIALIZATION
+    )
+    return instance.event_log_storage.get_latest_storage_id_by_partition(asset, kind)
+
+
+def storage_of(instance: dg.DagsterInstance) -> str:
+    """What tells this Dagster's database from any other, also from one made anew in its place.
+
+    Never the same twice for one that does not say.
+    """
+    runs = instance.run_storage
+    return str(runs.get_run_storage_id() if isinstance(runs, SqlRunStorage) else uuid.uuid4())
 
 
 def is_observed(

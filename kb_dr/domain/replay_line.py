@@ -1,5 +1,6 @@
 """Which WAL segments replay reads, in order, and where they stop."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -51,19 +52,67 @@ def timeline_of_segment(lineage: Lineage, number: int, segment_bytes: int) -> in
     )
 
 
-def follow(lineage: Lineage, first: Segment, present: Collection[Segment]) -> ReplayLine:
-    """Walk from ``first`` as far as segments follow without a gap."""
+class WalLine:
+    """The segments that stand along one line of timelines, looked through once.
 
-    def wanted(number: int) -> Segment:
-        timeline = timeline_of_segment(lineage, number, first.segment_bytes)
-        return Segment(timeline, number, first.segment_bytes)
+    For any number of walks: each takes a search among them, however many stand behind it.
+    """
 
-    found: list[Segment] = []
-    segment = wanted(first.number)
-    while segment in present:
-        found.append(segment)
-        segment = wanted(segment.number + 1)
-    beyond = sum(
-        1 for each in present if each.number > segment.number and each == wanted(each.number)
-    )
-    return ReplayLine(lineage, tuple(found), segment, beyond)
+    def __init__(self, lineage: Lineage, present: Iterable[Segment], segment_bytes: int) -> None:
+        self.lineage = lineage
+        self.segment_bytes = segment_bytes
+        # The youngest timeline that begins at or before a segment is the last of these: see
+        # timeline_of_segment(). Ascending, whatever a history says.
+        begins = [lineage.begin_of(each) // segment_bytes for each in lineage.timelines]
+        self._begins = [min(begins[index:]) for index in range(len(begins))]
+        self._timelines = lineage.timelines
+        on_line = (
+            each
+            for each in present
+            if each.segment_bytes == segment_bytes and each == self._wanted(each.number)
+        )
+        self._segments = sorted(on_line, key=lambda each: each.number)
+        self._numbers = [each.number for each in self._segments]
+        self._ends = [
+            index
+            for index in range(1, len(self._numbers) + 1)
+            if index == len(self._numbers) or self._numbers[index] > self._numbers[index - 1] + 1
+        ]
+        """Of each stretch without a gap: the index behind its last segment."""
+
+    def last_from(self, first: Segment) -> Segment | None:
+        """The last segment a walk from ``first`` comes to; None where not even that one stands."""
+        begin, end = self._stretch(first)
+        return self._segments[end - 1] if begin < end else None
+
+    def follow(self, first: Segment) -> ReplayLine:
+        """Walk from ``first`` as far as segments follow without a gap."""
+        begin, end = self._stretch(first)
+        found = tuple(self._segments[begin:end])
+        return ReplayLine(self.lineage, found, self.missing_from(first), len(self._segments) - end)
+
+    def missing_from(self, first: Segment) -> Segment:
+        """The first segment that a walk from ``first`` does not find."""
+        last = self.last_from(first)
+        if last is not None:
+            return self._wanted(last.number + 1)
+        timeline = timeline_of_segment(self.lineage, first.number, first.segment_bytes)
+        return first.on(timeline)
+
+    def _stretch(self, first: Segment) -> tuple[int, int]:
+        """Where a walk from ``first`` begins and ends; the same twice where it does not stand."""
+        if first.segment_bytes != self.segment_bytes:
+            return len(self._segments), len(self._segments)
+        begin = bisect_left(self._numbers, first.number)
+        if begin == len(self._numbers) or self._numbers[begin] != first.number:
+            return begin, begin
+        return begin, self._ends[bisect_right(self._ends, begin)]
+
+    def _wanted(self, number: int) -> Segment:
+        timeline = self._timelines[bisect_right(self._begins, number) - 1]
+        return Segment(timeline, number, self.segment_bytes)
+
+
+def follow(lineage: Lineage, first: Segment, present: Iterable[Segment]) -> ReplayLine:
+    """Walk from ``first`` as far as segments follow without a gap, once."""
+    return WalLine(lineage, present, first.segment_bytes).follow(first)

@@ -1,7 +1,7 @@
 """What is known of the backups: catalogs, proofs, drills, controls."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from kb_dr.domain.control import ALL, ControlRun, in_order, void_through
 from kb_dr.domain.finding import Finding
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, Void, failed_parent, standing
-from kb_dr.errors import NoUsableBackup, RepositoryError
+from kb_dr.errors import NoUsableBackup, RepositoryError, UnreadableRecord
 from kb_dr.installation.catalog_notes import CatalogNotes
 from kb_dr.installation.places import CLOSED
 from kb_dr.operations import catalog as catalogs
@@ -110,6 +110,35 @@ class Evidence(CatalogNotes):
 
         found = {proof.id: proof for proof in self._from_each(lambda at: load_proofs(at, backup))}
         return tuple(sorted(found.values(), key=lambda proof: (proof.finished, proof.id)))
+
+    def proofs_of(self, backups: Collection[BackupId]) -> dict[str, tuple[Proof, ...]]:
+        """As proofs(), of many backups by id, from a listing of each kind in each copy; without
+        their checks, phases and tools.
+        """
+        from kb_dr.operations.backup_proofs import kept_proofs_of
+
+        def look(at: Repository) -> Iterator[Proof]:
+            for known in kept_proofs_of(at, backups).values():
+                if isinstance(known, UnreadableRecord):
+                    raise known
+                yield from known
+
+        found: dict[str, dict[str, Proof]] = {str(each): {} for each in backups}
+        for proof in self._from_each(look):
+            found[proof.backup_id][proof.id] = proof
+        return {
+            name: tuple(sorted(known.values(), key=lambda proof: (proof.finished, proof.id)))
+            for name, known in found.items()
+        }
+
+    def proofs_listed(self) -> dict[str, str]:
+        """Backup id to what changes with every proof that is listed of it, in any copy."""
+        from kb_dr.operations.backup_proofs import sign_proofs
+
+        found: dict[str, str] = {}
+        for name, sign in self._from_each(lambda at: sign_proofs(at).items()):
+            found[name] = found.get(name, "") + sign
+        return found
 
     def drills(self) -> "tuple[Drill, ...]":
         """Every drill, wherever its record is kept, oldest first; raises when none can be read."""
@@ -222,7 +251,8 @@ class Evidence(CatalogNotes):
 
         void, entries = self.void_through(), self.catalog(copy, kinds=ALL_KINDS)
         chains = {copy: chains_in(entries)}
-        known: dict[str, tuple[Proof, ...]] = {}
+        here = catalogs.readable(entries)
+        known = self.proofs_of({each.manifest.backup_id for each in here})
         held = self.gathered_holds()
         for problem in held.problems:
             logger.warning("a hold may be left out that cannot be read: %s", problem)

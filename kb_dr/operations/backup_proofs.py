@@ -1,7 +1,10 @@
 """All proofs of many backups, wherever they are kept, from one listing for each kind of backup."""
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
@@ -28,7 +31,8 @@ def gather_proofs_of(
     for repository in repositories:
         seen: list[tuple[str, Proof | UnreadableRecord]] = []
         try:
-            _read_all(repository, backups, seen)
+            for each in _read_all(repository, backups):
+                seen.append(each)
         except RepositoryError as error:
             missing.append(f"{repository.name}: {error}")
         unread = {name: each for name, each in seen if isinstance(each, UnreadableRecord)}
@@ -40,12 +44,42 @@ def gather_proofs_of(
     return {name: tuple(known.values()) for name, known in found.items()}, tuple(missing)
 
 
+def kept_proofs_of(
+    repository: Repository, backups: Collection[BackupId]
+) -> dict[str, list[Proof] | UnreadableRecord]:
+    """What load_proofs() says of each of these backups that has proofs here: them, or what it
+    raises. Without their checks, phases and tools: there may be thousands. Raises what listing and
+    reading raise.
+    """
+    found: dict[str, list[Proof] | UnreadableRecord] = {}
+    for name, proof in _read_all(repository, backups):
+        known = found.setdefault(name, [])
+        if isinstance(known, UnreadableRecord):
+            continue  # what stands beside it may be older
+        if isinstance(proof, UnreadableRecord):
+            found[name] = proof
+        else:
+            known.append(replace(proof, checks=(), phases=(), tools={}))
+    return found
+
+
+def sign_proofs(repository: Repository) -> dict[str, str]:
+    """Backup id to a digest of all its proofs as they are listed here; none of them is read."""
+    found: dict[str, Any] = {}
+    for listed in repository.list(layout.PROOFS):
+        backup = layout.backup_of_proof(listed.key)
+        if backup is not None:
+            told = f"{listed.key}\0{listed.size_bytes}\0{listed.modified.isoformat()}\0"
+            found.setdefault(str(backup), hashlib.sha256(repository.url.encode())).update(
+                told.encode()
+            )
+    return {name: digest.hexdigest() for name, digest in found.items()}
+
+
 def _read_all(
-    repository: Repository,
-    backups: Collection[BackupId],
-    seen: list[tuple[str, Proof | UnreadableRecord]],
-) -> None:
-    """Put what this repository keeps into ``seen``, a few read at once."""
+    repository: Repository, backups: Collection[BackupId]
+) -> Iterator[tuple[str, Proof | UnreadableRecord]]:
+    """What this repository keeps, with the backup it is of; a few read at once."""
 
     def read(key: str) -> Proof | UnreadableRecord | None:
         body = read_kept(repository, key)
@@ -59,7 +93,7 @@ def _read_all(
         answers = run_parallel([key for _, key in batch], read, at_once=_READ_AT_ONCE)
         for (name, _), answer in zip(batch, answers, strict=True):
             if answer is not None:
-                seen.append((name, answer))
+                yield name, answer
 
 
 def _keys(repository: Repository, backups: Collection[BackupId]) -> Iterator[tuple[str, str]]:

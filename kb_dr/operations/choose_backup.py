@@ -1,15 +1,17 @@
 """Choose the backup to restore, from one copy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.control import void_through
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Proof, Standing, Verdict, Void, standing, why_parent_failed
 from kb_dr.domain.wording import first_few
-from kb_dr.errors import BrokenChain, NoUsableBackup
+from kb_dr.errors import BrokenChain, NoUsableBackup, UnreadableRecord
 from kb_dr.operations.backup_chain import load_chain
+from kb_dr.operations.backup_proofs import kept_proofs_of
 from kb_dr.operations.catalog import Unreadable, read_manifest, walk_back
 from kb_dr.operations.controls import gather_control_runs
 from kb_dr.operations.needed_wal import refuse_dump
@@ -33,13 +35,45 @@ def known_to_be_bad(repository: Repository, chain: Sequence[StoredManifest]) -> 
     ``chain`` is that of load_chain(), or the backup alone.
     """
     proofs = [load_proofs(repository, each.manifest.backup_id) for each in chain]
+    return _known(repository, chain, proofs, lambda: _void_here(repository))
+
+
+class KnownBad:
+    """known_to_be_bad() of many backups of one copy, by one look at its proofs and controls."""
+
+    def __init__(self, repository: Repository, backups: Collection[BackupId]) -> None:
+        """Raises what listing and reading raise."""
+        self._repository = repository
+        self._proofs = kept_proofs_of(repository, backups)
+        self._void = cache(lambda: _void_here(repository))
+
+    def why(self, chain: Sequence[StoredManifest]) -> str | None:
+        """As known_to_be_bad(), for a chain of these backups."""
+        proofs = []
+        for each in chain:
+            known = self._proofs.get(each.manifest.id, ())
+            if isinstance(known, UnreadableRecord):
+                raise known
+            proofs.append(known)
+        return _known(self._repository, chain, proofs, self._void)
+
+
+def _known(
+    repository: Repository,
+    chain: Sequence[StoredManifest],
+    proofs: Sequence[Sequence[Proof]],
+    void: Callable[[], Void | None],
+) -> str | None:
     # Void or not: in a disaster only a FAILED proof is passed over.
     why = _why_bad(repository, chain, proofs, None)
     if why is None and any(proof.verdict is Verdict.FAILED for each in proofs for proof in each):
         # But a green of a verifier that was blind refutes no red.
-        void = void_through(gather_control_runs([repository]).runs)
-        why = _why_bad(repository, chain, proofs, void)
+        why = _why_bad(repository, chain, proofs, void())
     return why
+
+
+def _void_here(repository: Repository) -> Void | None:
+    return void_through(gather_control_runs([repository]).runs)
 
 
 def _why_bad(

@@ -7,7 +7,7 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.recovery import RecoveryPlan, WalFile
 from kb_dr.domain.recovery_target import AtLsn, AtName, AtTime, PointTarget, stop_rule
-from kb_dr.domain.replay_line import follow
+from kb_dr.domain.replay_line import WalLine
 from kb_dr.domain.timelines import Lineage
 from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import (
@@ -162,6 +162,8 @@ def _choose(
     gaps: list[str] = []
     inside: list[str] = []
     strangers: list[str] = []
+    lines: dict[int, WalLine] = {}
+    """By the size of a segment; walked from each backup that a gap lies behind."""
     for stored in reversed(backups):
         manifest = stored.manifest
         if _cannot_tell(manifest, target, place):
@@ -177,11 +179,14 @@ def _choose(
             continue
         first = needed_segments(manifest)[0]
         last = Segment.ending_at_or_after(place.timeline, place.stop.read_to, first.segment_bytes)
-        line = follow(lineage, first, archive.segments.keys())
-        if line.missing.number <= last.number:
-            gaps.append(f"{line.missing.name} is missing behind {manifest.id}")
+        if first.segment_bytes not in lines:
+            lines[first.segment_bytes] = WalLine(lineage, archive.segments, first.segment_bytes)
+        line = lines[first.segment_bytes]
+        missing = line.missing_from(first)
+        if missing.number <= last.number:
+            gaps.append(f"{missing.name} is missing behind {manifest.id}")
             continue
-        wanted = [segment for segment in line.segments if segment.number <= last.number]
+        wanted = [each for each in line.follow(first).segments if each.number <= last.number]
         notes = [f"{each} is passed over: {target} lies inside it" for each in inside]
         notes += [f"passed over: {each}" for each in gaps]
         return _Chosen(stored, tuple(wanted), archive.usable(wanted), tuple(notes))

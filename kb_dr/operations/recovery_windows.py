@@ -1,17 +1,16 @@
 """List what one copy can be recovered to: every stretch without a gap, on every timeline."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from kb_dr.domain.manifest import Manifest, StoredManifest
 from kb_dr.domain.recoverable_window import RecoverableWindow
-from kb_dr.domain.replay_line import ReplayLine, follow
-from kb_dr.domain.timelines import Lineage
+from kb_dr.domain.replay_line import ReplayLine, WalLine
 from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import KbDrError, UnreadableRecord
 from kb_dr.operations.backup_chain import chains_in
 from kb_dr.operations.catalog import load_catalog
-from kb_dr.operations.choose_backup import known_to_be_bad
+from kb_dr.operations.choose_backup import KnownBad
 from kb_dr.operations.find_stop import WalSearch
 from kb_dr.operations.listed_archive import ListedArchive
 from kb_dr.operations.needed_wal import needed_segments
@@ -28,7 +27,8 @@ def list_recovery_windows(repository: Repository, codec: Codec) -> tuple[Recover
     """
     catalog = load_catalog(repository)
     chains = chains_in(catalog).whole.values()
-    manifests = [each[-1].manifest for each in chains if _may_be_restored(repository, each)]
+    bad = KnownBad(repository, {each.manifest.backup_id for chain in chains for each in chain})
+    manifests = [each[-1].manifest for each in chains if _may_be_restored(bad, each)]
     found: list[RecoverableWindow] = []
     for system in sorted({each.source.system_identifier for each in manifests}):
         of_cluster = [each for each in manifests if each.source.system_identifier == system]
@@ -36,9 +36,9 @@ def list_recovery_windows(repository: Repository, codec: Codec) -> tuple[Recover
     return tuple(sorted(found, key=lambda each: (each.begins_at, each.timeline)))
 
 
-def _may_be_restored(repository: Repository, chain: Sequence[StoredManifest]) -> bool:
+def _may_be_restored(bad: KnownBad, chain: Sequence[StoredManifest]) -> bool:
     try:
-        return known_to_be_bad(repository, chain) is None
+        return bad.why(chain) is None
     except UnreadableRecord:
         return False  # it may be a red proof, and a restore refuses to guess
 
@@ -49,20 +49,25 @@ def _of_cluster(
     first = min((needed_segments(each)[0] for each in manifests), key=lambda each: each.number)
     archive = ListedArchive.read(repository, codec, system, first)
     search = WalSearch(repository, codec, system, archive)
-    groups: dict[Segment, tuple[ReplayLine, list[Manifest]]] = {}
+    present = archive.segments.keys() - archive.unusable.keys()
+    groups: dict[Segment, _Group] = {}
     for timeline in sorted(archive.with_wal):
         lineage = archive.lineages.get(timeline)
-        for manifest in manifests if lineage is not None else ():
-            line = _line(archive, lineage, manifest) if lineage is not None else None
-            if line is None:
+        if lineage is None:
+            continue
+        line = WalLine(lineage, present, first.segment_bytes)
+        for manifest in manifests:
+            last = _last(line, manifest)
+            if last is None:
                 continue
-            known, backups = groups.get(line.segments[-1], (line, []))
-            # Of lines that end alike the newest is kept, which is followed, from the oldest begin.
-            longest = max(known.segments, line.segments, key=len)
-            groups[line.segments[-1]] = (replace(line, segments=longest), backups)
-            if manifest not in backups:
-                backups.append(manifest)
-    found = [(line, _window(search, line, backups)) for line, backups in groups.values()]
+            begin, _ = needed_segments(manifest)
+            group = groups.setdefault(last, _Group(line, line, begin))
+            group.add(line, begin, manifest)
+    found = [
+        (line, _window(search, line, list(group.backups.values())))
+        for group in groups.values()
+        for line in [group.replay_line()]
+    ]
     return [
         window
         for line, window in found
@@ -81,13 +86,37 @@ def _goes_on(window: RecoverableWindow, other: ReplayLine, wider: RecoverableWin
     )
 
 
-def _line(archive: ListedArchive, lineage: Lineage, manifest: Manifest) -> ReplayLine | None:
-    """The WAL behind a backup along one line; None when it is not on it, or lacks its own."""
-    if not lineage.contains(manifest.wal.timeline, manifest.wal.stop):
+@dataclass(slots=True)
+class _Group:
+    """The backups whose lines end in one segment.
+
+    Of lines that end alike the newest is kept, which is followed, from the oldest begin.
+    """
+
+    line: WalLine
+    longest: WalLine
+    """The one that the oldest begin was found on first."""
+    begin: Segment
+    backups: dict[str, Manifest] = field(default_factory=dict)
+
+    def add(self, line: WalLine, begin: Segment, manifest: Manifest) -> None:
+        self.line = line
+        if begin.number < self.begin.number:
+            self.longest, self.begin = line, begin
+        self.backups.setdefault(manifest.id, manifest)
+
+    def replay_line(self) -> ReplayLine:
+        segments = self.longest.follow(self.begin).segments
+        return replace(self.line.follow(self.begin), segments=segments)
+
+
+def _last(line: WalLine, manifest: Manifest) -> Segment | None:
+    """Where the WAL behind a backup ends on a line; None when it is not on it, or lacks its own."""
+    if not line.lineage.contains(manifest.wal.timeline, manifest.wal.stop):
         return None
     first, needed = needed_segments(manifest)
-    line = follow(lineage, first, archive.segments.keys() - archive.unusable.keys())
-    return line if line.missing.number > needed.number else None
+    last = line.last_from(first)
+    return last if last is not None and last.number >= needed.number else None
 
 
 def _window(

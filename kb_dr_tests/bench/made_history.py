@@ -33,8 +33,8 @@ from kb_dr_tests.stored_backups import SYSTEM, segment, store_objects
 CODEC = PlainCodec()
 SERVICE, ORG = "kb", "default"
 
-_LINKS = 50_000
-"""Of one file; ext4 allows 65,000."""
+_LINKS = 30_000
+"""Of one file: ext4 allows 65,000, and a second copy may be made of the same ones."""
 _REAL_SEGMENTS = 3
 _FIRST = 2
 _BODY = b"a WAL segment, as far as a listing can tell: " + b"x" * 255

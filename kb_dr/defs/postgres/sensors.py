@@ -7,6 +7,7 @@ import dagster as dg
 from kb_dr.defs import ledger
 from kb_dr.defs.partitions import POSTGRES_BACKUPS, postgres_backups
 from kb_dr.defs.postgres import keys
+from kb_dr.defs.postgres.in_line import InLine, Signs
 from kb_dr.defs.postgres.jobs import (
     back_up_now,
     backup_job,
@@ -32,6 +33,8 @@ ASKED_WITHIN = timedelta(hours=1)
 
 BUDGET_SECONDS = 40.0
 """A tick has 60 seconds in all; what does not fit goes on in the next one."""
+
+_IN_LINE = InLine()
 
 
 @dg.sensor(
@@ -158,13 +161,21 @@ def pages_follow_the_repository(
     for backup in purged:
         instance.delete_dynamic_partition(POSTGRES_BACKUPS, backup)
     shown = ledger.shown(instance, keys.RESTORE_PROVEN)
+    try:
+        signs = Signs(instance, installation, holdings, shown)
+    except KbDrError as error:
+        return dg.SkipReason(f"could not tell: {error}")
     changed: list[str] = []
+    unchanged: dict[str, str] = {}
     began = installation.clock.monotonic()
     resume = context.cursor or ""
     order = [b for b in present if b > resume] + [b for b in present if b <= resume]
     for backup in order:
         if backup in busy:
             continue  # its own run will say
+        sign = signs.of(backup)
+        if _IN_LINE.knows(backup, sign, began):
+            continue
         if installation.clock.monotonic() - began > BUDGET_SECONDS:
             break
         try:
@@ -173,7 +184,14 @@ def pages_follow_the_repository(
             changes = (f"could not tell: {error}",)
         if changes:
             changed.append(f"{backup} ({', '.join(changes)})")
+        elif signs.is_whole(backup):
+            unchanged[backup] = sign
         context.update_cursor(backup)
+    # What a run took up meanwhile was left to that run.
+    for backup in unchanged.keys() & ledger.partitions_under_way(instance):
+        del unchanged[backup]
+    _IN_LINE.remember(unchanged, began)
+    _IN_LINE.forget_all_but(present)
     return dg.SkipReason(
         f"{len(present)} backups; added {len(added)}, removed {len(purged)}, "
         f"brought in line: {'; '.join(changed) or 'none'}"

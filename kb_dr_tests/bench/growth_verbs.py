@@ -1,0 +1,126 @@
+"""One verb over an installation of two copies, measured in a process of its own.
+
+What a person types is run as it is typed, what Dagster runs as Dagster calls it.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kb_dr.cli import opened
+from kb_dr.cli.app import app
+from kb_dr.errors import KbDrError
+from kb_dr_tests.bench.growth_world import CountedInstallation, World, settings_of
+from kb_dr_tests.bench.scale_verbs import high_water_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What one verb took."""
+
+    verb: str
+    seconds: float
+    cpu_seconds: float
+    """Of this process and the ones it started."""
+    peak_bytes: int
+    """The high-water mark of the whole process."""
+    idle_bytes: int
+    """The same before the verb began: Python and what is imported."""
+    calls: dict[str, int]
+    """What was asked of the two copies together."""
+    said: str
+
+
+Prepared = Callable[[], str]
+"""What is measured; says in a few words what it came to."""
+
+
+def _typed(*words: str) -> Callable[[CountedInstallation], Prepared]:
+    """A verb as it is typed. One that says that something is wrong has looked all the same."""
+
+    def prepare(installation: CountedInstallation) -> Prepared:
+        given = [word.format(place=installation.settings.state_dir) for word in words]
+
+        def run() -> str:
+            try:
+                app.main(given, standalone_mode=False)
+            except KbDrError as error:
+                return str(error)
+            return "done"
+
+        return run
+
+    return prepare
+
+
+def _sensor(name: str, *, settled: bool = False) -> Callable[[CountedInstallation], Prepared]:
+    """One tick; ``settled``: where ticks before it brought everything in line."""
+
+    def prepare(installation: CountedInstallation) -> Prepared:
+        from kb_dr_tests.bench.growth_ticks import Ticks
+
+        ticks = Ticks(installation, name)
+        # A daemon has ticked before: its process knows what it has read.
+        while not ticks.tick().endswith("none") and settled:
+            pass
+        return ticks.tick
+
+    return prepare
+
+
+VERBS: dict[str, Callable[[CountedInstallation], Prepared]] = {
+    "list": _typed("list"),
+    "status": _typed("status"),
+    "retention plan": _typed("retention", "plan"),
+    "report": _typed("report"),
+    "restore --dry-run": _typed("restore", "--latest", "--into", "{place}/restored", "--dry-run"),
+    "catalog rebuild": _typed("catalog", "rebuild"),
+    "catalog sync, nothing new": _typed("catalog", "sync"),
+    "list --catalog": _typed("list", "--catalog"),
+    "sensor: what offsite lacks, nothing new": _sensor("new_backups_go_offsite"),
+    "sensor: catalog, nothing new": _sensor("catalog_follows_the_repository"),
+    "sensor: pages, nothing new": _sensor("pages_follow_the_repository", settled=True),
+}
+
+
+def measure(verb: str, world: World) -> Grown:
+    """Run it here and now; nothing it prints is kept."""
+    os.environ.update(settings_of(world))
+    installation = CountedInstallation(world)
+    # Where every verb gets it from.
+    setattr(opened, "open_installation", lambda _: installation)  # noqa: B010 - no name it exports
+    run = VERBS[verb](installation)
+    idle, asked = high_water_bytes(), installation.calls()
+    began, cpu = time.perf_counter(), _cpu_seconds()
+    with _silent():
+        said = run()
+    return Grown(
+        verb,
+        time.perf_counter() - began,
+        _cpu_seconds() - cpu,
+        high_water_bytes(),
+        idle,
+        {what: count - asked.get(what, 0) for what, count in installation.calls().items()},
+        said[:200],
+    )
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+
+
+if __name__ == "__main__":
+    verb, world = sys.argv[1], World(**json.loads(sys.stdin.read()))
+    print(json.dumps(asdict(measure(verb, world))))
