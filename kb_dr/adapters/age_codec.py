@@ -1,5 +1,6 @@
 """zstd inside age: what is stored opens with ``age -d | zstd -d`` and nothing of ours."""
 
+import io
 import re
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, cast
@@ -7,6 +8,7 @@ from typing import IO, TYPE_CHECKING, cast
 import pyrage
 import zstandard
 
+from kb_dr.adapters.age_program import age_program, decrypt_beside
 from kb_dr.adapters.zstd_frames import Frames
 from kb_dr.errors import ChecksumMismatch, ConfigurationError, KbDrError, KeyMissing
 
@@ -102,6 +104,21 @@ class AgeCodec:
         return source.count
 
     def decode_stream(self, coded: "Readable", sink: "Writable") -> int:
+        self._required_identities()
+        if (program := age_program()) is None:
+            return self._decode_here(coded, sink)
+        target = Frames(sink)
+        try:
+            read = decrypt_beside(program, [str(each) for each in self._secret], coded, target)
+        finally:
+            target.failure = None  # see _forget()
+        if read is not None:
+            # It could do nothing with it. We find out why, or do without it.
+            return self._decode_here(_Again(read, coded), sink)
+        target.finish()
+        return target.count
+
+    def _decode_here(self, coded: "Readable", sink: "Writable") -> int:
         identities = self._required_identities()
         source, target = _Source(coded), Frames(sink)
         try:
@@ -180,6 +197,21 @@ class _Source:
             raise
         self.count += len(data)
         return data
+
+
+class _Again:
+    """What was read already, and then the rest."""
+
+    def __init__(self, read: Sequence[bytes], rest: "Readable") -> None:
+        self._read = [io.BytesIO(each) for each in read]
+        self._rest = rest
+
+    def read(self, size: int = -1, /) -> bytes:
+        while self._read:
+            if data := self._read[0].read(size):
+                return data
+            del self._read[0]
+        return self._rest.read(size)
 
 
 class _Target:
