@@ -15,6 +15,10 @@ from kb_dr.adapters.unprivileged import Unprivileged, end
 from kb_dr.errors import ChecksumMismatch, NotEnoughSpace, RecoveryError
 from kb_dr.ports import Writable
 
+_RECORD_BLOCKS = 512
+"""tar reads, and writes to a file, so many blocks of 512 bytes at once. With its own 20 it spends
+three times the CPU, most of it in the kernel."""
+
 
 @contextmanager
 def unpacked(directory: Path, unprivileged: Unprivileged) -> Iterator[Writable]:
@@ -23,6 +27,7 @@ def unpacked(directory: Path, unprivileged: Unprivileged) -> Iterator[Writable]:
     unprivileged.give(directory)
     command = ["tar", "--extract", "--file=-", f"--directory={directory}"]
     command += ["--no-same-owner", "--same-permissions", "--warning=no-timestamp"]
+    command += [f"--blocking-factor={_RECORD_BLOCKS}"]
     with tempfile.TemporaryFile() as words:
         process = unprivileged.start(
             [shutil.which("tar") or "tar", *command[1:]],
