@@ -1,5 +1,6 @@
 """zstd inside age: what is stored opens with ``age -d | zstd -d`` and nothing of ours."""
 
+import io
 import re
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, cast
@@ -7,16 +8,12 @@ from typing import IO, TYPE_CHECKING, cast
 import pyrage
 import zstandard
 
+from kb_dr.adapters.age_program import age_program, decrypt_beside
+from kb_dr.adapters.zstd_frames import Frames
 from kb_dr.errors import ChecksumMismatch, ConfigurationError, KbDrError, KeyMissing
 
 if TYPE_CHECKING:
     from kb_dr.ports import Readable, Writable
-
-_SLICE_BYTES = 1024
-"""zstd shrinks a run of zeros 32,000 times: what is fed at once bounds what comes out at once
-(32 MiB in the worst case, which the sink takes before the next slice)."""
-_WHOLE_SLICE_BYTES = 64 * 1024
-"""Where all that comes out is kept in memory anyway."""
 
 _INTERRUPTED = re.compile(r"\w*Interrupt\w*\b")
 """KeyboardInterrupt, or Dagster's own: pyrage's text begins with the name of what was raised."""
@@ -72,7 +69,7 @@ class AgeCodec:
 
     def decode(self, coded: bytes) -> bytes:
         pieces = _Pieces()
-        frames = _Frames(pieces, slice_bytes=_WHOLE_SLICE_BYTES)
+        frames = Frames(pieces)
         try:
             compressed = pyrage.decrypt(coded, self._required_identities())
         except pyrage.DecryptError as error:
@@ -107,8 +104,23 @@ class AgeCodec:
         return source.count
 
     def decode_stream(self, coded: "Readable", sink: "Writable") -> int:
+        self._required_identities()
+        if (program := age_program()) is None:
+            return self._decode_here(coded, sink)
+        target = Frames(sink)
+        try:
+            read = decrypt_beside(program, [str(each) for each in self._secret], coded, target)
+        finally:
+            target.failure = None  # see _forget()
+        if read is not None:
+            # It could do nothing with it. We find out why, or do without it.
+            return self._decode_here(_Again(read, coded), sink)
+        target.finish()
+        return target.count
+
+    def _decode_here(self, coded: "Readable", sink: "Writable") -> int:
         identities = self._required_identities()
-        source, target = _Source(coded), _Frames(sink)
+        source, target = _Source(coded), Frames(sink)
         try:
             pyrage.decrypt_io(source, target, identities)
         except (pyrage.DecryptError, OSError) as error:
@@ -187,6 +199,21 @@ class _Source:
         return data
 
 
+class _Again:
+    """What was read already, and then the rest."""
+
+    def __init__(self, read: Sequence[bytes], rest: "Readable") -> None:
+        self._read = [io.BytesIO(each) for each in read]
+        self._rest = rest
+
+    def read(self, size: int = -1, /) -> bytes:
+        while self._read:
+            if data := self._read[0].read(size):
+                return data
+            del self._read[0]
+        return self._rest.read(size)
+
+
 class _Target:
     """Passes on what is written; keeps what the writer raised."""
 
@@ -207,57 +234,6 @@ class _Target:
         """The owner of the sink flushes it."""
 
 
-class _Frames:
-    """Decompresses what is written, frame after frame, and knows whether the last one ended."""
-
-    def __init__(self, inner: "Writable", *, slice_bytes: int = _SLICE_BYTES) -> None:
-        self._inner = inner
-        self._slice_bytes = slice_bytes
-        self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._seen = False
-        self.count = 0
-        self.failure: BaseException | None = None
-
-    def write(self, data: bytes, /) -> int:
-        if self.failure is not None:
-            # pyrage may write once more after an error. What is met then is none of the stream's:
-            # a disk that filled would be called damage.
-            raise self.failure
-        try:
-            self._take(data)
-        except zstandard.ZstdError as error:
-            self.failure = ChecksumMismatch(f"decompress a stream: {error}")
-            raise self.failure from None
-        except BaseException as error:
-            self.failure = error
-            raise
-        return len(data)
-
-    def flush(self) -> None:
-        """The owner of the sink flushes it."""
-
-    def finish(self) -> None:
-        """Raise ChecksumMismatch unless a whole number of frames, at least one, was seen."""
-        if not self._seen or self._frame is not None:
-            raise ChecksumMismatch("decompress a stream: cut short")
-
-    def _take(self, data: bytes) -> None:
-        for start in range(0, len(data), self._slice_bytes):
-            rest = data[start : start + self._slice_bytes]
-            while rest:
-                if self._frame is None:
-                    self._frame = zstandard.ZstdDecompressor().decompressobj()
-                    self._seen = True
-                plain = self._frame.decompress(rest)
-                rest = b""
-                if self._frame.eof:
-                    rest = self._frame.unused_data
-                    self._frame = None
-                if plain:
-                    self._inner.write(plain)
-                    self.count += len(plain)
-
-
 class _Pieces:
     """Keeps what is written."""
 
@@ -272,7 +248,7 @@ class _Pieces:
         """All of it is here."""
 
 
-def _raise_ours(source: _Source, target: _Target | _Frames, error: Exception) -> None:
+def _raise_ours(source: _Source, target: _Target | Frames, error: Exception) -> None:
     """Raise what our own streams raised, of which pyrage keeps only the text.
 
     An interrupt may come where no stream of ours can note it. It must not be taken for damage:
@@ -286,7 +262,7 @@ def _raise_ours(source: _Source, target: _Target | _Frames, error: Exception) ->
         raise KeyboardInterrupt from None
 
 
-def _forget(source: _Source, target: _Target | _Frames) -> None:
+def _forget(source: _Source, target: _Target | Frames) -> None:
     """Break the cycle of an exception, the frames it went through, and the streams that hold it.
 
     Those frames hold buffers of many MiB, which would stay until the next collection.

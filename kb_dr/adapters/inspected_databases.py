@@ -4,6 +4,7 @@ The extensions are created in the scratch cluster itself, which is thrown away.
 Sources: PostgreSQL docs, "amcheck" and "pg_visibility".
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,8 @@ Connect = Callable[[str], Session]
 """Opens a session in the database named."""
 
 _DAMAGE = (errors.DataCorrupted, errors.IndexCorrupted)
+_CREATING = threading.Lock()
+"""Two looks at once need the same extension, and two that create it get in each other's way."""
 _LINES = 5
 """Damage named for one object; more says nothing new."""
 
@@ -113,8 +116,9 @@ def _everywhere(connect: Connect, extension: str, objects: str, look: _Look) -> 
 
 def _create(session: Session, extension: str) -> None:
     """Make its functions callable by their bare names, wherever it is installed."""
-    # Words of ours, not of a user: extension is one of two.
-    session.execute(f"create extension if not exists {extension}".encode())
+    with _CREATING:
+        # Words of ours, not of a user: extension is one of two.
+        session.execute(f"create extension if not exists {extension}".encode())
     session.execute(
         "select set_config('search_path', 'pg_catalog, ' || quote_ident(n.nspname), false)"
         " from pg_extension e join pg_namespace n on n.oid = e.extnamespace where extname = %s",

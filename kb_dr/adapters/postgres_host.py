@@ -17,6 +17,7 @@ from kb_dr.adapters.postgres_programs import (
 )
 from kb_dr.adapters.restored_server import LocalServer
 from kb_dr.adapters.scratch_files import configure, set_aside, settle_files
+from kb_dr.adapters.sync_method import sync_settings
 from kb_dr.adapters.tablespace_links import require_own_tablespaces
 from kb_dr.adapters.unpack_tar import unpacked
 from kb_dr.adapters.unprivileged import Unprivileged
@@ -54,6 +55,7 @@ class LocalPostgresHost:
         self._bin_dirs = tuple(bin_dirs)
         self._unprivileged = unprivileged or Unprivileged()
         self._users = tuple(dict.fromkeys(("postgres", *users)))
+        self._found: dict[int, PostgresPrograms] = {}
 
     def check(self, source: Source, *, combines: bool = False) -> None:
         programs = self._programs(source)
@@ -157,6 +159,9 @@ class LocalPostgresHost:
         programs = self._programs(source)
         require_own_tablespaces(area.data)
         set_aside(area)
+        if configuration.settings.get("fsync") != "off":
+            settings = {**configuration.settings, **sync_settings()}
+            configuration = ServerConfiguration(settings, recover=configuration.recover)
         configure(area, configuration, self._unprivileged)
         with area.log.open("ab") as log:
             process = self._unprivileged.start(
@@ -190,7 +195,11 @@ class LocalPostgresHost:
         settle_files(area, lines, self._unprivileged)
 
     def _programs(self, source: Source) -> PostgresPrograms:
-        return find_programs(source.major, self._bin_dirs, self._unprivileged)
+        # Looked for once: each time every postgres there is would be asked for its version.
+        if (found := self._found.get(source.major)) is None:
+            found = find_programs(source.major, self._bin_dirs, self._unprivileged)
+            self._found[source.major] = found
+        return found
 
 
 def _extension_directory(programs: PostgresPrograms) -> Path:

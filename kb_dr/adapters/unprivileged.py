@@ -9,7 +9,7 @@ import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,7 @@ class Unprivileged:
         stderr: Stream = None,
         cwd: Path | None = None,
         tied: signal.Signals | None = signal.SIGKILL,
+        pass_fds: Collection[int] = (),
     ) -> "subprocess.Popen[bytes]":
         """Start a program at the head of a process group of its own.
 
@@ -87,6 +88,7 @@ class Unprivileged:
             # The caller's directory may be closed to the user the program runs as.
             cwd=cwd or "/",
             process_group=0,
+            pass_fds=tuple(pass_fds),
             **user,
         )
 

@@ -109,6 +109,15 @@ class _Chunks:
             self._progress.advance(len(body))
             self._rest = memoryview(body)
             self._ask()
+        whole = self._rest.obj
+        if (
+            isinstance(whole, bytes)
+            and len(whole) == len(self._rest)
+            and not 0 <= size < len(whole)
+        ):
+            # Nothing of it was read yet: as it is, since a copy would be one of many MiB.
+            self._rest = memoryview(b"")
+            return whole
         end = len(self._rest) if size < 0 else size
         data = bytes(self._rest[:end])
         self._rest = self._rest[end:]

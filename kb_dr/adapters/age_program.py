@@ -1,0 +1,145 @@
+"""age's own program: it decrypts in half the CPU of the library, and in a process beside ours."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING
+
+from kb_dr.adapters.program_pipes import widen, write_all
+from kb_dr.adapters.unprivileged import Unprivileged, end
+from kb_dr.errors import ChecksumMismatch, KbDrError
+
+if TYPE_CHECKING:
+    from kb_dr.ports import Readable, Writable
+
+_READ_BYTES = 1 << 26
+"""A chunk is passed on as it is, in one piece."""
+_TAKEN_BYTES = 1 << 18
+
+_DAMAGE = ("authenticate payload chunk", "unexpected EOF", "trailing data", "last chunk is empty")
+"""What age says of a stream that is not whole (its internal/stream/stream.go). All else it may say
+is of this host."""
+
+
+def age_program() -> str | None:
+    """Where age is, if it is."""
+    return shutil.which("age")
+
+
+def decrypt_beside(
+    program: str, identities: Sequence[str], coded: "Readable", sink: "Writable"
+) -> "list[bytes] | None":
+    """Decrypt ``coded`` into ``sink``; None when all of it is there.
+
+    A list holds what was read of ``coded`` when the program ended in an error before it gave a
+    byte: nothing is lost then, and the library may say better what is wrong. ChecksumMismatch for
+    damage after that. What ``coded`` and ``sink`` raise passes through; ``sink`` is written to by
+    a thread of ours, which has ended when this returns or raises.
+    """
+    with tempfile.TemporaryFile() as words:
+        process = _started(program, identities, words)
+        taker = _Taker(process, sink)
+        taker.thread.start()
+        read: list[bytes] = []
+        try:
+            _feed(process, coded, taker, read)
+            taker.thread.join()
+            status = process.wait()
+        finally:
+            process.kill()  # ended already unless something went wrong
+            taker.thread.join()
+            end(process)
+        if taker.failure is not None:
+            failure, taker.failure = taker.failure, None
+            try:
+                raise failure
+            finally:
+                del failure  # a cycle with this frame, which holds a chunk
+        if status == 0:
+            return None
+        if not taker.has_begun:
+            return read
+        raise _failed(status, words)
+
+
+def _started(
+    program: str, identities: Sequence[str], words: IO[bytes]
+) -> "subprocess.Popen[bytes]":
+    # The secret goes through a pipe: it is in no file, no argument and no environment.
+    secret, tell = os.pipe()
+    try:
+        process = Unprivileged(as_ourselves=True).start(
+            [program, "--decrypt", "--identity", f"/dev/fd/{secret}"],
+            # With several threads Go spends half as much again on handing work to itself.
+            env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath), "GOMAXPROCS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=words,
+            pass_fds=(secret,),
+        )
+        write_all(tell, "".join(f"{each}\n" for each in identities).encode())
+    finally:
+        os.close(secret)
+        os.close(tell)
+    return process
+
+
+class _Taker:
+    """The thread that takes what comes out."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", sink: "Writable") -> None:
+        self._process = process
+        self._sink = sink
+        self.has_begun = False
+        self.failure: BaseException | None = None
+        self.thread = threading.Thread(target=self._take, name="decrypted", daemon=True)
+
+    def _take(self) -> None:
+        descriptor = _descriptor(self._process.stdout)
+        try:
+            while piece := os.read(descriptor, _TAKEN_BYTES):
+                self.has_begun = True
+                self._sink.write(piece)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for us
+            self.failure = error
+            self._process.kill()  # else it would wait for a reader, and its feeder for it
+
+
+def _feed(
+    process: "subprocess.Popen[bytes]", coded: "Readable", taker: _Taker, read: list[bytes]
+) -> None:
+    """Write all of ``coded`` into the program; stop when it ended before."""
+    stdin = process.stdin
+    if stdin is None:
+        raise KbDrError("decrypt a stream: age has no input")
+    widen(stdin.fileno())
+    widen(_descriptor(process.stdout))
+    while piece := coded.read(_READ_BYTES):
+        if taker.has_begun:
+            read.clear()
+        else:
+            read.append(piece)
+        try:
+            write_all(stdin.fileno(), piece)
+        except BrokenPipeError:
+            break  # its own words, or what the sink raised, say why
+        del piece
+    stdin.close()
+
+
+def _descriptor(stream: IO[bytes] | None) -> int:
+    if stream is None:
+        raise KbDrError("decrypt a stream: age has no output")
+    return stream.fileno()
+
+
+def _failed(status: int, words: IO[bytes]) -> KbDrError:
+    words.seek(0)
+    said = words.read(1 << 16).decode("utf-8", "replace").strip()
+    if status > 0 and any(sign in said for sign in _DAMAGE):
+        return ChecksumMismatch("decrypt a stream: damaged, as age says")
+    how = f"signal {-status}" if status < 0 else f"status {status}"
+    return KbDrError(f"decrypt a stream: age ended with {how}: {said[-300:]}")
