@@ -8,7 +8,6 @@ from typing import IO, TYPE_CHECKING, cast
 import pyrage
 import zstandard
 
-from kb_dr.adapters.age_program import age_program, decrypt_beside
 from kb_dr.adapters.zstd_frames import Frames
 from kb_dr.errors import ChecksumMismatch, ConfigurationError, KbDrError, KeyMissing
 
@@ -104,6 +103,9 @@ class AgeCodec:
         return source.count
 
     def decode_stream(self, coded: "Readable", sink: "Writable") -> int:
+        # No WAL file pushed or fetched needs it.
+        from kb_dr.adapters.age_program import age_program, decrypt_beside
+
         self._required_identities()
         if (program := age_program()) is None:
             return self._decode_here(coded, sink)

@@ -1,11 +1,14 @@
 """zstd undone as it is written, in bounded memory, and told whether it ended where it should."""
 
-import secrets
+import os
+from typing import TYPE_CHECKING
 
 import zstandard
 
 from kb_dr.errors import ChecksumMismatch
-from kb_dr.ports import Writable
+
+if TYPE_CHECKING:
+    from kb_dr.ports import Writable
 
 _OUT_BYTES = 1 << 18
 """The most that is passed on at once. zstd shrinks a run of zeros 32,000 times: what comes out is
@@ -24,7 +27,7 @@ class Frames:
     after it gets it again.
     """
 
-    def __init__(self, inner: Writable) -> None:
+    def __init__(self, inner: "Writable") -> None:
         self._sink = _Counting(inner)
         self._writer = zstandard.ZstdDecompressor().stream_writer(
             self._sink,  # type: ignore[arg-type]  # it asks for a file; it only ever calls write()
@@ -66,7 +69,7 @@ class Frames:
         self._feed()
         if not self._seen:
             raise ChecksumMismatch("decompress a stream: cut short")
-        ending = secrets.token_bytes(16) * (_ENDING_BYTES // 16)
+        ending = os.urandom(16) * (_ENDING_BYTES // 16)
         came = self._sink.hold_back()
         # In two pieces: a whole frame in one is decoded at once, even behind half a header
         # (ZSTD_decompressStream, the single pass), and that half is forgotten.
@@ -103,7 +106,7 @@ class Frames:
 class _Counting:
     """Passes on what comes out, or holds it back."""
 
-    def __init__(self, inner: Writable) -> None:
+    def __init__(self, inner: "Writable") -> None:
         self._inner = inner
         self._back: list[bytes] | None = None
         self.count = 0
