@@ -7,7 +7,7 @@ from kb_dr.errors import ChecksumMismatch
 
 
 def described(key: str, body: bytes, *, md5: bool = False) -> StoredObject:
-    """What a repository records of ``body``; the MD5, dearer than all else here, if it is needed."""
+    """What a repository records of ``body``; its MD5, twice as dear as the rest, if needed."""
     return StoredObject(
         key=key,
         size_bytes=len(body),

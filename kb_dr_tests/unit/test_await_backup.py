@@ -28,5 +28,5 @@ def test_a_server_that_waits_for_its_archiver_is_given_that_time_and_named(silen
 
 
 def test_a_server_that_says_nothing_is_taken_for_gone(silent: int) -> None:
-    with pytest.raises(PostgresUnavailable, match="no byte within 0.5 s"):
+    with pytest.raises(PostgresUnavailable, match=r"no byte within 0\.5 s"):
         Patience(0.5, 600.0).await_bytes(silent, [], "run pg_basebackup")
