@@ -6,13 +6,13 @@ from kb_dr.domain.stored import StoredObject
 from kb_dr.errors import ChecksumMismatch
 
 
-def described(key: str, body: bytes) -> StoredObject:
-    """What a repository records of ``body``."""
+def described(key: str, body: bytes, *, md5: bool = False) -> StoredObject:
+    """What a repository records of ``body``; its MD5, twice as dear as the rest, if needed."""
     return StoredObject(
         key=key,
         size_bytes=len(body),
         sha256=hashlib.sha256(body).hexdigest(),
-        md5=hashlib.md5(body, usedforsecurity=False).hexdigest(),
+        md5=hashlib.md5(body, usedforsecurity=False).hexdigest() if md5 else "",
     )
 
 

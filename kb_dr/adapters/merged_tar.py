@@ -47,8 +47,11 @@ class MergedTar:
         parents = [directory_of(oid)] if len(self._met) > 1 else [TABLESPACES, directory_of(oid)]
         return b"".join(_own_member(name, tarfile.DIRTYPE, mode=0o700) for name in parents)
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The next piece of the present archive; gives what of it belongs into the tar."""
+    def feed(self, data: bytes | memoryview) -> Iterator[bytes | memoryview]:
+        """The next piece of the present archive; gives what of it belongs into the tar.
+
+        Contents are views of ``data``: every byte of a cluster goes through here.
+        """
         view = memoryview(data)
         while view and not self._ended:
             if self._body:
@@ -56,7 +59,7 @@ class MergedTar:
                 self._body -= len(piece)
                 view = view[len(piece) :]
                 if not self._dropped:
-                    yield bytes(piece)
+                    yield piece
             else:
                 missing = BLOCK_BYTES - len(self._header)
                 self._header += view[:missing]
@@ -90,7 +93,12 @@ class MergedTar:
         check_header(header)
         size = size_of(header)
         self._body = size + padding(size)
-        self._dropped = not self._prefix and header[:100].rstrip(b"\0") == TABLESPACE_MAP.encode()
+        # Without tablespaces it is empty, and in the server's manifest: it stays.
+        self._dropped = (
+            bool(self._oids)
+            and not self._prefix
+            and header[:100].rstrip(b"\0") == TABLESPACE_MAP.encode()
+        )
         if self._dropped:
             return b""
         return _below(self._prefix, header) if self._prefix else header

@@ -1,4 +1,7 @@
-"""pg_basebackup to a pipe: the tar of the cluster, and where its WAL begins and ends."""
+"""Base backups: the tar of the cluster, and where its WAL begins and ends.
+
+A full one is asked for over our own connection, an increment by pg_basebackup to a pipe.
+"""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -49,13 +52,12 @@ class PgBaseBackup:
         *,
         parent_manifest_zst: bytes | None = None,
     ) -> Iterator["RunningBaseBackup | ReplicationBackup"]:
-        if tablespaces and parent_manifest_zst is not None:
-            raise PostgresCommandFailed("run pg_basebackup: an increment with extra tablespaces")
-        if tablespaces:
-            # pg_basebackup refuses to send more than the data directory to a pipe.
+        if parent_manifest_zst is None:
             with replicated(self._source, label, tablespaces, self._patience) as stream:
                 yield stream
             return
+        if tablespaces:
+            raise PostgresCommandFailed("run pg_basebackup: an increment with extra tablespaces")
         words = connection_words(self._source)
         command = [
             str(self._programs.path("pg_basebackup")),
@@ -67,21 +69,16 @@ class PgBaseBackup:
             "--wal-method=none",
             "--checkpoint=fast",
             f"--label={label}",
+            "--incremental=/dev/stdin",
         ]
-        if parent_manifest_zst is None:
-            with self._running(command) as running:
-                yield running
-            return
         with (
             unpacked_manifest(parent_manifest_zst, self._programs.unprivileged) as parent,
-            self._running([*command, "--incremental=/dev/stdin"], parent) as running,
+            self._running(command, parent) as running,
         ):
             yield running
 
     @contextmanager
-    def _running(
-        self, command: Sequence[str], stdin: "IO[bytes] | int" = subprocess.DEVNULL
-    ) -> Iterator["RunningBaseBackup"]:
+    def _running(self, command: Sequence[str], stdin: IO[bytes]) -> Iterator["RunningBaseBackup"]:
         password = self._source.password
         # In the environment of this one process: an argument could be read by every user.
         env = {"PGPASSWORD": password.reveal()} if password else None

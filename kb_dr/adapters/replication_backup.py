@@ -1,9 +1,11 @@
-"""A base backup of a cluster with extra tablespaces, as one stream.
+"""A full base backup as one stream, asked for over the replication protocol.
 
-pg_basebackup cannot send them to a pipe: it would want room for the whole cluster in files. So the
-server is asked over the replication protocol, as pg_basebackup asks it, and the archives it sends
-are joined while they pass. Source: PostgreSQL docs, "Streaming Replication Protocol",
-BASE_BACKUP, of versions 14 (one copy an archive) and 15 (one copy, tagged messages).
+As pg_basebackup asks, with two differences. It cannot send extra tablespaces to a pipe (it would
+want room for the whole cluster in files): here the archives are joined while they pass. And it
+stands between the server and us, with a pipe that costs more CPU than all that is done here, and
+a wait for the server's archiver, which `kb_dr.operations.await_wal` does better. Source:
+PostgreSQL docs, "Streaming Replication Protocol", BASE_BACKUP, of versions 14 (one copy an
+archive) and 15 (one copy, tagged messages).
 """
 
 import hashlib
@@ -73,7 +75,8 @@ class ReplicationBackup:
         self._said: deque[bytes] = deque(maxlen=20)
         self._digest = hashlib.sha256()
         self._length = 0
-        self._buffer = bytearray()
+        self._rest: bytes | memoryview = b""
+        """Of a piece that was longer than what was asked for."""
         self._expected = {each.oid: each.location for each in tablespaces}
         self._merged = MergedTar(sorted(self._expected))
         self._manifest = BackupManifestReader()
@@ -87,29 +90,29 @@ class ReplicationBackup:
 
     def read(self, size: int = -1, /) -> bytes:
         """At most ``size`` bytes. Raises PostgresUnavailable or WalGap when the server stalls."""
-        wanted = _PIECE_BYTES if size < 0 else min(size, _PIECE_BYTES)
-        while len(self._buffer) < wanted:
-            try:
-                with translated(_WHAT, self._source):
-                    self._buffer += next(self._pieces)
-            except StopIteration:
-                break
-            except TarDamaged as error:
-                raise PostgresCommandFailed(f"{_WHAT}: {error}") from error
-        data = bytes(self._buffer[:wanted])
-        del self._buffer[:wanted]
+        missing = _PIECE_BYTES if size < 0 else min(size, _PIECE_BYTES)
+        pieces: list[bytes | memoryview] = []
+        try:
+            with translated(_WHAT, self._source):
+                while missing and (piece := self._rest or next(self._pieces, None)) is not None:
+                    pieces.append(piece[:missing])
+                    self._rest = piece[missing:]
+                    missing -= len(pieces[-1])
+        except TarDamaged as error:
+            raise PostgresCommandFailed(f"{_WHAT}: {error}") from error
+        data = b"".join(pieces)  # the one copy that is made of it
         self._digest.update(data)
         self._length += len(data)
         return data
 
     def finish(self) -> BaseBackupEnd:
-        if self._position is None or self._buffer:
+        if self._position is None or self._rest:
             raise PostgresCommandFailed(f"{_WHAT}: it was not read to the end")
         return BaseBackupEnd(
             self._position, self._length, self._digest.hexdigest(), self._manifest_zst
         )
 
-    def _make_tar(self, command: bytes) -> Iterator[bytes]:
+    def _make_tar(self, command: bytes) -> Iterator[bytes | memoryview]:
         """The pieces of the tar. What the server says at its end is heard before ours ends."""
         self._connection.send_query(command)
         self._result(pq.ExecStatus.TUPLES_OK)
@@ -126,20 +129,20 @@ class ReplicationBackup:
                 self._merged.end()
             self._result(pq.ExecStatus.COPY_OUT)
             for data in self._copied():
-                self._note_manifest(data)
+                self._note_manifest(bytes(data))
         ended = self._result(pq.ExecStatus.TUPLES_OK)
         self._result(pq.ExecStatus.COMMAND_OK)
         yield self._merged.close()
         yield from self._add_manifest(Lsn.parse(_text(ended.get_value(0, 0))))
 
-    def _read_tagged(self) -> Iterator[bytes]:
+    def _read_tagged(self) -> Iterator[bytes | memoryview]:
         self._result(pq.ExecStatus.COPY_OUT)
         began = False
         for message in self._copied():
-            kind = message[:1]
+            kind = bytes(message[:1])
             if kind == b"d":
                 if self._in_manifest:
-                    self._note_manifest(message[1:])
+                    self._note_manifest(bytes(message[1:]))
                 else:
                     yield from self._merged.feed(message[1:])
             elif kind in (b"n", b"m"):
@@ -148,7 +151,7 @@ class ReplicationBackup:
                 self._in_manifest = kind == b"m"
                 began = not self._in_manifest
                 if began:
-                    yield self._merged.begin(_archive_of(message))
+                    yield self._merged.begin(_archive_of(bytes(message)))
             elif kind != b"p":
                 raise TarDamaged(f"a message of kind {kind!r}")
 
@@ -164,12 +167,12 @@ class ReplicationBackup:
             )
         return oids
 
-    def _copied(self) -> Iterator[bytes]:
+    def _copied(self) -> Iterator[memoryview]:
         """The messages of one copy. Whether it ended well is only known from the next result."""
         while True:
             count, data = self._connection.get_copy_data(1)
             if count > 0:
-                yield bytes(data)
+                yield data
             elif count < 0:
                 return
             else:
@@ -212,11 +215,15 @@ class ReplicationBackup:
 
 
 def _command(server_version: int, label: str) -> bytes:
+    """Without the server's wait for its archiver: it looks once a second, and at its own report.
+
+    That all WAL stands in the repository is seen to before the backup exists.
+    """
     quoted = label.replace("'", "''")
     if server_version >= _TAGGED_SINCE:
-        options = "CHECKPOINT 'fast', TABLESPACE_MAP, MANIFEST 'yes'"
+        options = "CHECKPOINT 'fast', WAIT false, TABLESPACE_MAP, MANIFEST 'yes'"
         return f"BASE_BACKUP (LABEL '{quoted}', {options})".encode()
-    return f"BASE_BACKUP LABEL '{quoted}' FAST TABLESPACE_MAP MANIFEST 'yes'".encode()
+    return f"BASE_BACKUP LABEL '{quoted}' FAST NOWAIT TABLESPACE_MAP MANIFEST 'yes'".encode()
 
 
 def _archive_of(message: bytes) -> int | None:

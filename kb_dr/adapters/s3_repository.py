@@ -79,7 +79,7 @@ class S3Repository:
         self._require_bucket("check", "")
 
     def put(self, key: str, body: bytes) -> StoredObject:
-        stored = described(checked_key(key), body)
+        stored = described(checked_key(key), body, md5=True)
         if not self._enforces and (there := self._head(key)) is not None:
             self._require_same(stored, body, there)
             return stored

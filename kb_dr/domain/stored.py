@@ -16,7 +16,7 @@ class StoredObject:
     sha256: str
     """Lower-case hex digest of the stored bytes."""
     md5: str
-    """Lower-case hex digest of the stored bytes; S3 checks it on upload (Content-MD5)."""
+    """Lower-case hex digest of the stored bytes, for a store whose ETag it is; else empty."""
 
 
 @dataclass(frozen=True, slots=True)

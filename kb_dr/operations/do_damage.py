@@ -124,7 +124,7 @@ def _forged(repository: Repository, chain: Sequence[StoredManifest]) -> DamagedC
     fitting = replace(
         chunk,
         sha256=hashlib.sha256(body).hexdigest(),
-        md5=hashlib.md5(body, usedforsecurity=False).hexdigest(),
+        md5=hashlib.md5(body, usedforsecurity=False).hexdigest() if chunk.md5 else "",
     )
     chunks = tuple(fitting if each == chunk else each for each in largest.chunks)
     changes: dict[str, bytes | None] = {chunk.key: body}

@@ -19,6 +19,9 @@ from kb_dr_tests.object_stores import RunningStore
 class Place(Protocol):
     """One empty repository's home."""
 
+    has_e_tags: bool
+    """Whether what was stored is told from its MD5."""
+
     def repository(self) -> Repository:
         """A new handle, as another process would have it."""
         ...
@@ -38,6 +41,8 @@ class Place(Protocol):
 
 class MemoryPlace:
     """The fake."""
+
+    has_e_tags = False
 
     def __init__(self) -> None:
         self._repository = MemoryRepository()
@@ -60,6 +65,8 @@ class MemoryPlace:
 
 class DirectoryPlace:
     """A directory."""
+
+    has_e_tags = False
 
     def __init__(self, directory: Path) -> None:
         self.root = directory / "repository"
@@ -85,6 +92,7 @@ class S3Place:
     """A prefix of its own in a bucket of a running server."""
 
     bucket = "contract"
+    has_e_tags = True
 
     def __init__(self, store: RunningStore) -> None:
         self.store = store

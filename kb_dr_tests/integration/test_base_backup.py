@@ -76,14 +76,13 @@ class Protected:
         repository: "Repository | Interrupting | AtTheWal | None" = None,
         *,
         wal_deadline_seconds: float = 120.0,
-        archive_seconds: float = 120.0,
     ) -> StoredManifest:
         settings = source_settings(self.cluster)
         return take_base_backup(
             cast("Repository", repository or self.repository),  # they pass on what they lack
             CODEC,
             PostgresSource(settings),
-            PgBaseBackup(self.cluster.programs, settings, archive_seconds=archive_seconds),
+            PgBaseBackup(self.cluster.programs, settings),
             SystemClock(),
             SilentProgress(),
             BackupTools(
@@ -341,8 +340,8 @@ def test_an_archive_command_that_fails_makes_no_backup(
         protected = protect(cluster, tmp_path / "repository")
         cluster.archive_with("/bin/false")
 
-        with pytest.raises(WalGap, match="still waits for its WAL") as raised:
-            protected.back_up(archive_seconds=1.0)
+        with pytest.raises(WalGap, match="not in primary after 1 s") as raised:
+            protected.back_up(wal_deadline_seconds=1.0)
 
         assert "archive_command fails" in raised.value.hint
         assert protected.backups() == []

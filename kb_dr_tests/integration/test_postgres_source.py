@@ -25,7 +25,7 @@ from kb_dr.errors import (
     SourceLockLost,
 )
 from kb_dr.settings import Secret
-from kb_dr_tests.postgres_servers import RunningCluster, fill, source_settings
+from kb_dr_tests.postgres_servers import RunningCluster, fill, programs_of, source_settings
 
 
 @pytest.fixture(scope="module")
@@ -313,11 +313,10 @@ def test_an_unlogged_table_cannot_be_critical(
     assert "unlogged" in refused.value.hint
 
 
-def test_a_password_reaches_the_programs_and_nobody_else(
-    postgres_programs: PostgresPrograms, tmp_path: Path
-) -> None:
+def test_a_password_reaches_the_programs_and_nobody_else(tmp_path: Path) -> None:
     secret = "correct horse 'battery'"
-    with RunningCluster(postgres_programs, tmp_path) as cluster:
+    programs = programs_of(17)
+    with RunningCluster(programs, tmp_path, settings={"summarize_wal": "on"}) as cluster:
         quoted = secret.replace("'", "''")
         cluster.query(f"create role backup login superuser replication password '{quoted}'")
         rules = cluster.data / "pg_hba.conf"
@@ -326,24 +325,30 @@ def test_a_password_reaches_the_programs_and_nobody_else(
         settings = replace(source_settings(cluster), user="backup", password=Secret(secret))
 
         PostgresSource(settings).archiver()
-        with PgBaseBackup(postgres_programs, settings).stream("kb-full-20260101-000005") as stream:
+        program = PgBaseBackup(programs, settings)
+        with program.stream("kb-full-20260101-000005") as full:
+            while full.read(1_000_000):
+                pass
+            parent = full.finish().postgres_manifest_zst
+        with program.stream("kb-incr-20260101-000006", parent_manifest_zst=parent) as stream:
             stream.read(10)
             assert isinstance(stream, RunningBaseBackup)
             words = Path(f"/proc/{stream._output.process.pid}/cmdline").read_bytes()
             while stream.read(1_000_000):
                 pass
             stream.finish()
-        wrong = replace(settings, password=Secret("another secret"))
-        with (
-            pytest.raises(PostgresCommandFailed) as raised,
-            PgBaseBackup(postgres_programs, wrong).stream("kb-full-20260101-000006") as stream,
-        ):
-            stream.read(10)
+        wrong = PgBaseBackup(programs, replace(settings, password=Secret("another secret")))
+        for made, refused in ((None, PostgresUnavailable), (parent, PostgresCommandFailed)):
+            with (
+                pytest.raises(refused) as raised,
+                wrong.stream("kb-full-20260101-000007", parent_manifest_zst=made) as cut,
+            ):
+                cut.read(10)
+            assert "password authentication failed" in str(raised.value)
+            assert "another secret" not in str(raised.value)
 
         assert b"backup" in words
         assert b"battery" not in words
-        assert "password authentication failed" in str(raised.value)
-        assert "another secret" not in str(raised.value)
 
 
 def test_a_server_that_falls_silent_ends_the_stream(
