@@ -1,10 +1,14 @@
 """What was measured, and the arithmetic on it: pure values."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from statistics import median
+from typing import Any
 
-TARGET_RATIO = 1.25
+from kb_dr_tests.bench.contest import Facts, Growth, Idle, Try, Waiting
+
+TARGET_RATIO = 1.15
+"""The whole command against its binding limit."""
 MEMORY_LIMIT_BYTES = 400 * 1024 * 1024
 
 
@@ -61,8 +65,14 @@ class Transfer:
         return floor_seconds(self.stages, self.cores)
 
     @property
+    def binding(self) -> str:
+        """What binds: the name of the slowest stage, or ``all cores`` together."""
+        slowest = self.slowest
+        return slowest if self.floor_seconds <= self.stages[slowest].seconds else "all cores"
+
+    @property
     def ratio(self) -> float:
-        """The pipeline against its floor; the target is TARGET_RATIO."""
+        """The pipeline against its floor."""
         return self.pipeline_seconds / self.floor_seconds
 
     @property
@@ -72,7 +82,7 @@ class Transfer:
 
     @property
     def command_ratio(self) -> float:
-        """The whole command against the same floor."""
+        """The whole command against the same floor; the target is TARGET_RATIO."""
         return self.command.seconds / self.floor_seconds
 
     @property
@@ -159,18 +169,59 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
-    """One run of the bench."""
+class LeftOut:
+    """A tool that was not measured."""
 
-    cores: int
-    load_before: float
-    """Processes that wanted a core before it began; above 0.5 the seconds say little."""
-    repeats: Mapping[str, int]
-    """Runs per size in MiB, of which the median is shown."""
-    transfers: tuple[Transfer, ...]
-    memory: tuple[Memory, ...]
-    calls: tuple[Call, ...]
-    bursts: tuple[Burst, ...]
+    name: str
+    why: str
+
+
+UNFORCED = "kb_dr, nothing forced to disk"
+"""The contestant of a restore whose files are left to the kernel; what we ship is ``contest.US``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a part of the bench found, or all parts together; empty where nobody looked."""
+
+    tries: tuple[Try, ...] = ()
+    facts: tuple[Facts, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
+    memory: tuple[Memory, ...] = ()
+    calls: tuple[Call, ...] = ()
+    bursts: tuple[Burst, ...] = ()
     archives: tuple[Archive, ...] = ()
     """The first is what the others are held against."""
     loads: tuple[Load, ...] = ()
+    synced: tuple[Try, ...] = ()
+    """Restores by ``contest.US`` and by ``UNFORCED``, in turn."""
+    idle: tuple[Idle, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    growth: tuple[Growth, ...] = ()
+
+
+def together(found: Iterable[Findings]) -> Findings:
+    """All of them as one; of each contestant and each tool left out there is one line."""
+    every = tuple(found)
+    joined: dict[str, Any] = {
+        each.name: tuple(value for part in every for value in getattr(part, each.name))
+        for each in fields(Findings)
+    }
+    known = {each.name for each in joined["facts"]}
+    joined["facts"] = _by_name(joined["facts"])
+    joined["left_out"] = tuple(
+        {each.name: each for each in joined["left_out"] if each.name not in known}.values()
+    )
+    return Findings(**joined)
+
+
+def _by_name(found: Iterable[Facts]) -> tuple[Facts, ...]:
+    kept: dict[str, Facts] = {}
+    for each in found:
+        before = kept.get(each.name, each)
+        uneven = dict.fromkeys((*before.uneven, *each.uneven))
+        kept[each.name] = Facts(
+            each.name, each.version, each.compression, each.encryption, tuple(uneven)
+        )
+    return tuple(kept.values())

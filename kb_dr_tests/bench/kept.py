@@ -1,0 +1,133 @@
+"""One run of the bench in a file: each part is there as soon as it has ended."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from kb_dr_tests.bench.contest import duels, standings
+from kb_dr_tests.bench.goals import behind, goals, overlap, place
+from kb_dr_tests.bench.machine_facts import QUIET_CORES, Machine
+from kb_dr_tests.bench.results import Findings, together
+
+FORMAT = 1
+_DERIVED = "worked out"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the bench was asked to measure."""
+
+    sizes_mib: tuple[int, ...]
+    rounds: int
+    segments: int
+    """Of WAL, in a burst and in a replay."""
+    dump_mib: int
+    stores: tuple[str, ...]
+    seed_entries: int
+    """Rows the data is made of; more than zstd looks back at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a run, with what was going on when it began."""
+
+    ended_at: datetime
+    seconds: float
+    busy_cores: float
+    """Kept busy by others while we did nothing, just before."""
+    findings: Findings
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything a page is written from."""
+
+    format: int
+    asked: Asked
+    machine: Machine
+    load_before: float
+    """Processes that wanted a core in the minute before the run began."""
+    parts: Mapping[str, Part]
+
+    @property
+    def findings(self) -> Findings:
+        """Of all parts together."""
+        return together(part.findings for part in self.parts.values())
+
+    @property
+    def busy_cores(self) -> float:
+        """The most that others took before any part."""
+        return max((part.busy_cores for part in self.parts.values()), default=0.0)
+
+    @property
+    def was_quiet(self) -> bool:
+        """Whether seconds on the wall may be believed."""
+        return self.busy_cores < QUIET_CORES
+
+    def with_part(self, name: str, part: Part) -> "Run":
+        """The same run, with this part new or in place of what it was."""
+        return replace(self, parts={**self.parts, name: part})
+
+    def in_order_of(self, names: Sequence[str]) -> "Run":
+        """The same run, its parts in this order; what is not named comes last."""
+        known = {name: self.parts[name] for name in names if name in self.parts}
+        return replace(self, parts={**known, **self.parts})
+
+
+_RUN = TypeAdapter(Run)
+
+
+def save(run: Run, file: Path) -> None:
+    """Write it whole or not at all, with what is worked out from it for other machines to read."""
+    document = _RUN.dump_python(run, mode="json") | {_DERIVED: _derived(run.findings)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}")
+    partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    os.replace(partial, file)
+
+
+def load(file: Path) -> Run:
+    """What ``save`` wrote; ValueError when it is of another format."""
+    document = json.loads(file.read_text())
+    if document.get("format") != FORMAT:
+        raise ValueError(f"read {file}: format {document.get('format')}, expected {FORMAT}")
+    document.pop(_DERIVED, None)
+    return _RUN.validate_python(document)
+
+
+def _derived(found: Findings) -> dict[str, Any]:
+    """Ratios; nothing of it is read back."""
+    every = standings(found.tries)
+    return {
+        "behind": [
+            {"what": place(each.us), "peer": each.peer.contestant,
+             "seconds_ratio": each.seconds_ratio, "cpu_ratio": each.cpu_ratio,
+             "overlap": overlap(each)}
+            for each in behind(found)
+        ],
+        "goals": [
+            {"what": each.what, "where": each.where, "value": each.value, "limit": each.limit,
+             "against": each.against, "met": each.met}
+            for each in goals(found)
+        ],
+        "duels": [
+            {"what": place(each.us), "peer": each.peer.contestant,
+             "seconds_ratio": each.seconds_ratio, "cpu_ratio": each.cpu_ratio,
+             "seconds": [each.us.seconds, each.peer.seconds],
+             "spread": [each.us.spread, each.peer.spread]}
+            for each in duels(every)
+        ],
+        "limits": [
+            {"what": f"{each.direction}, {each.store}", "plain_bytes": each.plain_bytes,
+             "floor_seconds": each.floor_seconds, "binding": each.binding,
+             "command_ratio": each.command_ratio, "ratio": each.ratio,
+             "moving_ratio": each.moving_ratio, "work_ratio": each.work_ratio}
+            for each in found.transfers
+        ],
+    }  # fmt: skip
