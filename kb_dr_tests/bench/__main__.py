@@ -1,138 +1,212 @@
-"""Measure speed and memory; print ratios. Nothing is asserted about time.
+"""Measure kb_dr beside other tools and beside its limits; write docs/performance.md.
 
-Everything runs below one directory on loopback ports and is gone at the end, also after Ctrl-C.
+Nothing is asserted about time. Everything runs below one directory on loopback ports and is gone
+at the end, also after Ctrl-C; what was measured by then is kept.
 """
 
-import json
 import os
 import signal
 import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from kb_dr_tests.bench.dumps import measure_dumps
-from kb_dr_tests.bench.report import as_json, markdown, print_tables
-from kb_dr_tests.bench.results import Archive, Burst, Call, Load, Memory, Results, Transfer
-from kb_dr_tests.bench.site import STORES, running_site
-from kb_dr_tests.bench.transfers import measure_transfers
-from kb_dr_tests.bench.wal import measure_wal
+from kb_dr_tests.bench import kept, picture
+from kb_dr_tests.bench.kept import FORMAT, Asked, Run
+from kb_dr_tests.bench.machine_facts import Machine, look_at_machine
+from kb_dr_tests.bench.page import PICTURE, page
+from kb_dr_tests.bench.parts import KINDS, Planned, Workbench, free_bytes, needed_bytes, plan
+from kb_dr_tests.bench.report import print_tables
+from kb_dr_tests.bench.running import run_parts
+from kb_dr_tests.bench.site import MAJOR, STORES
 
-_LARGE_MIB = 1000
-"""From here on one run is enough: it is long, and steady."""
-_QUICK_MIB = 20
-_QUICK_SEGMENTS = 6
-_QUICK_SEED_ENTRIES = 2000
-_QUICK_DUMP_MIB = 10
+USUAL = Asked(
+    sizes_mib=(200, 2000), rounds=3, segments=500, dump_mib=300, stores=STORES, seed_entries=10_000
+)
+QUICK = replace(USUAL, sizes_mib=(20,), rounds=1, segments=6, dump_mib=10, seed_entries=2000)
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE, DOCUMENT, UNFINISHED = "performance.md", "performance.json", "performance.partial.json"
 
 
 def measure(
-    sizes: list[int],
+    asked: Asked,
     *,
-    segments: int,
-    repeats: int = 3,
-    stores: tuple[str, ...] = STORES,
-    seed_entries: int = 10_000,
-    dump_mib: int = 300,
+    only: Sequence[str] = (),
+    before: Run | None = None,
+    out: Path | None = None,
     directory: Path | None = None,
-) -> Results:
-    """Run the whole bench; ``segments`` 0 leaves the WAL out, ``dump_mib`` 0 the dumps."""
-    cores = len(os.sched_getaffinity(0))
-    load = os.getloadavg()[0]
-    counts = {mib: 1 if mib >= _LARGE_MIB else repeats for mib in sizes}
-    transfers: list[Transfer] = []
-    memory: list[Memory] = []
-    calls: list[Call] = []
-    bursts: list[Burst] = []
-    archives: list[Archive] = []
-    loads: list[Load] = []
-    with running_site(directory) as site:
-        site.prepare(seed_entries)
-        if segments:
-            calls, bursts = measure_wal(site, stores, segments, _say)
-        if dump_mib:
-            archives, loads = measure_dumps(site, dump_mib, repeats, _say)
-        for mib, count in counts.items():
-            _say(f"{mib} MiB: filling the database")
-            site.fill_to(mib)
-            found, peaks = measure_transfers(site, stores, mib, count, cores, _say)
-            transfers += found
-            memory += peaks
-    return Results(
-        cores=cores,
-        load_before=load,
-        repeats={str(mib): count for mib, count in counts.items()},
-        transfers=tuple(transfers),
-        memory=tuple(memory),
-        calls=tuple(calls),
-        bursts=tuple(bursts),
-        archives=tuple(archives),
-        loads=tuple(loads),
-    )
+) -> Run:
+    """Measure what ``asked`` says, and what ``before`` does not hold yet.
+
+    ``only`` names parts that are measured again. After each part all there is is kept in ``out``.
+    click.ClickException when there is too little room, or when ``before`` is of another machine.
+    """
+    whole = plan(asked)
+    done = set(before.parts) if before is not None else set()
+    parts = [each for each in whole if (each.kind in only if only else each.name not in done)]
+    where = Path(directory or tempfile.gettempdir())
+    _check_room(asked, parts, where)
+    machine = look_at_machine(where, MAJOR)
+    run = before or Run(FORMAT, asked, machine, os.getloadavg()[0], {})
+    _check_machine(run.machine, machine)
+    bench = Workbench(asked, where, machine.cores, _clock())
+
+    def keep(so_far: Run) -> None:
+        if out is not None:
+            kept.save(so_far.in_order_of([each.name for each in whole]), out / UNFINISHED)
+
+    try:
+        run = run_parts(run, parts, bench, keep)
+    finally:
+        bench.close()
+    return run.in_order_of([each.name for each in whole])
 
 
-def _say(text: str) -> None:
-    click.echo(text, err=True)
+def write(run: Run, out: Path) -> None:
+    """The page, its picture and the document it is made from."""
+    kept.save(run, out / DOCUMENT)
+    drawn = picture.draw(run.findings, f"kb_dr beside its peers, {run.machine.processor}, "
+                                       f"{run.machine.cores} cores")  # fmt: skip
+    if drawn is not None:
+        (out / PICTURE).parent.mkdir(parents=True, exist_ok=True)
+        (out / PICTURE).write_bytes(drawn)
+    (out / PAGE).write_text(page(run, with_picture=drawn is not None))
+    (out / UNFINISHED).unlink(missing_ok=True)
 
 
-def _sizes(_context: click.Context, _option: click.Parameter, value: str) -> list[int]:
+def _check_room(asked: Asked, parts: Sequence[Planned], where: Path) -> None:
+    needed, free = needed_bytes(asked, parts), free_bytes(where)
+    if parts and free < needed:
+        raise click.ClickException(
+            f"work in {where}: {free / 1e9:.1f} GB are free, expected about {needed / 1e9:.1f} GB. "
+            "Name another directory with --dir, or smaller sizes with --mib."
+        )
+
+
+def _check_machine(before: Machine, now: Machine) -> None:
+    if not before.is_like(now):
+        raise click.ClickException(
+            "go on with what is kept: it was measured on another machine, or with other versions. "
+            "Results of both do not belong on one page: begin anew."
+        )
+
+
+class _clock:  # noqa: N801 - it is used as a function
+    """Says what is going on, and since when."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+        click.echo(f"{minutes:3d}:{seconds:02d}  {text}", err=True)
+
+
+def _sizes(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    if value is None:
+        return None
     if value == "0":
-        return []
+        return ()
     parts = value.split(",")
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise click.BadParameter("sizes in MiB, separated by commas")
-    return sorted({int(part) for part in parts})
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _load(file: Path) -> Run:
+    try:
+        return kept.load(file)
+    except FileNotFoundError as error:
+        raise click.ClickException(f"read {file}: it is not there") from error
+    except ValueError as error:
+        raise click.ClickException(f"read {file}: {error}") from error
+
+
+def _before(out: Path | None, *, resume: bool, only: Sequence[str]) -> Run | None:
+    """What is kept of an earlier run, where this one goes on with it."""
+    if out is None:
+        return None
+    unfinished, finished = out / UNFINISHED, out / DOCUMENT
+    if resume:
+        return _load(unfinished)
+    if only:
+        newest = unfinished if unfinished.exists() else finished
+        return _load(newest) if newest.exists() else None
+    if unfinished.exists():
+        raise click.ClickException(
+            f"{unfinished} holds a run that did not end: go on with it by --resume, write the page "
+            f"from it by --from, or remove it."
+        )
+    return None
 
 
 @click.command()
-@click.option(
-    "--mib",
-    "sizes",
-    default="200,2000",
-    show_default=True,
-    callback=_sizes,
-    help="Sizes of the database; 0: none.",
-)
-@click.option("--segments", default=200, show_default=True, help="WAL segments of the burst.")
-@click.option("--dump-mib", default=300, show_default=True, help="Size of what is dumped; 0: none.")
-@click.option("--quick", is_flag=True, help="Tiny sizes: to see that it works, not to measure.")
-@click.option("--json", "as_document", is_flag=True, help="One JSON document.")
-@click.option("--write", type=click.Path(path_type=Path), help="Write the page to this file.")
-@click.option(
-    "--dir",
-    "directory",
-    type=click.Path(path_type=Path, exists=True),
-    help="Where to work: needs about five times the largest size.",
-)
+@click.option("--mib", "sizes", callback=_sizes,
+              help="Sizes of the database, 0 for none; 200,2000 unless given.")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(min=1), help="Of each size; 3 unless given.")
+@click.option("--segments", type=click.IntRange(min=0),
+              help="WAL segments of the burst and the replay, 0 for none; 500 unless given.")  # fmt: skip
+@click.option("--dump-mib", type=click.IntRange(min=0),
+              help="Size of what is dumped, 0 for nothing; 300 unless given.")  # fmt: skip
+@click.option("--quick", is_flag=True,
+              help="Tiny sizes: to see that it works, not to measure. Writes only with --out.")  # fmt: skip
+@click.option("--only", type=click.Choice(KINDS), multiple=True,
+              help="Measure this part alone (again), and keep the others.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with a run that did not end.")
+@click.option("--from", "source", type=click.Path(path_type=Path, dir_okay=False),
+              help="Measure nothing: write the page anew from this file.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder of the page, its picture and its JSON; docs/ unless given.")  # fmt: skip
+@click.option("--dir", "directory", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              help="Where to work: needs about five times the largest size.")  # fmt: skip
 def main(
-    sizes: list[int],
-    segments: int,
-    dump_mib: int,
+    sizes: tuple[int, ...] | None,
+    rounds: int | None,
+    segments: int | None,
+    dump_mib: int | None,
     quick: bool,
-    as_document: bool,
-    write: Path | None,
+    only: tuple[str, ...],
+    resume: bool,
+    source: Path | None,
+    out: Path | None,
     directory: Path | None,
 ) -> None:
-    """Measure speed and memory of kb-dr against its slowest stage."""
+    """Measure kb-dr beside other tools and beside its limits."""
     # A plain SIGTERM would leave servers and files behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if quick:
-        results = measure(
-            [_QUICK_MIB], segments=_QUICK_SEGMENTS, repeats=1, seed_entries=_QUICK_SEED_ENTRIES,
-            dump_mib=_QUICK_DUMP_MIB, directory=directory,
-        )  # fmt: skip
+    if out is None and not quick:
+        out = DOCS
+    if source is not None:
+        run = _load(source)
     else:
-        results = measure(sizes, segments=segments, dump_mib=dump_mib, directory=directory)
-    if write is not None:
-        write.write_text(markdown(results))
-    if as_document:
-        click.echo(json.dumps(as_json(results), indent=2))
-    else:
-        console = Console(highlight=False)
-        print_tables(
-            results, console if console.is_terminal else Console(highlight=False, width=160)
+        wanted = {"sizes_mib": sizes, "rounds": rounds, "segments": segments, "dump_mib": dump_mib}
+        before = _before(out, resume=resume, only=only)
+        given = {name: value for name, value in wanted.items() if value is not None}
+        asked = replace(
+            before.asked if before is not None else QUICK if quick else USUAL,
+            **given,  # type: ignore[arg-type]  # each under its own name
         )
+        if before is not None and asked != before.asked:
+            raise click.ClickException(
+                f"go on with what is kept: it was asked for {before.asked}. "
+                "Give no sizes or counts, or begin anew."
+            )
+        run = measure(asked, only=only, before=before, out=out, directory=directory)
+    if out is not None:
+        write(run, out)
+        click.echo(f"written: {out / PAGE}", err=True)
+    console = Console(highlight=False)
+    print_tables(
+        run.findings, console if console.is_terminal else Console(highlight=False, width=160)
+    )
 
 
 if __name__ == "__main__":

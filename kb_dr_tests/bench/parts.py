@@ -1,0 +1,126 @@
+"""The parts of the bench: what each of them measures, in the order they are run."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kb_dr_tests.bench.dumps import measure_dumps
+from kb_dr_tests.bench.kept import Asked
+from kb_dr_tests.bench.results import Findings
+from kb_dr_tests.bench.site import Site, running_site
+from kb_dr_tests.bench.transfers import measure_transfers
+from kb_dr_tests.bench.wal import measure_wal
+
+Say = Callable[[str], None]
+
+_HUGE_MIB = 5000
+_HUGE_ROUNDS = 2
+_SEGMENT_MIB = 16
+_BASE_MIB = 2000
+"""PostgreSQL's own files and the WAL it keeps."""
+_TIMES_SIZE = 4.6
+"""The database; its tar, plain, compressed and encrypted; or a repository and what is restored."""
+_TIMES_SEGMENTS = 4
+"""In pg_wal of the source and of a replay, plain beside it, and in a repository."""
+
+
+@dataclass
+class Workbench:
+    """What the parts of one run share; the site is there from its first use on."""
+
+    asked: Asked
+    directory: Path
+    cores: int
+    say: Say
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _site: Site | None = None
+
+    @property
+    def site(self) -> Site:
+        """PostgreSQL with the first rows, and an S3 server."""
+        if self._site is None:
+            self.say("starting PostgreSQL and the S3 server")
+            self._site = self._stack.enter_context(running_site(self.directory))
+            self._site.prepare(self.asked.seed_entries)
+        return self._site
+
+    def filled_to(self, mib: int) -> Site:
+        """The site with a database of about that size."""
+        self.say(f"filling the database to {mib} MiB")
+        self.site.fill_to(mib)
+        return self.site
+
+    def rounds(self, mib: int) -> int:
+        """Fewer of what takes many minutes, and is steady."""
+        return min(self.asked.rounds, _HUGE_ROUNDS) if mib >= _HUGE_MIB else self.asked.rounds
+
+    def close(self) -> None:
+        """Stop all servers and remove everything."""
+        self._stack.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One part, before it is measured."""
+
+    kind: str
+    """What ``--only`` names."""
+    name: str
+    """What it is kept under."""
+    measure: Callable[[Workbench], Findings]
+
+
+def _wal(bench: Workbench) -> Findings:
+    calls, bursts = measure_wal(
+        bench.site, bench.asked.stores, bench.asked.segments, bench.say
+    )
+    return Findings(calls=tuple(calls), bursts=tuple(bursts))
+
+
+def _dumps(bench: Workbench) -> Findings:
+    archives, loads = measure_dumps(
+        bench.site, bench.asked.dump_mib, bench.asked.rounds, bench.say
+    )
+    return Findings(archives=tuple(archives), loads=tuple(loads))
+
+
+def _limits(bench: Workbench, mib: int) -> Findings:
+    transfers, memory = measure_transfers(
+        bench.filled_to(mib), bench.asked.stores, mib, bench.rounds(mib), bench.cores, bench.say
+    )
+    return Findings(transfers=tuple(transfers), memory=tuple(memory))
+
+
+def _of_size(measure: Callable[[Workbench, int], Findings], mib: int) -> Callable[..., Findings]:
+    return lambda bench: measure(bench, mib)
+
+
+KINDS = ("wal", "dumps", "limits")
+
+
+def plan(asked: Asked) -> tuple[Planned, ...]:
+    """All parts, in order: what needs a small database comes before it grows."""
+    parts = []
+    if asked.segments:
+        parts.append(Planned("wal", "wal", _wal))
+    if asked.dump_mib:
+        parts.append(Planned("dumps", "dumps", _dumps))
+    for mib in asked.sizes_mib:
+        parts.append(Planned("limits", f"limits, {mib} MiB", _of_size(_limits, mib)))
+    return tuple(parts)
+
+
+def needed_bytes(asked: Asked, parts: Iterable[Planned]) -> int:
+    """What these parts take on disk at their worst moment, about."""
+    kinds = {each.kind for each in parts}
+    largest = max(asked.sizes_mib, default=0) * _TIMES_SIZE
+    segments = asked.segments * _SEGMENT_MIB * _TIMES_SEGMENTS if "wal" in kinds else 0
+    dumps = asked.dump_mib * 5 if "dumps" in kinds else 0
+    return int(_BASE_MIB + max(largest, segments, dumps)) << 20
+
+
+def free_bytes(directory: Path) -> int:
+    """What may be taken there."""
+    return shutil.disk_usage(directory).free

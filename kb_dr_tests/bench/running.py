@@ -1,0 +1,29 @@
+"""Run parts one after the other; each is kept as soon as it has ended."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from kb_dr_tests.bench.kept import Part, Run
+from kb_dr_tests.bench.machine_facts import busy_cores
+from kb_dr_tests.bench.parts import Planned, Workbench
+
+
+def run_parts(
+    run: Run, parts: Sequence[Planned], bench: Workbench, keep: Callable[[Run], None]
+) -> Run:
+    """Measure ``parts``; ``keep`` is called with all there is after each of them."""
+    began = time.monotonic()
+    say = bench.say
+    for number, planned in enumerate(parts, start=1):
+        minutes = (time.monotonic() - began) / 60
+        say(f"part {number} of {len(parts)}, after {minutes:.0f} min: {planned.name}")
+        others = busy_cores()
+        started = time.monotonic()
+        findings = planned.measure(bench)
+        seconds = time.monotonic() - started
+        part = Part(datetime.now(UTC).replace(microsecond=0), seconds, others, findings)
+        run = run.with_part(planned.name, part)
+        keep(run)
+        say(f"part {number} of {len(parts)}: {planned.name} took {seconds:.0f} s")
+    return run
