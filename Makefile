@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 ENTRIES ?= 20000
 SANDBOX ?= sandbox
 PYTEST_ARGS ?=
+# For example --quick, --mib 200,2000,10000, --only wal, --resume: see --help.
+BENCH_ARGS ?=
 # More than cores: tests wait for servers more than they reckon. worksteal keeps together what shares a fixture.
 PYTEST_WORKERS ?= 3
 
@@ -35,7 +37,7 @@ check: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	scripts/install-test-programs
 	scripts/install-bench-programs
-	$(BIN)/python -m kb_dr_tests.bench
+	$(BIN)/python -m kb_dr_tests.bench $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

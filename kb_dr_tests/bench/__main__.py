@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +20,26 @@ from kb_dr_tests.bench import kept, picture
 from kb_dr_tests.bench.kept import FORMAT, Asked, Run
 from kb_dr_tests.bench.machine_facts import Machine, look_at_machine
 from kb_dr_tests.bench.page import PICTURE, page
-from kb_dr_tests.bench.parts import KINDS, Planned, Workbench, free_bytes, needed_bytes, plan
+from kb_dr_tests.bench.parts import (
+    KINDS,
+    MAJOR,
+    Planned,
+    Workbench,
+    free_bytes,
+    needed_bytes,
+    plan,
+)
 from kb_dr_tests.bench.report import print_tables
 from kb_dr_tests.bench.running import run_parts
-from kb_dr_tests.bench.site import MAJOR, STORES
+from kb_dr_tests.bench.site import OVER_TLS, STORES
 
 USUAL = Asked(
-    sizes_mib=(200, 2000), rounds=3, segments=500, dump_mib=300, stores=STORES, seed_entries=10_000
+    sizes_mib=(200, 2000),
+    rounds=3,
+    segments=500,
+    dump_mib=300,
+    stores=(*STORES, OVER_TLS),
+    seed_entries=10_000,
 )
 QUICK = replace(USUAL, sizes_mib=(20,), rounds=1, segments=6, dump_mib=10, seed_entries=2000)
 
@@ -55,7 +68,7 @@ def measure(
     machine = look_at_machine(where, MAJOR)
     run = before or Run(FORMAT, asked, machine, os.getloadavg()[0], {})
     _check_machine(run.machine, machine)
-    bench = Workbench(asked, where, machine.cores, _clock())
+    bench = Workbench(asked, where, machine.cores, _stopwatch())
 
     def keep(so_far: Run) -> None:
         if out is not None:
@@ -97,15 +110,15 @@ def _check_machine(before: Machine, now: Machine) -> None:
         )
 
 
-class _clock:  # noqa: N801 - it is used as a function
+def _stopwatch() -> Callable[[str], None]:
     """Says what is going on, and since when."""
+    began = time.monotonic()
 
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-
-    def __call__(self, text: str) -> None:
-        minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+    def say(text: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - began), 60)
         click.echo(f"{minutes:3d}:{seconds:02d}  {text}", err=True)
+
+    return say
 
 
 def _sizes(
@@ -149,24 +162,52 @@ def _before(out: Path | None, *, resume: bool, only: Sequence[str]) -> Run | Non
 
 
 @click.command()
-@click.option("--mib", "sizes", callback=_sizes,
-              help="Sizes of the database, 0 for none; 200,2000 unless given.")  # fmt: skip
+@click.option(
+    "--mib",
+    "sizes",
+    callback=_sizes,
+    help="Sizes of the database, 0 for none; 200,2000 unless given.",
+)
 @click.option("--rounds", type=click.IntRange(min=1), help="Of each size; 3 unless given.")
-@click.option("--segments", type=click.IntRange(min=0),
-              help="WAL segments of the burst and the replay, 0 for none; 500 unless given.")  # fmt: skip
-@click.option("--dump-mib", type=click.IntRange(min=0),
-              help="Size of what is dumped, 0 for nothing; 300 unless given.")  # fmt: skip
-@click.option("--quick", is_flag=True,
-              help="Tiny sizes: to see that it works, not to measure. Writes only with --out.")  # fmt: skip
-@click.option("--only", type=click.Choice(KINDS), multiple=True,
-              help="Measure this part alone (again), and keep the others.")  # fmt: skip
+@click.option(
+    "--segments",
+    type=click.IntRange(min=0),
+    help="WAL segments of the burst and the replay, 0 for none; 500 unless given.",
+)
+@click.option(
+    "--dump-mib",
+    type=click.IntRange(min=0),
+    help="Size of what is dumped, 0 for nothing; 300 unless given.",
+)
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Tiny sizes: to see that it works, not to measure. Writes only with --out.",
+)
+@click.option(
+    "--only",
+    type=click.Choice(KINDS),
+    multiple=True,
+    help="Measure this part alone (again), and keep the others.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a run that did not end.")
-@click.option("--from", "source", type=click.Path(path_type=Path, dir_okay=False),
-              help="Measure nothing: write the page anew from this file.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
-              help="Folder of the page, its picture and its JSON; docs/ unless given.")  # fmt: skip
-@click.option("--dir", "directory", type=click.Path(path_type=Path, exists=True, file_okay=False),
-              help="Where to work: needs about five times the largest size.")  # fmt: skip
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Measure nothing: write the page anew from this file.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the page, its picture and its JSON; docs/ unless given.",
+)
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Where to work: needs about five times the largest size.",
+)
 def main(
     sizes: tuple[int, ...] | None,
     rounds: int | None,

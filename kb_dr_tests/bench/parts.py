@@ -9,11 +9,16 @@ from pathlib import Path
 from kb_dr_tests.bench.dumps import measure_dumps
 from kb_dr_tests.bench.kept import Asked
 from kb_dr_tests.bench.results import Findings
-from kb_dr_tests.bench.site import Site, running_site
+from kb_dr_tests.bench.site import OVER_TLS, Site, running_site
 from kb_dr_tests.bench.transfers import measure_transfers
 from kb_dr_tests.bench.wal import measure_wal
 
 Say = Callable[[str], None]
+
+MAJOR = 15
+"""Of PostgreSQL; the newest that all contestants know."""
+_DUMPED_MAJOR = 16
+"""The first whose pg_dump compresses with zstd, too."""
 
 _HUGE_MIB = 5000
 _HUGE_ROUNDS = 2
@@ -42,7 +47,10 @@ class Workbench:
         """PostgreSQL with the first rows, and an S3 server."""
         if self._site is None:
             self.say("starting PostgreSQL and the S3 server")
-            self._site = self._stack.enter_context(running_site(self.directory))
+            over_tls = OVER_TLS in self.asked.stores
+            self._site = self._stack.enter_context(
+                running_site(self.directory, major=MAJOR, over_tls=over_tls)
+            )
             self._site.prepare(self.asked.seed_entries)
         return self._site
 
@@ -73,16 +81,13 @@ class Planned:
 
 
 def _wal(bench: Workbench) -> Findings:
-    calls, bursts = measure_wal(
-        bench.site, bench.asked.stores, bench.asked.segments, bench.say
-    )
+    calls, bursts = measure_wal(bench.site, bench.asked.stores, bench.asked.segments, bench.say)
     return Findings(calls=tuple(calls), bursts=tuple(bursts))
 
 
 def _dumps(bench: Workbench) -> Findings:
-    archives, loads = measure_dumps(
-        bench.site, bench.asked.dump_mib, bench.asked.rounds, bench.say
-    )
+    with running_site(bench.directory, major=_DUMPED_MAJOR) as site:
+        archives, loads = measure_dumps(site, bench.asked.dump_mib, bench.asked.rounds, bench.say)
     return Findings(archives=tuple(archives), loads=tuple(loads))
 
 

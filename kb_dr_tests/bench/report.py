@@ -74,7 +74,8 @@ def _goal(goal: Goal) -> tuple[str, ...]:
     if goal.limit > 10:
         value, limit = f"{goal.value:.0f}", f"{goal.limit:.0f}"
     elif not goal.met and value == limit:
-        value = f"{goal.value:.4f}"
+        # Rounded it would look as if it were reached.
+        value = f"{goal.value:.6f}"
     return (
         goal.what, goal.where, goal.against, value,
         f"{'at least' if goal.at_least else 'at most'} {limit}", "yes" if goal.met else "**no**",
@@ -293,7 +294,7 @@ _UNITS = {"bytes": 1e9, "backups": 1e3, "segments": 1e2}
 def _points(growth: Growth) -> list[tuple[str, ...]]:
     unit = _UNITS.get(growth.unit, 1.0)
     least, least_seconds, least_peak = growth.points[0]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for count, seconds, peak in growth.points:
         amount = size(count) if growth.unit == "bytes" else f"{count:,} {growth.unit}"
         against = (seconds / count) / (least_seconds / least) if least and count else 1.0
@@ -394,7 +395,9 @@ def print_tables(found: Findings, console: Console) -> None:
 
 def ratio(value: float) -> str:
     """Two digits; never 1.00 for what is more than 1."""
-    return f"{value:.2f}" if value <= 1 or value >= 1.005 else f"{value:.4f}"
+    if value <= 1 or value >= 1.005:
+        return f"{value:.2f}"
+    return "above 1" if value < 1.00005 else f"{value:.4f}"
 
 
 def _amount(each: Standing) -> str:

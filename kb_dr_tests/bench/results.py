@@ -177,7 +177,7 @@ class LeftOut:
 
 
 UNFORCED = "kb_dr, nothing forced to disk"
-"""The contestant of a restore whose files are left to the kernel; what we ship is ``contest.US``."""
+"""A restore whose files are left to the kernel to write; what we ship is ``contest.US``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """The bench's own arithmetic, and that it runs."""
 
-import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from kb_dr_tests.bench.__main__ import measure
+from kb_dr_tests.bench.__main__ import QUICK, UNFINISHED, measure
 from kb_dr_tests.bench.dumps import GZIP, OURS, ZSTD
-from kb_dr_tests.bench.report import as_json, markdown
+from kb_dr_tests.bench.kept import load
 from kb_dr_tests.bench.results import (
     Burst,
     Cost,
@@ -28,7 +29,7 @@ def test_the_floor_is_the_slowest_stage_when_the_cores_are_idle() -> None:
     measured = transfer(pipeline=5.0, upload=Cost(4.0, 1.0), encrypt=Cost(1.0, 1.0))
 
     assert measured.floor_seconds == 4.0
-    assert measured.slowest == "upload"
+    assert measured.slowest == measured.binding == "upload"
     assert measured.ratio == pytest.approx(1.25)
     assert measured.moving_ratio == pytest.approx(1.0)
     assert measured.command_ratio == pytest.approx(3.0)
@@ -39,6 +40,7 @@ def test_the_floor_is_the_work_over_the_cores_when_they_are_busy() -> None:
 
     assert floor_seconds(stages, cores=2) == pytest.approx(4.5)
     assert floor_seconds(stages, cores=16) == pytest.approx(3.0)
+    assert transfer(pipeline=9.0, **stages).binding == "all cores"
     assert transfer(pipeline=9.0, **stages).ratio == pytest.approx(2.0)
     assert transfer(pipeline=9.0, **stages).work_ratio == pytest.approx(1.0)
 
@@ -57,22 +59,22 @@ def test_memory_and_bursts_are_told_as_ratios() -> None:
     assert Load(2, 1, Cost(4.0, 3.0), Cost(3.0, 4.0)).ratio == pytest.approx(0.75)
 
 
-def test_the_bench_runs_and_writes_its_page() -> None:
-    results = measure(
-        [20], segments=4, repeats=1, stores=("directory",), seed_entries=1000, dump_mib=4
-    )
+def test_the_bench_runs_and_keeps_every_part(tmp_path: Path) -> None:
+    asked = replace(QUICK, segments=4, stores=("directory",), seed_entries=1000, dump_mib=4)
 
-    assert [each.direction for each in results.transfers] == ["backup", "restore"]
-    for each in results.transfers:
+    run = measure(asked, out=tmp_path)
+
+    found = run.findings
+    assert list(run.parts) == ["wal", "dumps", "limits, 20 MiB"]
+    assert [each.direction for each in found.transfers] == ["backup", "restore"]
+    for each in found.transfers:
         assert each.ratio > 0
         assert all(cost.seconds > 0 for cost in each.stages.values())
-    assert [each.command for each in results.memory] == ["backup full", "restore", "verify"]
-    assert all(each.peak_bytes > 10 << 20 for each in results.memory)
-    assert all(0 < each.import_share < 1 for each in results.calls)
-    assert [each.what for each in results.bursts] == ["archive", "recover"]
-    assert [each.how for each in results.archives] == [GZIP, ZSTD, OURS]
-    assert all(each.stored_bytes > 100_000 for each in results.archives)
-    assert [each.jobs for each in results.loads] == [2]
-    page = markdown(results)
-    assert page.index("pipeline / floor") < page.index("wall s")
-    assert json.loads(json.dumps(as_json(results)))["transfers"][0]["slowest"]
+    assert [each.command for each in found.memory] == ["backup full", "restore", "verify"]
+    assert all(each.peak_bytes > 10 << 20 for each in found.memory)
+    assert all(0 < each.import_share < 1 for each in found.calls)
+    assert [each.what for each in found.bursts] == ["archive", "recover"]
+    assert [each.how for each in found.archives] == [GZIP, ZSTD, OURS]
+    assert all(each.stored_bytes > 100_000 for each in found.archives)
+    assert [each.jobs for each in found.loads] == [2]
+    assert load(tmp_path / UNFINISHED) == run
