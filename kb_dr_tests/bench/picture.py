@@ -93,7 +93,7 @@ def _draw(axes: Any, there: Sequence[Standing], title: str) -> None:
             bar.get_width() + 0.01 * limit, bar.get_y() + bar.get_height() / 2,
             f"{cut}{value:.2f}  ({each.seconds:.1f} s)", va="center", fontsize=8, color=_TEXT,
         )  # fmt: skip
-    axes.axvline(1.0, color=_OURS, linewidth=0.8, linestyle="--", zorder=3)
+    axes.axvline(1.0, color=_OURS, linewidth=0.8, linestyle="--", zorder=1)
     axes.set_yticks(range(len(there)), [_name(each) for each in there], fontsize=8, color=_TEXT)
     axes.invert_yaxis()
     axes.set_xlim(0, limit)
