@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from kb_dr_tests.bench.contest import PLAIN_CP, US, Duel, Standing, Work, duels, standings
+from kb_dr_tests.bench.contest import OURS, PLAIN_CP, US, Duel, Standing, Work, duels, standings
 from kb_dr_tests.bench.results import MEMORY_LIMIT_BYTES, TARGET_RATIO, Findings
 
 REPLAY_OF_CP = 0.8
@@ -49,9 +49,10 @@ def quickest(found: Iterable[Duel]) -> tuple[Duel, ...]:
 
 
 def _best(found: Iterable[Duel], least: Callable[[Duel], float]) -> tuple[Duel, ...]:
-    kept: dict[tuple[Work, str, int], Duel] = {}
+    kept: dict[tuple[str, Work, str, int], Duel] = {}
     for each in found:
-        key = (each.us.work, each.us.store, each.us.plain_bytes)
+        us = each.us
+        key = (us.contestant, us.work, us.store, us.plain_bytes)
         if key not in kept or least(each) < least(kept[key]):
             kept[key] = each
     return tuple(kept.values())
@@ -95,7 +96,7 @@ def _of_cp(every: Sequence[Standing]) -> list[Goal]:
              per_second(each) / per_second(limits[each.plain_bytes]), REPLAY_OF_CP,
              at_least=True, against=PLAIN_CP)
         for each in replays
-        if each.contestant == US and each.plain_bytes in limits
+        if each.contestant in OURS and each.plain_bytes in limits
     ]  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def _memory(found: Findings, every: Sequence[Standing]) -> list[Goal]:
         *((each.plain_bytes, each.peak_bytes, f"{each.command}, {each.store}")
           for each in found.memory),
         *((each.plain_bytes, each.peak_bytes, f"{each.work}, {each.store}")
-          for each in every if each.contestant == US),
+          for each in every if each.contestant in OURS),
     ]  # fmt: skip
     for plain_bytes, peak_bytes, where in looked:
         key = size(plain_bytes)
@@ -123,11 +124,20 @@ def per_second(standing: Standing) -> float:
 
 
 def place(standing: Standing) -> str:
-    """Which work, on which store, of which size."""
-    what = size(standing.plain_bytes)
-    if standing.segments:
-        what = f"{standing.segments} segments"
-    return f"{standing.work}, {standing.store}, {what}"
+    """Which work, on which store, of which size; and who, where we took part twice."""
+    return f"{work(standing)}, {standing.store}, {amount(standing)}"
+
+
+def work(standing: Standing) -> str:
+    """Which work; and who, where we took part twice."""
+    if standing.contestant in OURS - {US}:
+        return f"{standing.work} by `{standing.contestant}`"
+    return str(standing.work)
+
+
+def amount(standing: Standing) -> str:
+    """How much of it."""
+    return f"{standing.segments} segments" if standing.segments else size(standing.plain_bytes)
 
 
 def size(count: int) -> str:

@@ -31,6 +31,8 @@ class Asked:
     stores: tuple[str, ...]
     seed_entries: int
     """Rows the data is made of; more than zstd looks back at."""
+    idle_seconds: float
+    """How long nothing is done, to see what that costs; 0: not looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from kb_dr_tests.bench.machine_facts import Machine
 from kb_dr_tests.bench.results import (
     UNFORCED,
     Archive,
-    Burst,
     Call,
     Cost,
     Findings,
@@ -20,7 +19,7 @@ from kb_dr_tests.bench.results import (
 )
 
 PEER = "peer"
-ASKED = Asked((200, 2000), 3, 500, 300, ("S3", "directory"), 10_000)
+ASKED = Asked((200, 2000), 3, 500, 300, ("S3", "directory"), 10_000, 60.0)
 MACHINE = Machine(
     2, "a processor", 8 << 30, "ext4 on a virtual disk", 0.5, 300.0, "Linux 6.1", {"kb_dr": "1.2"}
 )
@@ -59,7 +58,6 @@ def findings(*tries: Try) -> Findings:
         ),
         memory=(Memory("backup full", "S3", 200 << 20, 150 << 20),),
         calls=(Call("wal push", "S3", Cost(0.3, 0.2), 0.02, 0.5),),
-        bursts=(Burst("archive", "S3", 500, 50.0, "the same in one process", 40.0, 60.0),),
         archives=(Archive("gzip", 100, Cost(2.0, 2.0)),),
         loads=(Load(2, 1 << 20, Cost(4.0, 3.0), Cost(3.0, 4.0)),),
         synced=(

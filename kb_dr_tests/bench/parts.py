@@ -1,17 +1,21 @@
 """The parts of the bench: what each of them measures, in the order they are run."""
 
 import shutil
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kb_dr_tests.bench import idle
 from kb_dr_tests.bench.dumps import measure_dumps
 from kb_dr_tests.bench.kept import Asked
 from kb_dr_tests.bench.results import Findings
-from kb_dr_tests.bench.site import OVER_TLS, Site, running_site
+from kb_dr_tests.bench.site import OVER_TLS, STORES, Site, running_site
 from kb_dr_tests.bench.transfers import measure_transfers
-from kb_dr_tests.bench.wal import measure_wal
+from kb_dr_tests.bench.wal_calls import measure_calls
+from kb_dr_tests.bench.wal_contest import STORES as WAL_STORES
+from kb_dr_tests.bench.wal_contest import measure_wal_contest
 
 Say = Callable[[str], None]
 
@@ -60,6 +64,10 @@ class Workbench:
         self.site.fill_to(mib)
         return self.site
 
+    def stores(self, known: Sequence[str]) -> tuple[str, ...]:
+        """Those asked for that a part knows."""
+        return tuple(each for each in known if each in self.asked.stores)
+
     def rounds(self, mib: int) -> int:
         """Fewer of what takes many minutes, and is steady."""
         return min(self.asked.rounds, _HUGE_ROUNDS) if mib >= _HUGE_MIB else self.asked.rounds
@@ -81,8 +89,26 @@ class Planned:
 
 
 def _wal(bench: Workbench) -> Findings:
-    calls, bursts = measure_wal(bench.site, bench.asked.stores, bench.asked.segments, bench.say)
-    return Findings(calls=tuple(calls), bursts=tuple(bursts))
+    asked = bench.asked
+    tries, facts = measure_wal_contest(
+        bench.site, bench.stores(WAL_STORES), asked.segments, asked.rounds, bench.say
+    )
+    return Findings(tries=tuple(tries), facts=tuple(facts))
+
+
+def _calls(bench: Workbench) -> Findings:
+    return Findings(calls=tuple(measure_calls(bench.site, bench.stores(STORES), bench.say)))
+
+
+def _idle(bench: Workbench) -> Findings:
+    # The path of a socket may be 107 bytes long: not below the directory of the bench.
+    with tempfile.TemporaryDirectory(prefix="kb-dr-idle-", dir="/tmp") as parent:
+        found, _, waits = idle.measure(
+            Path(parent) / "sandbox",
+            seconds=bench.asked.idle_seconds,
+            rounds=bench.asked.rounds,
+        )
+    return Findings(idle=(found,), waiting=waits)
 
 
 def _dumps(bench: Workbench) -> Findings:
@@ -93,7 +119,7 @@ def _dumps(bench: Workbench) -> Findings:
 
 def _limits(bench: Workbench, mib: int) -> Findings:
     transfers, memory = measure_transfers(
-        bench.filled_to(mib), bench.asked.stores, mib, bench.rounds(mib), bench.cores, bench.say
+        bench.filled_to(mib), bench.stores(STORES), mib, bench.rounds(mib), bench.cores, bench.say
     )
     return Findings(transfers=tuple(transfers), memory=tuple(memory))
 
@@ -102,13 +128,17 @@ def _of_size(measure: Callable[[Workbench, int], Findings], mib: int) -> Callabl
     return lambda bench: measure(bench, mib)
 
 
-KINDS = ("wal", "dumps", "limits")
+KINDS = ("idle", "calls", "wal", "dumps", "limits")
+"""What ``--only`` knows, in the order in which they are run."""
 
 
 def plan(asked: Asked) -> tuple[Planned, ...]:
-    """All parts, in order: what needs a small database comes before it grows."""
+    """All parts, in order: idle before any server is there, WAL before the database grows."""
     parts = []
+    if asked.idle_seconds:
+        parts.append(Planned("idle", "idle", _idle))
     if asked.segments:
+        parts.append(Planned("calls", "calls", _calls))
         parts.append(Planned("wal", "wal", _wal))
     if asked.dump_mib:
         parts.append(Planned("dumps", "dumps", _dumps))

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from kb_dr_tests.bench.contest import PLAIN_CP, US, Standing, Work, standings
+from kb_dr_tests.bench.contest import OURS, PLAIN_CP, US, Standing, Work, standings
 from kb_dr_tests.bench.goals import size
 from kb_dr_tests.bench.results import Findings
 
@@ -102,7 +102,7 @@ def _draw(axes: Any, there: Sequence[Standing], title: str) -> None:
 
 
 def _colour(each: Standing, us: Standing) -> str:
-    if each.contestant == US:
+    if each.contestant in OURS:
         return _OURS
     if each.contestant == PLAIN_CP:
         return _LIMIT

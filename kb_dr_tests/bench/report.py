@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from kb_dr_tests.bench.contest import PLAIN_CP, US, Duel, Growth, Standing, duels, standings
-from kb_dr_tests.bench.goals import Goal, behind, goals, overlap, per_second, size
+from kb_dr_tests.bench.contest import OURS, PLAIN_CP, US, Duel, Growth, Standing, duels, standings
+from kb_dr_tests.bench.goals import Goal, amount, behind, goals, overlap, per_second, size, work
 from kb_dr_tests.bench.results import (
     MEMORY_LIMIT_BYTES,
     TARGET_RATIO,
@@ -36,7 +36,7 @@ def sheet_behind(found: Findings) -> Sheet:
         ("work", "through", "of", "peer", "seconds, ours / theirs", "CPU, ours / theirs",
          "our rounds, s", "their rounds, s", "rounds overlap"),
         tuple(
-            (str(each.us.work), each.us.store, _amount(each.us), each.peer.contestant,
+            (work(each.us), each.us.store, amount(each.us), each.peer.contestant,
              ratio(each.seconds_ratio), ratio(each.cpu_ratio), _spread(each.us),
              _spread(each.peer), "yes" if overlap(each) else "no")
             for each in behind(found)
@@ -104,7 +104,7 @@ def _duel(duel: Duel) -> tuple[str, ...]:
         stored = ratio(us.stored_bytes / peer.stored_bytes)
     memory = ratio(us.peak_bytes / peer.peak_bytes) if peer.peak_bytes else ""
     return (
-        str(us.work), us.store, _amount(us), peer.contestant, ratio(duel.seconds_ratio),
+        work(us), us.store, amount(us), peer.contestant, ratio(duel.seconds_ratio),
         ratio(duel.cpu_ratio), memory, stored,
     )  # fmt: skip
 
@@ -132,10 +132,10 @@ def sheet_standings(found: Findings) -> Sheet:
 
 
 def _standing(each: Standing) -> tuple[str, ...]:
-    name = f"**{each.contestant}**" if each.contestant == US else each.contestant
+    name = f"**{each.contestant}**" if each.contestant in OURS else each.contestant
     stored = "" if each.stored_bytes is None else f"{each.stored_bytes / each.plain_bytes:.2f}"
     return (
-        str(each.work), each.store, _amount(each), name, f"{each.seconds:.2f}", _spread(each),
+        str(each.work), each.store, amount(each), name, f"{each.seconds:.2f}", _spread(each),
         str(each.rounds), f"{per_second(each):.1f}" if each.segments else "",
         f"{each.cpu_seconds / each.plain_bytes * 1e9:.2f}", f"{each.peak_bytes / 2**20:.0f}",
         stored, "" if each.requests is None else f"{each.requests:,}",
@@ -213,21 +213,6 @@ def sheet_memory(found: Findings) -> Sheet:
     )  # fmt: skip
 
 
-def sheet_bursts(found: Findings) -> Sheet:
-    """WAL, as it was measured against one peer each."""
-    return Sheet(
-        "WAL: many segments, against the same in one process",
-        ("", "through", "seconds / peer", "peer", "segments", "segments/s",
-         "CPU s per segment"),
-        tuple(
-            (each.what, each.store, ratio(each.ratio), each.peer, str(each.segments),
-             f"{each.segments_per_second:.1f}", f"{each.cpu_seconds / each.segments:.2f}")
-            for each in found.bursts
-        ),
-        "The CPU of a recovery is that of the whole restore.",
-    )  # fmt: skip
-
-
 def sheet_calls(found: Findings) -> Sheet:
     """What one call takes of itself."""
     return Sheet(
@@ -282,10 +267,24 @@ def sheet_growth(found: Findings) -> Sheet:
         "Growth",
         ("what", "of", "seconds", "seconds per unit / at the smallest", "peak MiB",
          "memory / at the smallest"),
-        tuple(row for each in found.growth for row in _points(each)),
+        tuple(row for each in (*_of_sizes(found), *found.growth) for row in _points(each)),
         "Linear is 1.00 or less in the fourth column, flat is 1.00 in the last. Units are GB of "
         "plain data (10^9 bytes), 1,000 backups, 100 segments.",
     )  # fmt: skip
+
+
+def _of_sizes(found: Findings) -> list[Growth]:
+    """Our own backups, restores and verifications, where they were measured at several sizes."""
+    grown: dict[tuple[str, str], list[tuple[int, float, int]]] = {}
+    for each in standings(found.tries):
+        if each.contestant == US and not each.segments:
+            point = (each.plain_bytes, each.seconds, each.peak_bytes)
+            grown.setdefault((each.work, each.store), []).append(point)
+    return [
+        Growth(f"{what}, {store}", "bytes", tuple(sorted(points)))
+        for (what, store), points in grown.items()
+        if len(points) > 1
+    ]
 
 
 _UNITS = {"bytes": 1e9, "backups": 1e3, "segments": 1e2}
@@ -374,7 +373,7 @@ def sheets(found: Findings) -> tuple[Sheet, ...]:
         make(found)
         for make in (
             sheet_behind, sheet_missed, sheet_duels, sheet_standings, sheet_goals, sheet_facts,
-            sheet_limits, sheet_stages, sheet_memory, sheet_bursts, sheet_calls, sheet_idle,
+            sheet_limits, sheet_stages, sheet_memory, sheet_calls, sheet_idle,
             sheet_waiting, sheet_growth, sheet_loads, sheet_archives, sheet_synced,
         )
     )  # fmt: skip
@@ -398,10 +397,6 @@ def ratio(value: float) -> str:
     if value <= 1 or value >= 1.005:
         return f"{value:.2f}"
     return "above 1" if value < 1.00005 else f"{value:.4f}"
-
-
-def _amount(each: Standing) -> str:
-    return f"{each.segments} segments" if each.segments else size(each.plain_bytes)
 
 
 def _spread(each: Standing) -> str:

@@ -120,30 +120,6 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Burst:
-    """Many segments, one after the other, through a real server, against a peer."""
-
-    what: str
-    store: str
-    segments: int
-    seconds: float
-    peer: str
-    peer_seconds: float
-    """What the peer took for as many segments."""
-    cpu_seconds: float
-
-    @property
-    def segments_per_second(self) -> float:
-        """The rate."""
-        return self.segments / self.seconds
-
-    @property
-    def ratio(self) -> float:
-        """Against the peer."""
-        return self.seconds / self.peer_seconds
-
-
-@dataclass(frozen=True, slots=True)
 class Archive:
     """One way to make a compressed archive of a database."""
 
@@ -190,7 +166,6 @@ class Findings:
     transfers: tuple[Transfer, ...] = ()
     memory: tuple[Memory, ...] = ()
     calls: tuple[Call, ...] = ()
-    bursts: tuple[Burst, ...] = ()
     archives: tuple[Archive, ...] = ()
     """The first is what the others are held against."""
     loads: tuple[Load, ...] = ()

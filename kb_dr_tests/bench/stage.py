@@ -20,7 +20,6 @@ import zstandard
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.installation import Installation, open_installation
-from kb_dr.operations.archive_wal import push_file
 from kb_dr.operations.fetch_backup import CHUNKS_AHEAD
 from kb_dr.operations.store_stream import ChunkWriter
 from kb_dr.settings import load_settings
@@ -95,24 +94,8 @@ def fetch(env_file: str, backup: str) -> None:
             each.result()
 
 
-def push(env_file: str, system_identifier: str, *segments: str) -> None:
-    opened = _opened(env_file)
-
-    def one(segment: str) -> None:
-        push_file(
-            Path(segment),
-            repository=opened.primary,
-            codec=opened.codec,
-            system_identifier=int(system_identifier),
-        )
-
-    with ThreadPoolExecutor(opened.settings.transfers) as pool:
-        list(pool.map(one, segments))
-
-
 _STAGES: dict[str, Callable[..., Callable[[], None] | None]] = {
-    each.__name__: each
-    for each in (compress, decompress, encrypt, decrypt, code, upload, fetch, push)
+    each.__name__: each for each in (compress, decompress, encrypt, decrypt, code, upload, fetch)
 }
 
 

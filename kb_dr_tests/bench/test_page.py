@@ -12,7 +12,7 @@ from PIL import Image
 
 from kb_dr_tests.bench import kept, picture
 from kb_dr_tests.bench.__main__ import DOCUMENT, PAGE, UNFINISHED, main, measure, write
-from kb_dr_tests.bench.contest import US, Facts, Work
+from kb_dr_tests.bench.contest import US, US_RESTORING, Facts, Work
 from kb_dr_tests.bench.goals import behind, goals
 from kb_dr_tests.bench.made_run import ASKED, MACHINE, PEER, contest, findings, rounds, run_of
 from kb_dr_tests.bench.page import PICTURE, page
@@ -58,6 +58,27 @@ def test_who_takes_more_cpu_is_behind_as_well() -> None:
     assert "verification" in section(
         page(run_of(findings(*tries)), with_picture=False), "Where we are behind"
     )
+
+
+def test_a_second_way_of_ours_is_held_against_the_peers_and_told_apart() -> None:
+    tries = (*contest(), *rounds(Work.REPLAY, US_RESTORING, (30.0,), plain=500 << 24, segments=500))
+    text = page(run_of(findings(*tries)), with_picture=False)
+
+    assert [each.us.contestant for each in behind(findings(*tries))] == [US_RESTORING]
+    assert "| WAL replay by `kb_dr restore` | S3 | 500 segments | peer | 1.50 |" in section(
+        text, "Where we are behind"
+    )
+
+
+def test_growth_of_our_own_work_is_told_where_there_are_two_sizes() -> None:
+    tries = (
+        *rounds(Work.BACKUP, US, (10.0,), plain=100 << 20),
+        *rounds(Work.BACKUP, US, (30.0,), plain=200 << 20),
+    )
+
+    text = section(page(run_of(findings(*tries)), with_picture=False), "Growth")
+
+    assert "| full backup, S3 | 200 MiB | 30.00 (143.05 per unit) | 1.50 | 100 | 1.00 |" in text
 
 
 def test_the_worst_is_named_first() -> None:
