@@ -17,12 +17,13 @@ import click
 from rich.console import Console
 
 from kb_dr_tests.bench import kept, picture
+from kb_dr_tests.bench.contest_run import MAJOR
+from kb_dr_tests.bench.growth import BACKUPS, SEGMENTS
 from kb_dr_tests.bench.kept import FORMAT, Asked, Run
 from kb_dr_tests.bench.machine_facts import Machine, look_at_machine
 from kb_dr_tests.bench.page import PICTURE, page
 from kb_dr_tests.bench.parts import (
     KINDS,
-    MAJOR,
     Planned,
     Workbench,
     free_bytes,
@@ -41,9 +42,19 @@ USUAL = Asked(
     stores=(*STORES, OVER_TLS),
     seed_entries=10_000,
     idle_seconds=60.0,
+    growth_backups=BACKUPS,
+    growth_segments=SEGMENTS,
 )
-QUICK = replace(USUAL, sizes_mib=(20,), rounds=1, segments=6, dump_mib=10, seed_entries=2000,
-                idle_seconds=0.0)  # fmt: skip
+QUICK = replace(
+    USUAL,
+    sizes_mib=(20,),
+    rounds=1,
+    segments=6,
+    dump_mib=10,
+    seed_entries=2000,
+    idle_seconds=0.0,
+    growth_backups=(),
+)
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE, DOCUMENT, UNFINISHED = "performance.md", "performance.json", "performance.partial.json"

@@ -33,6 +33,10 @@ class Asked:
     """Rows the data is made of; more than zstd looks back at."""
     idle_seconds: float
     """How long nothing is done, to see what that costs; 0: not looked at."""
+    growth_backups: tuple[int, ...]
+    """In a repository that is looked at, each time more; none: not looked at."""
+    growth_segments: tuple[int, ...]
+    """Of WAL behind one backup."""
 
 
 @dataclass(frozen=True, slots=True)

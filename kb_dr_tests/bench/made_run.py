@@ -19,7 +19,7 @@ from kb_dr_tests.bench.results import (
 )
 
 PEER = "peer"
-ASKED = Asked((200, 2000), 3, 500, 300, ("S3", "directory"), 10_000, 60.0)
+ASKED = Asked((200, 2000), 3, 500, 300, ("S3", "directory"), 10_000, 60.0, (100,), (10,))
 MACHINE = Machine(
     2, "a processor", 8 << 30, "ext4 on a virtual disk", 0.5, 300.0, "Linux 6.1", {"kb_dr": "1.2"}
 )

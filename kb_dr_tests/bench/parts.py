@@ -7,20 +7,25 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kb_dr_tests.bench import idle
+from kb_dr_tests.bench import growth, idle
+from kb_dr_tests.bench.contest_run import CONTEST_STORES, MAJOR
+from kb_dr_tests.bench.contestants.contestant import Contestant
+from kb_dr_tests.bench.contestants.field import contestants_on, not_measured
 from kb_dr_tests.bench.dumps import measure_dumps
+from kb_dr_tests.bench.growth_segments import restore_over
 from kb_dr_tests.bench.kept import Asked
-from kb_dr_tests.bench.results import Findings
+from kb_dr_tests.bench.measure_contest import measure_contest
+from kb_dr_tests.bench.measure_synced import measure_synced
+from kb_dr_tests.bench.results import Findings, LeftOut, together
 from kb_dr_tests.bench.site import OVER_TLS, STORES, Site, running_site
 from kb_dr_tests.bench.transfers import measure_transfers
 from kb_dr_tests.bench.wal_calls import measure_calls
 from kb_dr_tests.bench.wal_contest import STORES as WAL_STORES
-from kb_dr_tests.bench.wal_contest import measure_wal_contest
+from kb_dr_tests.bench.wal_contest import contestants_of, measure_wal_contest
+from kb_dr_tests.bench.whole_tree import orphans_adopted
 
 Say = Callable[[str], None]
 
-MAJOR = 15
-"""Of PostgreSQL; the newest that all contestants know."""
 _DUMPED_MAJOR = 16
 """The first whose pg_dump compresses with zstd, too."""
 
@@ -29,8 +34,8 @@ _HUGE_ROUNDS = 2
 _SEGMENT_MIB = 16
 _BASE_MIB = 2000
 """PostgreSQL's own files and the WAL it keeps."""
-_TIMES_SIZE = 4.6
-"""The database; its tar, plain, compressed and encrypted; or a repository and what is restored."""
+_TIMES_SIZE = 5.5
+"""The database, a repository of each contestant, and what is restored from one of them."""
 _TIMES_SEGMENTS = 4
 """In pg_wal of the source and of a replay, plain beside it, and in a repository."""
 
@@ -91,9 +96,16 @@ class Planned:
 def _wal(bench: Workbench) -> Findings:
     asked = bench.asked
     tries, facts = measure_wal_contest(
-        bench.site, bench.stores(WAL_STORES), asked.segments, asked.rounds, bench.say
+        bench.site, bench.stores(WAL_STORES), asked.segments, asked.rounds, bench.say, _entrants
     )
     return Findings(tries=tuple(tries), facts=tuple(facts))
+
+
+def _entrants(site: Site, store: str) -> list[Contestant]:
+    """All that can push and fetch WAL there: those of the contest, and the limit."""
+    found = contestants_of(site, store)
+    known = {each.facts.name for each in found}
+    return [*found, *(each for each in contestants_on(site, store) if each.facts.name not in known)]
 
 
 def _calls(bench: Workbench) -> Findings:
@@ -124,11 +136,38 @@ def _limits(bench: Workbench, mib: int) -> Findings:
     return Findings(transfers=tuple(transfers), memory=tuple(memory))
 
 
+def _contest(bench: Workbench, mib: int) -> Findings:
+    """One of the stores at a time: each keeps room for one repository of each contestant."""
+    site = bench.filled_to(mib)
+    found: list[Findings] = []
+    with orphans_adopted():
+        for store in bench.stores(CONTEST_STORES):
+            contestants = contestants_on(site, store)
+            tries = measure_contest(site, store, contestants, bench.rounds(mib), bench.say)
+            found.append(
+                Findings(tries=tuple(tries), facts=tuple(each.facts for each in contestants))
+            )
+    missing = (LeftOut(*sentence.split(": ", 1)) for sentence in not_measured())
+    return together([*found, Findings(left_out=tuple(missing))])
+
+
+def _fsync(bench: Workbench, mib: int) -> Findings:
+    site = bench.filled_to(mib)
+    return Findings(synced=tuple(measure_synced(site, bench.rounds(mib), bench.say)))
+
+
+def _growth(bench: Workbench) -> Findings:
+    asked = bench.asked
+    verbs = growth.measure_verbs(asked.growth_backups, bench.directory, bench.say)
+    replayed = restore_over(asked.growth_segments, bench.directory, bench.say)
+    return Findings(growth=(*growth.verbs_growth(verbs), *growth.segments_growth(replayed)))
+
+
 def _of_size(measure: Callable[[Workbench, int], Findings], mib: int) -> Callable[..., Findings]:
     return lambda bench: measure(bench, mib)
 
 
-KINDS = ("idle", "calls", "wal", "dumps", "limits")
+KINDS = ("idle", "calls", "wal", "dumps", "limits", "contest", "fsync", "growth")
 """What ``--only`` knows, in the order in which they are run."""
 
 
@@ -144,6 +183,10 @@ def plan(asked: Asked) -> tuple[Planned, ...]:
         parts.append(Planned("dumps", "dumps", _dumps))
     for mib in asked.sizes_mib:
         parts.append(Planned("limits", f"limits, {mib} MiB", _of_size(_limits, mib)))
+        parts.append(Planned("contest", f"contest, {mib} MiB", _of_size(_contest, mib)))
+        parts.append(Planned("fsync", f"fsync, {mib} MiB", _of_size(_fsync, mib)))
+    if asked.growth_backups:
+        parts.append(Planned("growth", "growth", _growth))
     return tuple(parts)
 
 

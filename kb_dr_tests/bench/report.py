@@ -8,6 +8,7 @@ from rich.table import Table
 
 from kb_dr_tests.bench.contest import OURS, PLAIN_CP, US, Duel, Growth, Standing, duels, standings
 from kb_dr_tests.bench.goals import Goal, amount, behind, goals, overlap, per_second, size, work
+from kb_dr_tests.bench.growth import growth_of
 from kb_dr_tests.bench.results import (
     MEMORY_LIMIT_BYTES,
     TARGET_RATIO,
@@ -263,28 +264,16 @@ def sheet_waiting(found: Findings) -> Sheet:
 
 def sheet_growth(found: Findings) -> Sheet:
     """Time and memory at growing sizes."""
+    grown = (*growth_of(standings(found.tries)), *found.growth)
     return Sheet(
         "Growth",
         ("what", "of", "seconds", "seconds per unit / at the smallest", "peak MiB",
          "memory / at the smallest"),
-        tuple(row for each in (*_of_sizes(found), *found.growth) for row in _points(each)),
+        tuple(row for each in grown for row in _points(each)),
         "Linear is 1.00 or less in the fourth column, flat is 1.00 in the last. Units are GB of "
-        "plain data (10^9 bytes), 1,000 backups, 100 segments.",
+        "plain data (10^9 bytes), 1,000 backups, 100 segments. Of verbs over many backups the "
+        "seconds are CPU.",
     )  # fmt: skip
-
-
-def _of_sizes(found: Findings) -> list[Growth]:
-    """Our own backups, restores and verifications, where they were measured at several sizes."""
-    grown: dict[tuple[str, str], list[tuple[int, float, int]]] = {}
-    for each in standings(found.tries):
-        if each.contestant == US and not each.segments:
-            point = (each.plain_bytes, each.seconds, each.peak_bytes)
-            grown.setdefault((each.work, each.store), []).append(point)
-    return [
-        Growth(f"{what}, {store}", "bytes", tuple(sorted(points)))
-        for (what, store), points in grown.items()
-        if len(points) > 1
-    ]
 
 
 _UNITS = {"bytes": 1e9, "backups": 1e3, "segments": 1e2}
@@ -318,8 +307,9 @@ def sheet_synced(found: Findings) -> Sheet:
             for each in every
             if (with_it := forced.get((each.store, each.plain_bytes))) is not None
         ),
-        "With: every file and directory is on disk before the restore says that it is done. "
-        "That is how restores are shipped.",
+        "Forced: PostgreSQL has every file on disk before the restore says that it is done; that "
+        "is how restores are shipped, and there is no setting against it. The command alone, "
+        "without the start of the server.",
     )  # fmt: skip
 
 
