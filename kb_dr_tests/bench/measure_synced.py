@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from kb_dr_tests.bench.contest import US, Try, Work
 from kb_dr_tests.bench.measure_contest import data_bytes
-from kb_dr_tests.bench.results import UNFORCED
+from kb_dr_tests.bench.results import EACH_FILE, UNFORCED
 from kb_dr_tests.bench.site import Site
 from kb_dr_tests.bench.usage import clean_environment, python, run
 
@@ -14,13 +14,14 @@ STORE = "directory"
 
 
 def measure_synced(site: Site, rounds: int, say: Callable[[str], None]) -> list[Try]:
-    """The same backup restored both ways in each round; nothing is left on disk."""
+    """The same backup restored in each way in each round; nothing is left on disk."""
     env_file = site.env_file(STORE, "synced")
     target = env_file.with_name("restored")
     words = ("--env-file", str(env_file), "restore", "--latest", "--into", str(target), "--json")
     ways = {
         US: site.kb_dr(env_file, *words[2:]),
-        UNFORCED: python("kb_dr_tests.bench.unforced_cli", *words),
+        EACH_FILE: python("kb_dr_tests.bench.synced_cli", "each-file", *words),
+        UNFORCED: python("kb_dr_tests.bench.synced_cli", "nothing", *words),
     }
     found: list[Try] = []
     try:

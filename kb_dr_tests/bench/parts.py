@@ -9,7 +9,6 @@ from pathlib import Path
 
 from kb_dr_tests.bench import growth, idle
 from kb_dr_tests.bench.contest_run import CONTEST_STORES, MAJOR
-from kb_dr_tests.bench.contestants.contestant import Contestant
 from kb_dr_tests.bench.contestants.field import contestants_on, not_measured
 from kb_dr_tests.bench.dumps import measure_dumps
 from kb_dr_tests.bench.growth_segments import restore_over
@@ -21,7 +20,7 @@ from kb_dr_tests.bench.site import OVER_TLS, STORES, Site, running_site
 from kb_dr_tests.bench.transfers import measure_transfers
 from kb_dr_tests.bench.wal_calls import measure_calls
 from kb_dr_tests.bench.wal_contest import STORES as WAL_STORES
-from kb_dr_tests.bench.wal_contest import contestants_of, measure_wal_contest
+from kb_dr_tests.bench.wal_contest import measure_wal_contest
 from kb_dr_tests.bench.whole_tree import orphans_adopted
 
 Say = Callable[[str], None]
@@ -96,16 +95,9 @@ class Planned:
 def _wal(bench: Workbench) -> Findings:
     asked = bench.asked
     tries, facts = measure_wal_contest(
-        bench.site, bench.stores(WAL_STORES), asked.segments, asked.rounds, bench.say, _entrants
+        bench.site, bench.stores(WAL_STORES), asked.segments, asked.rounds, bench.say
     )
     return Findings(tries=tuple(tries), facts=tuple(facts))
-
-
-def _entrants(site: Site, store: str) -> list[Contestant]:
-    """All that can push and fetch WAL there: those of the contest, and the limit."""
-    found = contestants_of(site, store)
-    known = {each.facts.name for each in found}
-    return [*found, *(each for each in contestants_on(site, store) if each.facts.name not in known)]
 
 
 def _calls(bench: Workbench) -> Findings:

@@ -10,6 +10,7 @@ from kb_dr_tests.bench.contest import OURS, PLAIN_CP, US, Duel, Growth, Standing
 from kb_dr_tests.bench.goals import Goal, amount, behind, goals, overlap, per_second, size, work
 from kb_dr_tests.bench.growth import growth_of
 from kb_dr_tests.bench.results import (
+    EACH_FILE,
     MEMORY_LIMIT_BYTES,
     TARGET_RATIO,
     UNFORCED,
@@ -298,7 +299,7 @@ def sheet_synced(found: Findings) -> Sheet:
     forced = {(each.store, each.plain_bytes): each for each in every if each.contestant == US}
     return Sheet(
         "fsync on restore",
-        ("", "through", "database", "seconds / with", "CPU / with", "seconds", "least to most",
+        ("", "through", "database", "seconds / as shipped", "CPU / as shipped", "seconds", "least to most",
          "rounds"),
         tuple(
             (_forcing(each), each.store, size(each.plain_bytes),
@@ -314,9 +315,12 @@ def sheet_synced(found: Findings) -> Sheet:
 
 
 def _forcing(each: Standing) -> str:
-    return {US: "forced to disk", UNFORCED: "left to the kernel"}.get(
-        each.contestant, each.contestant
-    )
+    ways = {
+        US: "forced to disk, as shipped",
+        EACH_FILE: "forced file by file",
+        UNFORCED: "left to the kernel",
+    }
+    return ways.get(each.contestant, each.contestant)
 
 
 def sheet_loads(found: Findings) -> Sheet:

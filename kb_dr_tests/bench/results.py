@@ -152,8 +152,8 @@ class LeftOut:
     why: str
 
 
-UNFORCED = "kb_dr, nothing forced to disk"
-"""A restore whose files are left to the kernel to write; what we ship is ``contest.US``."""
+EACH_FILE, UNFORCED = "kb_dr, file by file", "kb_dr, nothing forced to disk"
+"""Other ways a restore could treat the disk; what we ship is ``contest.US``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class Findings:
     """The first is what the others are held against."""
     loads: tuple[Load, ...] = ()
     synced: tuple[Try, ...] = ()
-    """Restores by ``contest.US`` and by ``UNFORCED``, in turn."""
+    """Restores by ``contest.US``, ``EACH_FILE`` and ``UNFORCED``, in turn."""
     idle: tuple[Idle, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     growth: tuple[Growth, ...] = ()
