@@ -299,7 +299,8 @@ def sheet_synced(found: Findings) -> Sheet:
     forced = {(each.store, each.plain_bytes): each for each in every if each.contestant == US}
     return Sheet(
         "fsync on restore",
-        ("", "through", "database", "seconds / as shipped", "CPU / as shipped", "seconds", "least to most",
+        ("", "through", "database", "seconds / as shipped", "CPU / as shipped", "seconds",
+         "least to most",
          "rounds"),
         tuple(
             (_forcing(each), each.store, size(each.plain_bytes),
