@@ -102,7 +102,7 @@ seconds do not. The same as [JSON](performance.json)."""
 _HOW = """\
 ## How it is measured
 
-- *Contest*: the contestants take turns in every round, on the same cluster, with the same level of compression and the same ruler: one program started, waited for, its process tree watched. What is left of one is gone before the next begins.
+- *Contest*: the contestants take turns in every round, on the same cluster, with the same ruler, and with the same level of compression where the table above says no other: one program started, waited for, its process tree watched. What is left of one is gone before the next begins.
 - *Server read*: `pg_basebackup` of the same cluster to `/dev/null`; WAL is not kept meanwhile, so nobody waits for an archive.
 - *Compress*, *encrypt*, *decrypt*, *decompress*: the libraries the product uses, with its settings, from a file in the page cache to nowhere.
 - *Upload*, *fetch*: the product's own writer and reader with its digests, checks and number of transfers, on the same repository.
