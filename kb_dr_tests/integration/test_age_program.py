@@ -6,7 +6,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from kb_dr.adapters import age_codec, age_program
+from kb_dr.adapters import age_program
 from kb_dr.adapters.age_codec import AgeCodec
 from kb_dr.errors import ChecksumMismatch, KbDrError, KeyMissing
 from kb_dr_tests.contracts.codec_contract import BODIES, CodecContract
@@ -23,7 +23,7 @@ def codec() -> AgeCodec:
 class TestWithoutTheProgram(CodecContract):
     @pytest.fixture(autouse=True)
     def _no_program(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(age_codec, "age_program", lambda: None)
+        monkeypatch.setattr(age_program, "age_program", lambda: None)
 
     @pytest.fixture
     def codec(self, codec: AgeCodec) -> AgeCodec:
@@ -34,7 +34,7 @@ def _instead(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     program = tmp_path / "age"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
-    monkeypatch.setattr(age_codec, "age_program", lambda: str(program))
+    monkeypatch.setattr(age_program, "age_program", lambda: str(program))
 
 
 def _decoded(codec: AgeCodec, coded: bytes) -> bytes:
