@@ -111,3 +111,14 @@ def test_the_secret_is_in_no_argument_and_no_environment(
 
     assert b"--identity" in told.read_bytes()
     assert b"AGE-SECRET-KEY" not in told.read_bytes()
+
+
+def test_an_interrupt_between_two_reads_ends_it_and_is_no_damage(codec: AgeCodec) -> None:
+    class Interrupted(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell():
+                raise KeyboardInterrupt
+            return super().read(500_000)
+
+    with pytest.raises(KeyboardInterrupt):
+        codec.decode_stream(Interrupted(codec.encode(_BODY)), io.BytesIO())
