@@ -77,6 +77,8 @@ def verbs_growth(measured: Measured) -> tuple[Growth, ...]:
 
 def segments_growth(found: Sequence[Replayed]) -> tuple[Growth, ...]:
     """The plans, the whole restore, and each of its phases (whose memory is the whole's)."""
+    if not found:
+        return ()
     runs = {
         "plan of a restore to the newest": [each.planned for each in found],
         "plan of a restore to a time": [each.planned_to_a_time for each in found],
@@ -190,8 +192,23 @@ def main(
     if not as_document:
         click.echo(table(found))
         return
-    details = [asdict(grown) | {"size": size} for some in verbs.values() for size, grown in some]
-    click.echo(json.dumps({"growth": [asdict(each) for each in found], "verbs": details}, indent=2))
+    document = {
+        "growth": [asdict(each) for each in found],
+        "verbs": [
+            asdict(grown) | {"size": size} for some in verbs.values() for size, grown in some
+        ],
+        # Without what was printed.
+        "restores": [
+            {
+                "segments": each.segments,
+                "plan_cpu_seconds": each.planned.cost.cpu_seconds,
+                "plan_to_a_time_cpu_seconds": each.planned_to_a_time.cost.cpu_seconds,
+                "restore_cpu_seconds": each.restored.cost.cpu_seconds,
+            }
+            for each in replayed
+        ],
+    }
+    click.echo(json.dumps(document, indent=2))
 
 
 if __name__ == "__main__":
