@@ -37,6 +37,7 @@ check: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	scripts/install-test-programs
 	scripts/install-bench-programs
+	$(BIN)/python -m compileall -q kb_dr kb_dr_tests
 	$(BIN)/python -m kb_dr_tests.bench $(BENCH_ARGS)
 
 clean:

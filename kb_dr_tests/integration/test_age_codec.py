@@ -208,9 +208,9 @@ def test_an_interrupt_between_two_reads_is_no_damage(
     def interrupted(*_: object) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(age_codec, "age_program", lambda: None)  # it is the library that hides it
-    monkeypatch.setattr(age_codec._Source, "read", interrupted)
+    # It is the library that hides it.
     monkeypatch.setattr(age_program, "age_program", lambda: None)
+    monkeypatch.setattr(age_codec._Source, "read", interrupted)
 
     stream = codec.encode_stream if direction == "encode" else codec.decode_stream
     with pytest.raises(KeyboardInterrupt):
