@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _READ_BYTES = 1 << 26
 """A chunk is passed on as it is, in one piece."""
 _TAKEN_BYTES = 1 << 18
+_SEALED_BYTES = 1 << 16
+_TAG_BYTES = 16
 
 _DAMAGE = ("authenticate payload chunk", "unexpected EOF", "trailing data", "last chunk is empty")
 """What age says of a stream that is not whole (its internal/stream/stream.go). All else it may say
@@ -54,6 +56,8 @@ def decrypt_beside(
             end(process)
         if taker.failure is not None:
             failure, taker.failure = taker.failure, None
+            if isinstance(failure, ChecksumMismatch):
+                failure.at_byte = taker.at_byte
             try:
                 raise failure
             finally:
@@ -62,7 +66,10 @@ def decrypt_beside(
             return None
         if not taker.has_begun:
             return read
-        raise _failed(status, words)
+        failed = _failed(status, words)
+        if isinstance(failed, ChecksumMismatch):
+            failed.at_byte = taker.at_byte
+        raise failed
 
 
 def _started(
@@ -93,15 +100,27 @@ class _Taker:
     def __init__(self, process: "subprocess.Popen[bytes]", sink: "Writable") -> None:
         self._process = process
         self._sink = sink
-        self.has_begun = False
+        self.taken = 0
         self.failure: BaseException | None = None
         self.thread = threading.Thread(target=self._take, name="decrypted", daemon=True)
+
+    @property
+    def has_begun(self) -> bool:
+        return self.taken > 0
+
+    @property
+    def at_byte(self) -> int:
+        """The end of what is being decrypted: what was fed runs ahead of it.
+
+        age seals 64 KiB at a time, each with a tag of 16 bytes (C2SP, age-encryption.org/v1).
+        """
+        return (self.taken // _SEALED_BYTES + 1) * (_SEALED_BYTES + _TAG_BYTES)
 
     def _take(self) -> None:
         descriptor = _descriptor(self._process.stdout)
         try:
             while piece := os.read(descriptor, _TAKEN_BYTES):
-                self.has_begun = True
+                self.taken += len(piece)
                 self._sink.write(piece)
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for us
             self.failure = error

@@ -38,6 +38,9 @@ class ChecksumMismatch(RepositoryError):
     exit_code = 14
     default_hint = "Treat this copy as damaged; restore from another copy or backup."
 
+    at_byte: int | None = None
+    """How far into a stream it was met, where whoever read it had read farther already."""
+
 
 class UnreadableRecord(RepositoryError):
     """A manifest or record cannot be read: not ours, damaged, or of a newer schema version."""

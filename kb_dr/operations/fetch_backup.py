@@ -57,10 +57,21 @@ def _decoded(
     except ChecksumMismatch as error:
         if chunks.current is None or chunks.current.key in str(error):
             raise
+        met = chunks.current
+        if error.at_byte is not None:
+            met = _chunk_at(manifest.chunks, error.at_byte)
         raise ChecksumMismatch(
-            f"read {manifest.id} from {repository.url}: {error}, at or shortly before "
-            f"{chunks.current.key}"
+            f"read {manifest.id} from {repository.url}: {error}, at or shortly before {met.key}"
         ) from error
+
+
+def _chunk_at(chunks: tuple[StoredObject, ...], at_byte: int) -> StoredObject:
+    end = 0
+    for chunk in chunks:
+        end += chunk.size_bytes
+        if at_byte < end:
+            return chunk
+    return chunks[-1]
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """age's own program decrypts beside us; when it fails nothing is lost, and nothing believed."""
 
+import hashlib
 import io
 from pathlib import Path
 
@@ -122,3 +123,16 @@ def test_an_interrupt_between_two_reads_ends_it_and_is_no_damage(codec: AgeCodec
 
     with pytest.raises(KeyboardInterrupt):
         codec.decode_stream(Interrupted(codec.encode(_BODY)), io.BytesIO())
+
+
+def test_damage_is_met_where_it_is_however_far_ahead_was_read(codec: AgeCodec) -> None:
+    body = hashlib.shake_256(b"more noise").digest(6_000_000)
+    for where in (1_000_000, 3_000_000, 5_500_000):
+        coded = bytearray(codec.encode(body))
+        coded[where] ^= 1
+
+        with pytest.raises(ChecksumMismatch) as raised:
+            codec.decode_stream(io.BytesIO(coded), io.BytesIO())
+
+        assert raised.value.at_byte is not None
+        assert abs(raised.value.at_byte - where) < 200_000

@@ -67,6 +67,27 @@ def test_damage_that_no_digest_shows_is_named_by_its_chunk() -> None:
         _fetched(repository, manifest)
 
 
+@pytest.mark.parametrize(("at_byte", "number"), [(0, 0), (99, 0), (100, 1), (1_000_000, -1)])
+def test_damage_met_behind_what_was_read_is_named_by_the_chunk_it_is_in(
+    at_byte: int, number: int
+) -> None:
+    class _ReadsAhead(PlainCodec):
+        def decode_stream(self, coded: Readable, sink: Writable) -> int:
+            while coded.read(64):
+                pass
+            error = ChecksumMismatch("decrypt a stream: damaged")
+            error.at_byte = at_byte
+            raise error
+
+    repository = MemoryRepository()
+    manifest = _stored(repository)
+
+    with pytest.raises(ChecksumMismatch, match=f"before {manifest.chunks[number].key}"):
+        fetch_backup(
+            repository, _ReadsAhead(), manifest, io.BytesIO(), progress=RecordingProgress()
+        )
+
+
 @pytest.mark.parametrize("chunk", [0, 7, -1])
 def test_a_missing_chunk_is_never_passed_over(chunk: int) -> None:
     repository = MemoryRepository()
