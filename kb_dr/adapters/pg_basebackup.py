@@ -13,7 +13,8 @@ from kb_dr.adapters.backup_manifest import BackupManifestReader, unpacked_manife
 from kb_dr.adapters.postgres_programs import PostgresPrograms, command_failed
 from kb_dr.adapters.postgres_session import connection_words, conninfo
 from kb_dr.adapters.program_output import ProgramOutput
-from kb_dr.adapters.replication_backup import ReplicationBackup, replicated
+from kb_dr.adapters.read_ahead import BackupReadAhead
+from kb_dr.adapters.replication_backup import replicated
 from kb_dr.adapters.tar_index import MemberTap, TarDamaged
 from kb_dr.domain.base_backup import BaseBackupEnd
 from kb_dr.domain.tablespaces import Tablespace
@@ -51,7 +52,7 @@ class PgBaseBackup:
         tablespaces: Sequence[Tablespace] = (),
         *,
         parent_manifest_zst: bytes | None = None,
-    ) -> Iterator["RunningBaseBackup | ReplicationBackup"]:
+    ) -> Iterator["RunningBaseBackup | BackupReadAhead"]:
         if parent_manifest_zst is None:
             with replicated(self._source, label, tablespaces, self._patience) as stream:
                 yield stream

@@ -9,9 +9,11 @@ archive) and 15 (one copy, tagged messages).
 """
 
 import hashlib
+import os
+import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import zstandard
 from psycopg import pq
@@ -22,6 +24,7 @@ from kb_dr.adapters.backup_manifest import BackupManifestReader
 from kb_dr.adapters.merged_tar import MergedTar, end_of_tar, last_member
 from kb_dr.adapters.postgres_programs import last_words
 from kb_dr.adapters.postgres_session import connection_words, translated
+from kb_dr.adapters.read_ahead import BackupReadAhead, read_ahead
 from kb_dr.adapters.tar_index import TarDamaged
 from kb_dr.domain.base_backup import BaseBackupEnd
 from kb_dr.domain.lsn import Lsn
@@ -40,7 +43,7 @@ _HINT = "Check that the server still runs, and the role's REPLICATION right."
 @contextmanager
 def replicated(
     source: SourceSettings, label: str, tablespaces: Sequence[Tablespace], patience: Patience
-) -> "Iterator[ReplicationBackup]":
+) -> "Iterator[BackupReadAhead]":
     """Run one base backup; its connection is gone when the block is left."""
     words = connection_words(source) | {"replication": "true", "application_name": "kb-dr"}
     if source.password:
@@ -53,7 +56,9 @@ def replicated(
                 f"{_WHAT} on {source.host}:{source.port}: {last_words(connection.error_message)}",
                 hint=_HINT,
             )
-        yield ReplicationBackup(connection, source, label, tablespaces, patience)
+        backup = ReplicationBackup(connection, source, label, tablespaces, patience)
+        with read_ahead(backup, backup.break_off) as stream:
+            yield stream
     finally:
         connection.finish()
 
@@ -111,6 +116,14 @@ class ReplicationBackup:
         return BaseBackupEnd(
             self._position, self._length, self._digest.hexdigest(), self._manifest_zst
         )
+
+    def break_off(self) -> None:
+        """End a read that another thread is in: it fails at once."""
+        with (
+            suppress(OSError),  # the server ended the connection already
+            socket.socket(fileno=os.dup(self._connection.socket)) as shared,
+        ):
+            shared.shutdown(socket.SHUT_RDWR)
 
     def _make_tar(self, command: bytes) -> Iterator[bytes | memoryview]:
         """The pieces of the tar. What the server says at its end is heard before ours ends."""

@@ -20,12 +20,20 @@ HOST = "localhost"
 
 
 class TellingRcloneStore(RcloneStore):
-    """rclone's server, which can be made to say what it is asked."""
+    """rclone's server, which can be made to say what it is asked.
+
+    It remembers the ETag of an object, as every store does that is made for it. By itself it would
+    read and hash each object anew whenever it is listed or looked at, and the figures would be of
+    that: of 20 objects of 16 MiB a listing took 0.5 s, and 0.004 s with its memory.
+    """
 
     _tells = False
 
     def command(self) -> list[str]:
-        return [*super().command(), *(["-vv"] if self._tells else [])]
+        *words, buckets = super().command()
+        words += ["--cache-dir", str(self.directory / "etags")]
+        words += ["-vv"] if self._tells else []
+        return [*words, f":hasher,remote={buckets},hashes=md5,max_age=off:"]
 
     @contextmanager
     def telling_requests(self) -> Iterator[None]:
