@@ -133,7 +133,7 @@ def _derived(found: Findings) -> dict[str, Any]:
             {"what": f"{each.direction}, {each.store}", "plain_bytes": each.plain_bytes,
              "floor_seconds": each.floor_seconds, "binding": each.binding,
              "command_ratio": each.command_ratio, "ratio": each.ratio,
-             "moving_ratio": each.moving_ratio, "work_ratio": each.work_ratio}
+             "work_ratio": each.work_ratio}
             for each in found.transfers
         ],
     }  # fmt: skip

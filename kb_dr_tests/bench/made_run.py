@@ -53,7 +53,7 @@ def findings(*tries: Try) -> Findings:
         ),
         left_out=(LeftOut("absent", "Its binary is not on PATH."),),
         transfers=(
-            Transfer("backup", "S3", 200 << 20, 100 << 20, stages, 4.2, 0.0, Cost(5.0, 3.0),
+            Transfer("backup", "S3", 200 << 20, 100 << 20, stages, 4.2, Cost(5.0, 3.0),
                      {"base backup": 4.2}, 2),
         ),
         memory=(Memory("backup full", "S3", 200 << 20, 150 << 20),),

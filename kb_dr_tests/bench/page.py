@@ -103,11 +103,12 @@ _HOW = """\
 ## How it is measured
 
 - *Contest*: the contestants take turns in every round, on the same cluster, with the same ruler, and with the same level of compression where the table above says no other: one program started, waited for, its process tree watched. What is left of one is gone before the next begins.
-- *Server read*: `pg_basebackup` of the same cluster to `/dev/null`; WAL is not kept meanwhile, so nobody waits for an archive.
-- *Compress*, *encrypt*, *decrypt*, *decompress*: the libraries the product uses, with its settings, from a file in the page cache to nowhere.
+- *S3*: rclone's server, which remembers ETags by its hasher, for all contestants alike: by itself it reads and hashes each object anew whenever it is listed or looked at, as no store does that is made for it.
+- *Server read, hashed*: a base backup of the same cluster over the product's own connection, with the digest of its plain bytes, to nowhere.
+- *Compress*, *encrypt*, *decrypt*, *decompress*, *digest*: the libraries and programs the product uses, with its settings, from a file in the page cache to nowhere.
 - *Upload*, *fetch*: the product's own writer and reader with its digests, checks and number of transfers, on the same repository.
-- *Unpack*: `tar x` of the same tar.
-- *Pipeline*: the phase "base backup", or "fetch and unpack", of the real command. A base backup ends when the server has archived its WAL, which it looks at once a second (`do_pg_backup_stop` in PostgreSQL's xlog.c): that wait is in it, and *without the wait* leaves it out.
+- *Unpack*: `tar x` of the same tar, with the product's record size.
+- *Pipeline*: the phase "base backup", or "fetch and unpack", of the real command.
 - CPU is that of all processes that took part: the server's backend, the S3 server, the command and its children.
 - Peak memory is looked at ten times a second: the high-water mark of the command's own process, and the share (PSS) of its children.
 

@@ -166,10 +166,10 @@ def sheet_limits(found: Findings) -> Sheet:
     return Sheet(
         "Limits: what binds",
         ("", "through", "database", "whole command / limit", "pipeline / limit",
-         "without the wait", "CPU / CPU of the stages", "binding", "slowest stage"),
+         "CPU / CPU of the stages", "binding", "slowest stage"),
         tuple(
             (each.direction, each.store, size(each.plain_bytes), ratio(each.command_ratio),
-             ratio(each.ratio), ratio(each.moving_ratio), ratio(each.work_ratio), each.binding,
+             ratio(each.ratio), ratio(each.work_ratio), each.binding,
              each.slowest)
             for each in found.transfers
         ),

@@ -46,8 +46,6 @@ class Transfer:
     """Each measured alone."""
     pipeline_seconds: float
     """All stages at once, as the command ran them."""
-    waited_seconds: float
-    """Of these, the longest time no byte came: pg_basebackup waits for its WAL to be archived."""
     command: Cost
     """The whole command, from start to exit."""
     phases: Mapping[str, float]
@@ -74,11 +72,6 @@ class Transfer:
     def ratio(self) -> float:
         """The pipeline against its floor."""
         return self.pipeline_seconds / self.floor_seconds
-
-    @property
-    def moving_ratio(self) -> float:
-        """The same without that wait."""
-        return (self.pipeline_seconds - self.waited_seconds) / self.floor_seconds
 
     @property
     def command_ratio(self) -> float:

@@ -13,6 +13,8 @@ from kb_dr_tests.bench.results import Cost, Memory, Transfer, median_cost
 from kb_dr_tests.bench.site import DATABASE, Site
 from kb_dr_tests.bench.usage import clean_environment, measured, python, run
 
+_READ = "server read, hashed"
+
 Say = Callable[[str], None]
 
 
@@ -81,13 +83,14 @@ def _local_stages(site: Site, place: Path, repeats: int) -> tuple[StageFiles, di
     # First to a file: so that no later reader is the one that brings it all into the page cache.
     _read_server(site, files.plain)
     os.sync()
-    costs["server read"] = _times(repeats, lambda: _read_server(site, Path(os.devnull)))
+    costs[_READ] = _read_alone(site, repeats)
     run(python("kb_dr_tests.bench.coded_file", "compress", str(files.plain), str(files.compressed)),
         env=clean_environment())  # fmt: skip
     run(python("kb_dr_tests.bench.coded_file", "encrypt", str(files.compressed), str(files.coded),
                site.recipient), env=clean_environment())  # fmt: skip
     os.sync()
     for name, words in (
+        ("digest", (str(files.plain),)),
         ("compress", (str(files.plain),)),
         ("encrypt", (str(files.compressed), site.recipient)),
         ("decrypt", (str(files.coded), str(site.identity_file))),
@@ -106,7 +109,7 @@ def _backup(case: _Case, shared: Mapping[str, Cost]) -> tuple[Transfer, int, str
         ),
     )
     phases_file = case.env_file.with_name("phases.json")
-    costs, phases, waits, peak = [], [], [], 0
+    costs, phases, peak = [], [], 0
     manifest = {}
     for _ in range(case.repeats):
         ran = run(
@@ -124,15 +127,14 @@ def _backup(case: _Case, shared: Mapping[str, Cost]) -> tuple[Transfer, int, str
         costs.append(ran.cost)
         told = json.loads(phases_file.read_text())
         phases.append(told["seconds"])
-        waits.append(told["standstill"].get("base backup", 0.0))
         peak = max(peak, ran.peak_bytes)
         manifest = json.loads(ran.output)["manifest"]
     seconds = _median_phases(phases)
-    stages = {name: shared[name] for name in ("server read", "compress", "encrypt")}
+    stages = {name: shared[name] for name in (_READ, "compress", "encrypt")}
     return (
         Transfer(
             "backup", case.store, manifest["plain_bytes"], _stored_bytes(manifest),
-            stages | {"upload": upload}, seconds["base backup"], median(waits),
+            stages | {"upload": upload}, seconds["base backup"],
             median_cost(costs), seconds, case.cores,
         ),
         peak,
@@ -164,11 +166,11 @@ def _restore(case: _Case, shared: Mapping[str, Cost], newest: str) -> tuple[Tran
         phases.append({each["name"]: each["seconds"] for each in told["phases"]})
         peak = max(peak, ran.peak_bytes)
     seconds = _median_phases(phases)
-    stages = {name: shared[name] for name in ("decrypt", "decompress", "unpack")}
+    stages = {name: shared[name] for name in ("decrypt", "decompress", "digest", "unpack")}
     return (
         Transfer(
             "restore", case.store, case.files.plain_bytes, case.files.coded.stat().st_size,
-            {"fetch": fetch} | stages, seconds["fetch and unpack"], 0.0,
+            {"fetch": fetch} | stages, seconds["fetch and unpack"],
             median_cost(costs), seconds, case.cores,
         ),
         peak,
@@ -200,25 +202,36 @@ def stage(name: str, *words: str, servers: Sequence[int] = ()) -> Cost:
     return Cost(told["seconds"], told["cpu_seconds"] + served)
 
 
-def _read_server(site: Site, output: Path) -> Cost:
+def _read_server(site: Site, output: Path) -> None:
     programs = site.cluster.programs
     command = [str(programs.path("pg_basebackup")), "-d", site.cluster.conninfo(DATABASE)]
     command += ["-D", "-", "-Ft", "-X", "none", "-c", "fast"]
     with (
-        measured([site.postmaster]) as result,
         output.open("wb") as sink,
         programs.unprivileged.running(
             command, env=programs.environment(), stdout=sink, stderr=subprocess.DEVNULL
         ) as process,
     ):
         assert process.wait() == 0, f"pg_basebackup ended with {process.returncode}"
-    return result.cost
+
+
+def _read_alone(site: Site, repeats: int) -> Cost:
+    org = "read"
+    env_file = site.env_file("directory", org)
+    try:
+        return _times(
+            repeats, lambda: stage("read_server", str(env_file), servers=[site.postmaster])
+        )
+    finally:
+        site.forget("directory", org)
 
 
 def _unpack(plain: Path, directory: Path) -> Cost:
     directory.mkdir()
     with measured() as result:
-        subprocess.run(["tar", "-x", "-f", plain, "-C", directory], check=True)
+        subprocess.run(
+            ["tar", "-x", "--blocking-factor=512", "-f", plain, "-C", directory], check=True
+        )
     shutil.rmtree(directory)
     os.sync()
     return result.cost

@@ -1,7 +1,6 @@
 """`kb-dr`, as it is, with a stopwatch on its phases: watched_cli FILE WORDS...
 
-The seconds of each phase, and its longest standstill, are written to FILE. All else is the real
-command.
+The seconds of each phase are written to FILE. All else is the real command.
 """
 
 import json
@@ -15,28 +14,16 @@ from kb_dr.cli.__main__ import main as kb_dr_main
 
 
 class StopwatchProgress(LogProgress):
-    """Says what LogProgress says; keeps the seconds of each phase, and its longest standstill."""
+    """Says what LogProgress says; keeps the seconds of each phase."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds: dict[str, float] = {}
-        self.standstill: dict[str, float] = {}
-        """The longest time between two advances of a phase."""
         self._open: tuple[str, float] | None = None
-        self._moved: float | None = None
 
     def begin(self, phase: str, total_bytes: int | None = None) -> None:
         super().begin(phase, total_bytes)
         self._open = (phase, time.perf_counter())
-        self._moved = None
-
-    def advance(self, count: int) -> None:
-        super().advance(count)
-        now = time.perf_counter()
-        if self._open is not None and self._moved is not None:
-            phase = self._open[0]
-            self.standstill[phase] = max(self.standstill.get(phase, 0.0), now - self._moved)
-        self._moved = now
 
     def end(self) -> None:
         if self._open is not None:
@@ -53,7 +40,7 @@ def main(file: Path, words: list[str]) -> int:
     try:
         return kb_dr_main(words)
     finally:
-        file.write_text(json.dumps({"seconds": watch.seconds, "standstill": watch.standstill}))
+        file.write_text(json.dumps({"seconds": watch.seconds}))
 
 
 if __name__ == "__main__":

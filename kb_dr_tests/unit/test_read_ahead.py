@@ -49,7 +49,7 @@ def test_all_bytes_come_in_order_whatever_is_asked_for() -> None:
     source = Source(pieces)
 
     with read_ahead(source, source.broken_off.set) as stream:
-        read = []
+        read: list[bytes] = []
         while data := stream.read(1 + len(read) % 300):
             assert len(data) <= 1 + len(read) % 300
             read.append(data)
