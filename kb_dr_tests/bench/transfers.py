@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from kb_dr_tests.bench.results import Cost, Memory, Transfer, median_cost
 from kb_dr_tests.bench.site import DATABASE, Site
