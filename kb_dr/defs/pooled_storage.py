@@ -17,9 +17,14 @@ from dagster_postgres.utils import (
 )
 from sqlalchemy import Engine, inspect
 
+from kb_dr.defs.loaded import let_loaded_be
+
 if TYPE_CHECKING:
     from dagster._serdes import ConfigurableClassData
     from dagster_postgres.auth import PgTokenProvider
+
+# The first of ours that a process of Dagster's loads, runs included, and after Dagster itself.
+let_loaded_be()
 
 KEPT = 3
 """Connections a process keeps. More threads than that connect for the moment, as before."""
