@@ -1,4 +1,4 @@
-"""What a process of Dagster's has loaded stays until it ends: the garbage collector may forget it."""
+"""What a process of Dagster's has loaded stays until it ends; the collector may forget it."""
 
 import atexit
 import gc
