@@ -7,6 +7,7 @@ Whether one can be relied on is said by the check `restore_proven`, read from th
 import dagster as dg
 
 from kb_dr.defs import alerts, catalog, integrity, reaper, retention, watch, weekly_digest
+from kb_dr.defs.loaded import let_loaded_be
 from kb_dr.defs.postgres import assets, checks, copying, jobs, repair, schedules, sensors
 from kb_dr.defs.recovery import assets as recovery_assets
 from kb_dr.defs.recovery import checks as recovery_checks
@@ -93,3 +94,4 @@ def build_definitions(door: InstallationDoor, times: ScheduleTimes) -> dg.Defini
 
 
 defs = build_definitions(InstallationDoor(), schedule_times())
+let_loaded_be()

@@ -17,9 +17,15 @@ from dagster_postgres.utils import (
 )
 from sqlalchemy import Engine, inspect
 
+from kb_dr.defs.kept_answers import keep_answers
+from kb_dr.defs.loaded import let_loaded_be
+
 if TYPE_CHECKING:
     from dagster._serdes import ConfigurableClassData
     from dagster_postgres.auth import PgTokenProvider
+
+# The first of ours that a process of Dagster's loads, runs included, and after Dagster itself.
+let_loaded_be()
 
 KEPT = 3
 """Connections a process keeps. More threads than that connect for the moment, as before."""
@@ -59,6 +65,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         engine = _engine(postgres_url)
         for part in (self.run_storage, self.event_log_storage, self.schedule_storage):
             vars(part)["_engine"] = engine
+            keep_answers(part, postgres_url)
         if should_autocreate_tables and not set(inspect(engine).get_table_names()) >= _MADE:
             DagsterPostgresStorage(postgres_url)
 

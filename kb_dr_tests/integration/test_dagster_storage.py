@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import psycopg
 import pytest
+from dagster_postgres.event_log import PostgresEventLogStorage
 
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.defs import ledger
+from kb_dr.defs.kept_answers import ASKED
 from kb_dr.defs.partitions import POSTGRES_BACKUPS
 from kb_dr.defs.pooled_storage import KEPT
 from kb_dr.defs.postgres import keys
@@ -106,3 +109,31 @@ def test_connections_are_kept_and_those_that_broke_are_made_anew(
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'dagster'"
         )
         assert instance.get_runs(limit=1) == known
+
+
+def test_what_is_there_is_asked_once_and_what_is_not_each_time(
+    home: Path, storage: LoopbackCluster
+) -> None:
+    with (
+        psycopg.connect(storage.conninfo("dagster"), autocommit=True) as database,
+        dg.DagsterInstance.from_config(str(home)) as instance,
+        dg.DagsterInstance.from_config(str(home)) as another,
+    ):
+        one, two = instance.event_log_storage, another.event_log_storage
+        assert isinstance(one, PostgresEventLogStorage)
+        assert isinstance(two, PostgresEventLogStorage)
+        assert not one.has_table("asked_for")
+        database.execute("create table asked_for ()")
+        assert one.has_table("asked_for")
+        assert not one.has_table("asked_for_too")
+
+        database.execute("drop table asked_for")
+        assert two.has_table("asked_for"), "it was asked again"
+
+
+def test_every_question_that_is_kept_is_one_that_dagster_asks(home: Path) -> None:
+    """A new Dagster that has another word for it would silently ask as often as before."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        parts = (instance.event_log_storage, instance.run_storage, instance.schedule_storage)
+        for name in ASKED:
+            assert any(hasattr(type(part), name) for part in parts), name
