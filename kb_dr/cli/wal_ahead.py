@@ -28,7 +28,13 @@ for each segment, costs half as much as all the rest (glibc, malloc/malloc.c, ma
 
 
 def keep_ahead(
-    name: str, ahead: Path, *, copy: str, env_file: Path | None, system_identifier: int
+    name: str,
+    ahead: Path,
+    *,
+    copy: str,
+    env_file: Path | None,
+    system_identifier: int,
+    segment_bytes: int,
 ) -> None:
     """Start it behind the segment ``name``, or tell the one that runs; in the data directory.
 
@@ -40,7 +46,8 @@ def keep_ahead(
     words = [sys.executable, "-P", "-m", __name__, "--from", copy]
     if env_file is not None:
         words += ["--env-file", str(env_file)]
-    words += ["--system-identifier", str(system_identifier), name, str(ahead)]
+    words += ["--system-identifier", str(system_identifier)]
+    words += ["--segment-bytes", str(segment_bytes), name, str(ahead)]
     with suppress(OSError):
         ahead.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _lock(ahead) as locked:
@@ -62,6 +69,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--from", dest="copy", choices=COPY_NAMES, required=True)
     parser.add_argument("--env-file", type=Path)
     parser.add_argument("--system-identifier", type=int, required=True)
+    parser.add_argument("--segment-bytes", type=int, required=True)
     given = parser.parse_args(words)
     signal.signal(signal.SIGTERM, _leave)
     with _lock(given.ahead) as locked:
@@ -90,6 +98,7 @@ def _run(given: argparse.Namespace) -> None:
             system_identifier=given.system_identifier,
             ahead=ahead,
             transfers=settings.transfers,
+            segment_bytes=given.segment_bytes,
             wanted=lambda: bool(server) and _server(cluster) == server,
         )
     finally:

@@ -121,6 +121,7 @@ def _fetch_file(given: argparse.Namespace) -> bool:
             copy=given.copy,
             env_file=given.env_file,
             system_identifier=system_identifier,
+            segment_bytes=given.path.stat().st_size,
         )
     return there
 

@@ -7,19 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from kb_dr.domain.layout import wal_key
+from kb_dr.errors import RepositoryUnavailable
 from kb_dr.operations.archive_wal import push_file
-from kb_dr.operations.run_ahead import ask, run_ahead, segments_after
+from kb_dr.operations.run_ahead import MOST_BYTES, ask, run_ahead, segments_after
 from kb_dr_tests.archived_cluster import WalStore
 from kb_dr_tests.fakes import MemoryRepository, PlainCodec
 from kb_dr_tests.made_wal import SYSTEM_IDENTIFIER, full_segments
 
 SEGMENTS = full_segments(1, 30)
 NAMES = list(SEGMENTS)
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -48,7 +50,9 @@ def until(true: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def running(repository: MemoryRepository, ahead: Path, name: str) -> Iterator[threading.Event]:
+def running(
+    repository: MemoryRepository, ahead: Path, name: str, *, segment_bytes: int = 1 << 20
+) -> Iterator[threading.Event]:
     """Somebody runs ahead while the block does, and then until the event is set."""
     over = threading.Event()
     ahead.mkdir()
@@ -61,6 +65,7 @@ def running(repository: MemoryRepository, ahead: Path, name: str) -> Iterator[th
             system_identifier=SYSTEM_IDENTIFIER,
             ahead=ahead,
             transfers=2,
+            segment_bytes=segment_bytes,
             wanted=lambda: not over.is_set(),
         )
 
@@ -141,6 +146,37 @@ def test_a_damaged_segment_is_never_laid_ready(
         until((ahead / "ready" / NAMES[1]).exists)
         until(lambda: not list((ahead / "ready").glob(".*.coming")))
         assert not (ahead / "ready" / NAMES[2]).exists()
+
+
+@pytest.mark.parametrize("silent", ["read", "list"])
+def test_a_store_that_does_not_answer_holds_nobody_up(
+    repository: MemoryRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: str
+) -> None:
+    """The process would keep its cluster's directory open, and go on to be taken for alive."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def wait(*_: object, **__: object) -> NoReturn:
+        asked.set()
+        answer.wait()
+        raise RepositoryUnavailable("late")
+
+    monkeypatch.setattr(MemoryRepository, silent, wait)
+    try:
+        with running(repository, tmp_path / "ahead", NAMES[0]):
+            assert asked.wait(DEADLINE_SECONDS)
+        assert not (tmp_path / "ahead" / "ready").exists()
+    finally:
+        answer.set()
+
+
+def test_larger_segments_are_held_in_no_more_room(
+    repository: MemoryRepository, tmp_path: Path
+) -> None:
+    ahead = tmp_path / "ahead"
+    with running(repository, ahead, NAMES[0], segment_bytes=MOST_BYTES // 3):
+        until((ahead / "ready" / NAMES[3]).exists)
+        until(lambda: not list((ahead / "ready").glob(".*.coming")))
+        assert not (ahead / "ready" / NAMES[4]).exists()
 
 
 @pytest.fixture
