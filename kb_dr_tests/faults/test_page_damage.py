@@ -9,6 +9,13 @@ from kb_dr.errors import PostgresCommandFailed
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of, source_settings
 
 
+def _read(program: PgBaseBackup) -> None:
+    with program.stream("kb-full-20260101-000000", ()) as stream:
+        while stream.read(1_000_000):
+            pass
+        stream.finish()
+
+
 @pytest.mark.parametrize("major", [14, 18])
 def test_a_page_whose_checksum_is_wrong_ends_the_stream(major: int, tmp_path: Path) -> None:
     with RunningCluster(programs_of(major), tmp_path) as cluster:
@@ -20,10 +27,5 @@ def test_a_page_whose_checksum_is_wrong_ends_the_stream(major: int, tmp_path: Pa
             opened.write(b"damaged")
 
         program = PgBaseBackup(cluster.programs, source_settings(cluster))
-        with (
-            program.stream("kb-full-20260101-000000", ()) as stream,
-            pytest.raises(PostgresCommandFailed, match="checksum verification failure"),
-        ):
-            while stream.read(1_000_000):
-                pass
-            stream.finish()
+        with pytest.raises(PostgresCommandFailed, match="checksum verification failure"):
+            _read(program)
