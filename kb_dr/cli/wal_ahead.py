@@ -22,6 +22,7 @@ from kb_dr.settings import COPY_NAMES
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _POSTMASTER = "postmaster.pid"
+_MOST_OPEN = 65536
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(512 << 20)}
 """For glibc: a segment's buffers are used again. Giving their pages back and getting them anew,
 for each segment, costs half as much as all the rest (glibc, malloc/malloc.c, mallopt(3))."""
@@ -71,6 +72,8 @@ def main(words: list[str]) -> None:
     parser.add_argument("--system-identifier", type=int, required=True)
     parser.add_argument("--segment-bytes", type=int, required=True)
     given = parser.parse_args(words)
+    # Before 16 PostgreSQL hands on what it has open: files dropped since would keep their room.
+    os.closerange(3, _MOST_OPEN)
     signal.signal(signal.SIGTERM, _leave)
     with _lock(given.ahead) as locked:
         if locked:

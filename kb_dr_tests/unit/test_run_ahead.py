@@ -4,7 +4,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -188,11 +188,13 @@ def store(tmp_path: Path) -> WalStore:
     return found
 
 
-def fetch(store: WalStore, data: Path, name: str) -> Path:
+def fetch(store: WalStore, data: Path, name: str, *, pass_fds: Collection[int] = ()) -> Path:
     """Fetch as PostgreSQL does in its data directory; where who runs ahead lays things."""
     ahead = store.directory / "state" / "wal-fetch" / "x"
     words = ("--system-identifier", str(SYSTEM_IDENTIFIER), "--ahead", str(ahead))
-    subprocess.run(store.words("wal", "fetch", *words, name, "out"), cwd=data, check=True)
+    subprocess.run(
+        store.words("wal", "fetch", *words, name, "out"), cwd=data, check=True, pass_fds=pass_fds
+    )
     return ahead
 
 
@@ -212,6 +214,24 @@ def test_a_fetch_leaves_a_process_that_ends_with_its_server(
     (data / "postmaster.pid").unlink()
     until(lambda: not (ahead / "alive").exists() and not (ahead / "ready").exists())
     until(lambda: not Path(f"/proc/{pid}/fd/{held}").exists())
+
+
+def test_it_keeps_nothing_open_of_the_server_that_asked(store: WalStore, tmp_path: Path) -> None:
+    """Before 16 PostgreSQL hands its open files on to what it starts."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n1\n")
+    relation = os.open(tmp_path / "relation", os.O_CREAT | os.O_RDWR)
+
+    ahead = fetch(store, data, NAMES[0], pass_fds=(relation,))
+
+    os.close(relation)
+    until((ahead / "ready" / NAMES[2]).exists)
+    pid, _, _ = (ahead / "alive").read_text().split()
+    opened = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink()}
+    (data / "postmaster.pid").unlink()
+    until(lambda: not (ahead / "alive").exists())
+    assert str(tmp_path / "relation") not in opened
 
 
 def test_a_fetch_where_no_server_runs_leaves_nothing(store: WalStore, tmp_path: Path) -> None:
