@@ -91,7 +91,7 @@ class WalPrefetcher:
             self.failure = error
             logger.warning("prefetch WAL: %s; each segment is fetched when asked for", error)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
     def _keep_ahead(self, pool: ThreadPoolExecutor) -> None:
         ready: deque[Path] = deque()
