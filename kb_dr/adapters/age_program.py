@@ -36,13 +36,21 @@ def decrypt_beside(
 ) -> "list[bytes] | None":
     """Decrypt ``coded`` into ``sink``; None when all of it is there.
 
-    A list holds what was read of ``coded`` when the program ended in an error before it gave a
-    byte: nothing is lost then, and the library may say better what is wrong. ChecksumMismatch for
-    damage after that. What ``coded`` and ``sink`` raise passes through; ``sink`` is written to by
-    a thread of ours, which has ended when this returns or raises.
+    A list holds what was read of ``coded`` when the program could not be started, or ended in an
+    error before it gave a byte: nothing is lost then, and the library may say better what is
+    wrong. ChecksumMismatch for damage after that. What ``coded`` and ``sink`` raise passes
+    through; ``sink`` is written to by a thread of ours, which has ended when this returns or
+    raises.
     """
-    with tempfile.TemporaryFile() as words:
-        process = _started(program, identities, words)
+    try:
+        words = tempfile.TemporaryFile()  # noqa: SIM115 - closed below, once it is there
+    except OSError:
+        return []  # nothing may be written here
+    with words:
+        try:
+            process = _started(program, identities, words)
+        except OSError:
+            return []
         taker = _Taker(process, sink)
         taker.thread.start()
         read: list[bytes] = []

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import zstandard
-from psycopg import pq
+from psycopg import OperationalError, pq
 from psycopg.conninfo import make_conninfo
 
 from kb_dr.adapters.await_backup import Patience
@@ -120,7 +120,8 @@ class ReplicationBackup:
     def break_off(self) -> None:
         """End a read that another thread is in: it fails at once."""
         with (
-            suppress(OSError),  # the server ended the connection already
+            # The server ended the connection already, and libpq may have let go of it.
+            suppress(OSError, OperationalError),
             socket.socket(fileno=os.dup(self._connection.socket)) as shared,
         ):
             shared.shutdown(socket.SHUT_RDWR)

@@ -19,6 +19,18 @@ _FED_BYTES = 1 << 16
 
 _ENDING_BYTES = 4096
 
+_SKIPPED_BYTES = 0x2FFFF
+_WALL = b"".join(
+    (
+        (0x184D2A50).to_bytes(4, "little"),
+        _SKIPPED_BYTES.to_bytes(4, "little"),
+        b"\xff" * _SKIPPED_BYTES,
+    )
+)
+"""A skippable frame, longer than any block. Between frames it comes to nothing. Wherever in it a
+block that was cut short takes its last byte, what follows is no header of a block: of a reserved
+type, or longer than a block may be (RFC 8878, 3.1.1.2)."""
+
 
 class Frames:
     """Decompresses what is written, frame after frame, and knows whether the last one ended.
@@ -62,9 +74,9 @@ class Frames:
     def finish(self) -> None:
         """Raise ChecksumMismatch unless a whole number of frames, at least one, was seen.
 
-        The library does not say where a frame ended. So a frame of our own follows: it comes out
-        as it went in only where a new one may begin. Within a frame its few bytes would be taken
-        for the rest of that one, and cannot become what is random, and longer than they are.
+        The library does not say where a frame ended. So frames of our own follow. The first is an
+        error within any other frame. The second comes out as it went in only where a new one may
+        begin, and is random: one to be skipped that was cut short would swallow both.
         """
         self._feed()
         if not self._seen:
@@ -73,9 +85,9 @@ class Frames:
         came = self._sink.hold_back()
         # In two pieces: a whole frame in one is decoded at once, even behind half a header
         # (ZSTD_decompressStream, the single pass), and that half is forgotten.
-        frame = zstandard.compress(ending)
-        self._decompress(frame[:3])
-        self._decompress(frame[3:])
+        for frame in (_WALL, zstandard.compress(ending)):
+            self._decompress(frame[:3])
+            self._decompress(frame[3:])
         text = b"".join(came)
         if not text.endswith(ending):
             self.failure = ChecksumMismatch("decompress a stream: cut short")

@@ -22,13 +22,20 @@ from kb_dr.settings import COPY_NAMES
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _POSTMASTER = "postmaster.pid"
+_MOST_OPEN = 65536
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(512 << 20)}
 """For glibc: a segment's buffers are used again. Giving their pages back and getting them anew,
 for each segment, costs half as much as all the rest (glibc, malloc/malloc.c, mallopt(3))."""
 
 
 def keep_ahead(
-    name: str, ahead: Path, *, copy: str, env_file: Path | None, system_identifier: int
+    name: str,
+    ahead: Path,
+    *,
+    copy: str,
+    env_file: Path | None,
+    system_identifier: int,
+    segment_bytes: int,
 ) -> None:
     """Start it behind the segment ``name``, or tell the one that runs; in the data directory.
 
@@ -40,7 +47,8 @@ def keep_ahead(
     words = [sys.executable, "-P", "-m", __name__, "--from", copy]
     if env_file is not None:
         words += ["--env-file", str(env_file)]
-    words += ["--system-identifier", str(system_identifier), name, str(ahead)]
+    words += ["--system-identifier", str(system_identifier)]
+    words += ["--segment-bytes", str(segment_bytes), name, str(ahead)]
     with suppress(OSError):
         ahead.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _lock(ahead) as locked:
@@ -62,7 +70,10 @@ def main(words: list[str]) -> None:
     parser.add_argument("--from", dest="copy", choices=COPY_NAMES, required=True)
     parser.add_argument("--env-file", type=Path)
     parser.add_argument("--system-identifier", type=int, required=True)
+    parser.add_argument("--segment-bytes", type=int, required=True)
     given = parser.parse_args(words)
+    # Before 16 PostgreSQL hands on what it has open: files dropped since would keep their room.
+    os.closerange(3, _MOST_OPEN)
     signal.signal(signal.SIGTERM, _leave)
     with _lock(given.ahead) as locked:
         if locked:
@@ -90,6 +101,7 @@ def _run(given: argparse.Namespace) -> None:
             system_identifier=given.system_identifier,
             ahead=ahead,
             transfers=settings.transfers,
+            segment_bytes=given.segment_bytes,
             wanted=lambda: bool(server) and _server(cluster) == server,
         )
     finally:

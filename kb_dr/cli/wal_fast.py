@@ -20,7 +20,7 @@ from kb_dr.settings import COPY_NAMES
 
 if TYPE_CHECKING:
     from kb_dr.operations.fetch_wal import ExpectedEnd
-    from kb_dr.operations.push_notes import FileState, PushNotes
+    from kb_dr.operations.push_notes import PushNotes
     from kb_dr.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -121,6 +121,7 @@ def _fetch_file(given: argparse.Namespace) -> bool:
             copy=given.copy,
             env_file=given.env_file,
             system_identifier=system_identifier,
+            segment_bytes=given.path.stat().st_size,
         )
     return there
 
@@ -181,22 +182,18 @@ def _push_file(given: argparse.Namespace) -> None:
     )
 
 
-def _state_of_settings(given: argparse.Namespace) -> "FileState | None":
-    """Of the file that settings are about to be read from, when one is named."""
-    from kb_dr.operations.push_notes import FileState
+def _state_of_settings(given: argparse.Namespace) -> str | None:
+    from kb_dr.operations.push_notes import settings_read
 
     named = given.env_file or os.environ.get("KB_DR_ENV_FILE")
-    try:
-        return FileState.of(Path(named)) if named else None
-    except OSError:
-        return None  # load_settings() says what is wrong with it
+    return settings_read(Path(named) if named else None, os.environ, Path())
 
 
 def _notes(
     settings: "Settings",
     system_identifier: int | None,
     directory: Path | None,
-    read_from: "FileState | None",
+    read_from: str | None,
 ) -> "PushNotes | None":
     from kb_dr.adapters.clock import SystemClock
     from kb_dr.operations.push_notes import PushNotes

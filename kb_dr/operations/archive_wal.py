@@ -6,6 +6,7 @@ PostgreSQL removes a segment once this succeeds, so success means: stored, and l
 import hashlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -188,9 +189,11 @@ def _push_ahead(
     from concurrent.futures import ThreadPoolExecutor  # only where there is more than one file
 
     ends = time.monotonic() + MOST_SECONDS_AHEAD
+    refused = threading.Event()
+    """A note could not be written: what is pushed ahead would all be read again, call by call."""
 
     def push(path: Path) -> None:
-        if time.monotonic() > ends:
+        if time.monotonic() > ends or refused.is_set():
             return
         try:
             state = FileState.of(path)
@@ -199,7 +202,11 @@ def _push_ahead(
                 path, repository=repository, codec=codec, system_identifier=system_identifier
             )
             if settled and FileState.of(path) == state:
-                notes.write(path.name, pushed.key, pushed.sha256, state)
+                try:
+                    notes.write(path.name, pushed.key, pushed.sha256, state)
+                except OSError:
+                    refused.set()
+                    raise
         except (KbDrError, OSError) as error:
             # It stays ready, so the server asks for it again, and is told then.
             logger.info("push %s ahead: %s", path.name, error)

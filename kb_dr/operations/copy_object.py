@@ -49,7 +49,8 @@ def copy_recorded(
 def put_recorded(target: Repository, stored: StoredObject, body: bytes) -> None:
     """Store the bytes a manifest records; ChecksumMismatch when they were stored otherwise."""
     written = target.put(stored.key, body)
-    if written != stored:
+    # Not their MD5: one kind of store records it, another does not.
+    if (written.size_bytes, written.sha256) != (stored.size_bytes, stored.sha256):
         raise ChecksumMismatch(
             f"copy {stored.key} to {target.name}: stored as {written.sha256} "
             f"({written.size_bytes} bytes), expected {stored.sha256} ({stored.size_bytes} bytes)"

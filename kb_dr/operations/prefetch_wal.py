@@ -18,6 +18,7 @@ from kb_dr.ports import Codec, Repository
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.02
+_LEAVE_SECONDS = 1.0
 
 
 class WalPrefetcher:
@@ -74,7 +75,8 @@ class WalPrefetcher:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._thread.join()
+        # A read changes nothing: one that hangs in a store holds nobody up.
+        self._thread.join(_LEAVE_SECONDS)
         shutil.rmtree(self.spool, ignore_errors=True)
 
     def passed(self, name: str) -> None:
@@ -82,12 +84,14 @@ class WalPrefetcher:
         self._passed = max(self._passed, name[8:])
 
     def _run(self) -> None:
+        pool = ThreadPoolExecutor(self._transfers, "wal-prefetch")
         try:
-            with ThreadPoolExecutor(self._transfers, "wal-prefetch") as pool:
-                self._keep_ahead(pool)
+            self._keep_ahead(pool)
         except (KbDrError, OSError) as error:
             self.failure = error
             logger.warning("prefetch WAL: %s; each segment is fetched when asked for", error)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _keep_ahead(self, pool: ThreadPoolExecutor) -> None:
         ready: deque[Path] = deque()
@@ -101,6 +105,8 @@ class WalPrefetcher:
                 and (len(running) + len(ready) < self._ahead)
             ):
                 segment = next(self._segments, None)
+                if self._stop.is_set():
+                    return
                 if segment is None:
                     more = False
                 elif segment.name[8:] > self._passed:
@@ -140,7 +146,10 @@ class WalPrefetcher:
                 system_identifier=segment.system_identifier,
             )
             path = self.spool / segment.name
-            unfinished = self.spool / f".{segment.name}"
+            # A name of its own: a read that was not waited for may come to its end beside another.
+            unfinished = self.spool / f".{segment.name}.{threading.get_ident()}"
+            if self._stop.is_set():
+                return path
             unfinished.write_bytes(plain)
             if self._give:
                 self._give(unfinished)

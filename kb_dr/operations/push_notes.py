@@ -5,12 +5,14 @@ for exactly that file and repository. No note, or one that cannot be read, costs
 store and nothing else.
 
 Its first lines are for the shell (push-wal.sh), which calls a segment archived without starting
-Python: when it was written, the state of the segment, and of the settings the push had read.
+Python: when it was written, the state of the segment, and of the settings the push had read: their
+file, and the variables of PLACE_NAMES, none of which is a secret.
 """
 
 import json
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,8 +25,24 @@ BELIEVED_SECONDS = 3600.0
 SETTLED_SECONDS = 0.1
 """Far more than a tick of the kernel's clock for files: a write after this changes their time."""
 
+PLACE_NAMES = (
+    "HOME",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_REGION",
+    "KB_BACKUP_LOCAL_PATH",
+    "KB_BACKUP_S3_BUCKET",
+    "KB_DR_ORG",
+    "KB_DR_REPOSITORY_ACCESS_KEY_ID",
+    "KB_DR_REPOSITORY_ENDPOINT_URL",
+    "KB_DR_REPOSITORY_REGION",
+    "KB_DR_REPOSITORY_URL",
+)
+"""Variables that say where a segment is pushed to. They win over any file, so that a file that did
+not change proves nothing while these may have; push-wal.sh spells them in this order."""
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _UPTIME = Path("/proc/uptime")
+_NEVER = "- 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +75,26 @@ class FileState:
         return f"{self.device} {self.inode} {self.size_bytes} {times}"
 
 
+def settings_read(
+    named: Path | None, environment: Mapping[str, str], directory: Path
+) -> str | None:
+    """What the shell compares of the settings about to be read, two lines; None: it cannot.
+
+    ``named`` is their file, if one is; ``directory`` is where others are looked for.
+    """
+    if "KB_DR_CONFIG" in environment or (directory / "kb_dr.yaml").exists():
+        return None
+    if named is None and (directory / ".env").exists():
+        return None
+    place = "|".join(environment.get(name, "") for name in PLACE_NAMES)
+    if not place.isprintable() or not place.isascii():
+        return None
+    try:
+        return f"{FileState.of(named) if named else ''}\n{place}"
+    except OSError:
+        return None  # load_settings() says what is wrong with it
+
+
 def _printed(at_ns: int) -> str:
     seconds, rest = divmod(at_ns, 10**9)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{rest:09d} +0000"
@@ -75,11 +113,12 @@ class PushNotes:
     """The notes of one cluster, one small file a segment.
 
     ``place`` is a text that is another for another repository or cluster; without secrets.
-    ``read_from`` is the state of the file of settings before it was read.
+    ``read_from`` is what settings_read() said before they were read; without it the shell believes
+    no note.
     """
 
     def __init__(
-        self, directory: Path, place: str, clock: Clock, *, read_from: FileState | None = None
+        self, directory: Path, place: str, clock: Clock, *, read_from: str | None = None
     ) -> None:
         self._directory = directory
         self._place = place
@@ -108,7 +147,9 @@ class PushNotes:
             "place": self._place,
             "at": self._clock.now().timestamp(),
         }
-        lines = (_moment(), str(state), str(self._read_from or ""), json.dumps(note), "")
+        read_from = self._read_from
+        moment = _NEVER if read_from is None else _moment()
+        lines = (moment, str(state), "\n" if read_from is None else read_from, json.dumps(note), "")
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished = self._directory / f".{name}.{os.getpid()}"
         unfinished.write_text("\n".join(lines))
@@ -120,7 +161,7 @@ class PushNotes:
         try:
             text = path.read_text()
             path.unlink()
-            _, state, _, rest, _ = text.split("\n")
+            _, state, _, _, rest, _ = text.split("\n")
             note = json.loads(rest)
             age = self._clock.now().timestamp() - note["at"]
             if note["place"] != self._place or not 0 <= age <= BELIEVED_SECONDS:
@@ -135,4 +176,4 @@ def _moment() -> str:
     try:
         return f"{_BOOT_ID.read_text().strip()} {int(float(_UPTIME.read_text().split()[0]))}"
     except (OSError, ValueError, IndexError):
-        return "- 0"
+        return _NEVER

@@ -14,6 +14,8 @@ from kb_dr.ports import Codec, Repository
 
 IDLE_SECONDS = 15.0
 _LOOK_SECONDS = 0.05
+MOST_BYTES = 256 * 1024 * 1024
+"""Of plain WAL that lies ready or is being read: 16 segments of 16 MiB."""
 
 ASKED = "asked"
 """The file in which a fetch that found nothing ready leaves what it was asked for."""
@@ -29,6 +31,7 @@ def run_ahead(
     system_identifier: int,
     ahead: Path,
     transfers: int,
+    segment_bytes: int,
     wanted: Callable[[], bool],
 ) -> None:
     """Lay the segments that follow ``name`` into ``ahead``/ready, until ``wanted`` says no, or
@@ -37,13 +40,15 @@ def run_ahead(
     What it meets, such as a damaged segment, only ends it: the fetch that comes to that segment
     by itself says what is wrong.
     """
+    most = max(1, min(16, MOST_BYTES // segment_bytes))
     while name and wanted():
         with WalPrefetcher(
             repository,
             codec,
             ahead / READY,
             segments_after(repository, system_identifier, name),
-            transfers=transfers,
+            transfers=min(transfers, most),
+            ahead=most,
         ) as prefetcher:
             name = _asked_beyond(prefetcher, name, ahead / ASKED, wanted)
 

@@ -42,7 +42,9 @@ def _read(program: PgBaseBackup, cluster: RunningCluster, then: Callable[[int], 
     spaces = PostgresSource(source_settings(cluster)).tablespaces()
     with program.stream("kb-full-20260101-000000", spaces) as stream:
         stream.read(10)
-        then(cluster.value("select pid from pg_stat_replication limit 1"))
+        then(
+            cluster.value("select pid from pg_stat_replication order by backend_start desc limit 1")
+        )
         while stream.read(1_000_000):
             pass
         stream.finish()

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import tempfile
 from pathlib import Path
 
 import pyrage
@@ -9,6 +10,7 @@ import pytest
 
 from kb_dr.adapters import age_program
 from kb_dr.adapters.age_codec import AgeCodec
+from kb_dr.adapters.unprivileged import Unprivileged
 from kb_dr.errors import ChecksumMismatch, KbDrError, KeyMissing
 from kb_dr_tests.contracts.codec_contract import BODIES, CodecContract
 
@@ -80,6 +82,30 @@ def test_a_program_that_gives_nothing_and_says_that_all_went_well_is_not_believe
 
     with pytest.raises(ChecksumMismatch, match="cut short"):
         _decoded(codec, coded)
+
+
+def test_a_program_that_cannot_be_started_is_done_without(
+    codec: AgeCodec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another machine's kind, say; where setpriv does not start it."""
+    coded = codec.encode(_BODY)
+    program = tmp_path / "age"
+    program.write_bytes(b"\x7fELF of another machine")
+    program.chmod(0o755)
+    monkeypatch.setattr(age_program, "age_program", lambda: str(program))
+    monkeypatch.setattr(Unprivileged, "prefixed", lambda _self, command, _tied: list(command))
+
+    assert _decoded(codec, coded) == _BODY
+
+
+def test_where_nothing_may_be_written_the_program_is_done_without(
+    codec: AgeCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To check a copy in a container whose files are read-only takes no directory for what is
+    temporary."""
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")
+
+    assert _decoded(codec, codec.encode(_BODY)) == _BODY
 
 
 def test_a_program_that_dies_on_the_way_has_damaged_nothing(

@@ -1,5 +1,6 @@
 """A push succeeds only when the segment is stored; what was stored once is never replaced."""
 
+import errno
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -252,3 +253,25 @@ def test_trouble_with_another_segment_is_told_at_its_own_turn(pg_wal: Path, ahea
     assert names_in(ahead.repository) == [NAMES[0], NAMES[1], NAMES[3], NAMES[4]]
     with pytest.raises(WalDamaged):
         ahead.push(pg_wal / NAMES[2])
+
+
+def test_where_no_note_can_be_written_not_all_are_pushed_ahead_at_each_call(
+    pg_wal: Path, ahead: _Ahead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call would read and look at all of them again: the disk is full, or another user's."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(PushNotes, "write", refuse)
+
+    archive_wal(
+        pg_wal / NAMES[0],
+        repository=ahead.repository,
+        codec=PlainCodec(),
+        system_identifier=SYSTEM_IDENTIFIER,
+        notes=ahead.notes,
+        transfers=1,
+    )
+
+    assert names_in(ahead.repository) == NAMES[:2]

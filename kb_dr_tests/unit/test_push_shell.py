@@ -1,6 +1,7 @@
 """push-wal.sh calls a segment archived by a note alone, and only while the note holds."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -11,7 +12,9 @@ import pytest
 
 from kb_dr.cli.wal import SHELL
 from kb_dr.domain.archive_command import archive_command
-from kb_dr.operations.push_notes import FileState, PushNotes
+from kb_dr.errors import ConfigurationError
+from kb_dr.operations.push_notes import PLACE_NAMES, FileState, PushNotes, settings_read
+from kb_dr.settings import load_settings
 from kb_dr_tests.fakes import FakeClock
 
 NAME = "000000010000000000000001"
@@ -31,11 +34,16 @@ class _Place:
         self.settings.write_text("KB_DR_ORG=a\n")
         self.notes = directory / "notes"
         self.note = self.notes / NAME
+        self.data = directory / "data"
+        self.data.mkdir()
+        (self.data / "pg_wal").symlink_to(self.segment.parent)
+        self.environment = {"PATH": os.environ["PATH"], "HOME": "/home/a b\\c"}
 
     def write_note(self, *, with_settings: bool = True) -> None:
         state = FileState.of(self.segment)
         assert state.settled()
-        read_from = FileState.of(self.settings) if with_settings else None
+        named = self.settings if with_settings else None
+        read_from = settings_read(named, self.environment, self.data)
         PushNotes(self.notes, "place", FakeClock(), read_from=read_from).write(
             NAME, "key", "0" * 64, state
         )
@@ -46,11 +54,8 @@ class _Place:
         script = ["/bin/sh", str(SHELL / "push-wal.sh"), str(self.notes), named]
         command = archive_command(["sh", "-c", f"exit {STARTED}"], script).replace("%%", "\0")
         line = command.replace("%p", f"pg_wal/{NAME}").replace("\0", "%")
-        data = self.directory / "data"
-        data.mkdir(exist_ok=True)
-        if not (data / "pg_wal").is_symlink():
-            (data / "pg_wal").symlink_to(self.segment.parent)
-        return subprocess.run(["sh", "-c", line], cwd=data, check=False).returncode
+        ended = subprocess.run(["sh", "-c", line], cwd=self.data, env=self.environment, check=False)
+        return ended.returncode
 
 
 @pytest.fixture
@@ -156,6 +161,78 @@ def test_a_note_that_does_not_hold_starts_the_program(
     change(place)
 
     assert place.archive() == STARTED
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("name", [*PLACE_NAMES, "KB_DR_CONFIG"])
+def test_another_environment_starts_the_program(place: _Place, name: str, *, named: bool) -> None:
+    """Its variables win over the file: the server was started anew, with another repository."""
+    place.write_note(with_settings=named)
+
+    place.environment[name] = "other"
+
+    assert place.archive(settings=named) == STARTED
+
+
+@pytest.mark.parametrize("name", PLACE_NAMES)
+def test_the_same_environment_changes_nothing(place: _Place, name: str) -> None:
+    place.environment[name] = "s3://b/%p $(x) 'y'"
+    place.write_note()
+
+    assert place.archive() == 0
+
+
+def test_a_file_that_the_environment_names_starts_the_program(place: _Place) -> None:
+    place.write_note(with_settings=False)
+    place.environment["KB_DR_ENV_FILE"] = str(place.settings)
+
+    assert place.archive(settings=False) == STARTED
+
+
+def test_a_note_of_a_push_that_read_a_file_is_none_of_a_line_without(place: _Place) -> None:
+    place.write_note(with_settings=True)
+
+    assert place.archive(settings=False) == STARTED
+
+
+@pytest.mark.parametrize("when", ["at the push", "since", "until then"])
+@pytest.mark.parametrize(("file", "named"), [("kb_dr.yaml", True), (".env", False)])
+def test_files_of_settings_that_no_word_names_start_the_program(
+    place: _Place, file: str, when: str, *, named: bool
+) -> None:
+    found = place.data / file
+    if when != "since":
+        found.write_text("KB_DR_ORG: a\n")
+    place.write_note(with_settings=named)
+    found.unlink() if when == "until then" else found.touch()
+
+    assert place.archive(settings=named) == STARTED
+
+
+def test_every_variable_that_moves_the_repository_is_compared(tmp_path: Path) -> None:
+    """Whatever of the settings changes the place: tried with each name they know."""
+    base = {"KB_DR_REPOSITORY_SECRET_ACCESS_KEY": "s", "AWS_SECRET_ACCESS_KEY": "s"}
+    base |= {"KB_DR_REPOSITORY_ACCESS_KEY_ID": "k", "AWS_ACCESS_KEY_ID": "k", "HOME": "/h"}
+    names = set(re.findall(r"\b(?:KB|AWS)_[A-Z0-9_]+", Path(".env.example").read_text()))
+
+    def place_of(environment: dict[str, str]) -> str | None:
+        try:
+            settings = load_settings(environment)
+        except ConfigurationError:
+            return None
+        return repr((settings.org, settings.primary))
+
+    moving = {
+        name
+        for start in (base, {**base, "KB_DR_REPOSITORY_URL": "s3://a"})
+        for name in names
+        for value in ("s3://other", "http://localhost:1", "other")
+        if (moved := place_of({**start, name: value})) is not None and moved != place_of(start)
+    }
+
+    secret = {name for name in moving if "SECRET" in name or "TOKEN" in name or "KMS" in name}
+    assert moving - secret <= set(PLACE_NAMES)
+    assert {"KB_DR_REPOSITORY_URL", "KB_DR_ORG"} <= moving
 
 
 def test_a_state_is_settled_before_a_write_could_leave_the_same(tmp_path: Path) -> None:

@@ -4,22 +4,24 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from kb_dr.domain.layout import wal_key
+from kb_dr.errors import RepositoryUnavailable
 from kb_dr.operations.archive_wal import push_file
-from kb_dr.operations.run_ahead import ask, run_ahead, segments_after
+from kb_dr.operations.run_ahead import MOST_BYTES, ask, run_ahead, segments_after
 from kb_dr_tests.archived_cluster import WalStore
 from kb_dr_tests.fakes import MemoryRepository, PlainCodec
 from kb_dr_tests.made_wal import SYSTEM_IDENTIFIER, full_segments
 
 SEGMENTS = full_segments(1, 30)
 NAMES = list(SEGMENTS)
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -48,7 +50,9 @@ def until(true: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def running(repository: MemoryRepository, ahead: Path, name: str) -> Iterator[threading.Event]:
+def running(
+    repository: MemoryRepository, ahead: Path, name: str, *, segment_bytes: int = 1 << 20
+) -> Iterator[threading.Event]:
     """Somebody runs ahead while the block does, and then until the event is set."""
     over = threading.Event()
     ahead.mkdir()
@@ -61,6 +65,7 @@ def running(repository: MemoryRepository, ahead: Path, name: str) -> Iterator[th
             system_identifier=SYSTEM_IDENTIFIER,
             ahead=ahead,
             transfers=2,
+            segment_bytes=segment_bytes,
             wanted=lambda: not over.is_set(),
         )
 
@@ -143,6 +148,37 @@ def test_a_damaged_segment_is_never_laid_ready(
         assert not (ahead / "ready" / NAMES[2]).exists()
 
 
+@pytest.mark.parametrize("silent", ["read", "list"])
+def test_a_store_that_does_not_answer_holds_nobody_up(
+    repository: MemoryRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: str
+) -> None:
+    """The process would keep its cluster's directory open, and go on to be taken for alive."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def wait(*_: object, **__: object) -> NoReturn:
+        asked.set()
+        answer.wait()
+        raise RepositoryUnavailable("late")
+
+    monkeypatch.setattr(MemoryRepository, silent, wait)
+    try:
+        with running(repository, tmp_path / "ahead", NAMES[0]):
+            assert asked.wait(DEADLINE_SECONDS)
+        assert not (tmp_path / "ahead" / "ready").exists()
+    finally:
+        answer.set()
+
+
+def test_larger_segments_are_held_in_no_more_room(
+    repository: MemoryRepository, tmp_path: Path
+) -> None:
+    ahead = tmp_path / "ahead"
+    with running(repository, ahead, NAMES[0], segment_bytes=MOST_BYTES // 3):
+        until((ahead / "ready" / NAMES[3]).exists)
+        until(lambda: not list((ahead / "ready").glob(".*.coming")))
+        assert not (ahead / "ready" / NAMES[4]).exists()
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> WalStore:
     found = WalStore.make(tmp_path / "store")
@@ -152,11 +188,13 @@ def store(tmp_path: Path) -> WalStore:
     return found
 
 
-def fetch(store: WalStore, data: Path, name: str) -> Path:
+def fetch(store: WalStore, data: Path, name: str, *, pass_fds: Collection[int] = ()) -> Path:
     """Fetch as PostgreSQL does in its data directory; where who runs ahead lays things."""
     ahead = store.directory / "state" / "wal-fetch" / "x"
     words = ("--system-identifier", str(SYSTEM_IDENTIFIER), "--ahead", str(ahead))
-    subprocess.run(store.words("wal", "fetch", *words, name, "out"), cwd=data, check=True)
+    subprocess.run(
+        store.words("wal", "fetch", *words, name, "out"), cwd=data, check=True, pass_fds=pass_fds
+    )
     return ahead
 
 
@@ -176,6 +214,24 @@ def test_a_fetch_leaves_a_process_that_ends_with_its_server(
     (data / "postmaster.pid").unlink()
     until(lambda: not (ahead / "alive").exists() and not (ahead / "ready").exists())
     until(lambda: not Path(f"/proc/{pid}/fd/{held}").exists())
+
+
+def test_it_keeps_nothing_open_of_the_server_that_asked(store: WalStore, tmp_path: Path) -> None:
+    """Before 16 PostgreSQL hands its open files on to what it starts."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n1\n")
+    relation = os.open(tmp_path / "relation", os.O_CREAT | os.O_RDWR)
+
+    ahead = fetch(store, data, NAMES[0], pass_fds=(relation,))
+
+    os.close(relation)
+    until((ahead / "ready" / NAMES[2]).exists)
+    pid, _, _ = (ahead / "alive").read_text().split()
+    opened = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink()}
+    (data / "postmaster.pid").unlink()
+    until(lambda: not (ahead / "alive").exists())
+    assert str(tmp_path / "relation") not in opened
 
 
 def test_a_fetch_where_no_server_runs_leaves_nothing(store: WalStore, tmp_path: Path) -> None:

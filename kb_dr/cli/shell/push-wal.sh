@@ -6,7 +6,8 @@
 # A note (kb_dr.operations.push_notes) is written once a segment is stored and was looked at. It is
 # believed once, within an hour and one start of the machine, and only while the segment is the very
 # file that was pushed: its inode, size and both times, of which the kernel sets the last at any
-# write; and while the file of SETTINGS, if one is given, is the one that push read.
+# write; and while settings stand as that push read them: the file of SETTINGS, if one is given, and
+# the variables that say where the repository is. Where others than these may, the program is asked.
 notes=$1
 settings=$2
 segment=$3
@@ -15,10 +16,18 @@ if [ "$settings" = - ]; then settings=; fi
 note=$notes/${segment##*/}
 believed() {
   [ -s "$note" ] && read -r boot < /proc/sys/kernel/random/boot_id && read -r up rest < /proc/uptime || return 1
-  { read -r noted_boot at && IFS= read -r file && IFS= read -r read_from; } < "$note" || return 1
+  # What kb_dr.settings reads besides, and nothing here can compare.
+  [ -z "${KB_DR_CONFIG+set}" ] && [ ! -e kb_dr.yaml ] || return 1
+  [ -n "$settings" ] || { [ -z "$KB_DR_ENV_FILE" ] && [ ! -e .env ]; } || return 1
+  {
+    read -r noted_boot at && IFS= read -r file && IFS= read -r read_from && IFS= read -r place
+  } < "$note" || return 1
   up=${up%%.*}
   [ "$noted_boot" = "$boot" ] && [ "$up" -ge "$at" ] && [ $((up - at)) -le 3600 ] || return 1
-  if [ -n "$settings" ]; then
+  here="$HOME|$AWS_ACCESS_KEY_ID|$AWS_REGION|$KB_BACKUP_LOCAL_PATH|$KB_BACKUP_S3_BUCKET|$KB_DR_ORG"
+  here="$here|$KB_DR_REPOSITORY_ACCESS_KEY_ID|$KB_DR_REPOSITORY_ENDPOINT_URL"
+  [ "$place" = "$here|$KB_DR_REPOSITORY_REGION|$KB_DR_REPOSITORY_URL" ] || return 1
+  if [ -n "$settings" ] || [ -n "$read_from" ]; then
     file="$file
 $read_from"
   fi
