@@ -104,7 +104,7 @@ class PostgresSource:
                 seen.append(pool.submit(_looks, after, free, restore_point, ended))
             wait(seen, return_when=FIRST_EXCEPTION)
             firsts, lasts = seen[0].result(), seen[-1].result()
-            looks = [_compared(name, firsts[name], lasts[name]) for name in free]
+            looks = [_compared(firsts[name], lasts[name]) for name in free]
             moved = {name for name, file in _files(main, names).items() if file != files[name]}
         kept = [look for look in looks if look[0] is not None and look[0].table not in moved]
         notes = [note for _, found in looks for note in found]
