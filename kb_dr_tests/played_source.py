@@ -58,9 +58,14 @@ class PlayedSource:
         return replace(made, server_version=self.server_version)
 
     def fingerprint(
-        self, restore_point: str, tables: Sequence[str]
+        self,
+        restore_point: str,
+        tables: Sequence[str],
+        written: Callable[[Lsn], object] = lambda lsn: None,
     ) -> tuple[Fingerprint, tuple[str, ...]]:
-        return Fingerprint(restore_point, self._at(0x2000), ()), ("a table was locked",)
+        lsn = self._at(0x2000)
+        written(lsn)
+        return Fingerprint(restore_point, lsn, ()), ("a table was locked",)
 
     def configuration(self) -> SourceConfiguration:
         return SourceConfiguration({"/etc/postgresql/postgresql.conf": b"port = 5432\n"}, ())

@@ -147,7 +147,7 @@ class FrozenSession:
         what = "fingerprint the source"
         with self._asked(what):
             try:
-                return fingerprint_table(self._session, table, seed)
+                return fingerprint_table(self._session, table, seed, lasting=True)
             except psycopg.Error as error:
                 alive = self._session.info.transaction_status is TransactionStatus.INTRANS
                 if self._ended or not alive:

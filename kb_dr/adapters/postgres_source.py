@@ -1,9 +1,10 @@
 """The PostgreSQL under protection, asked with psycopg."""
 
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from threading import Event
 from typing import Any
 
 import psycopg
@@ -27,6 +28,11 @@ _SETTLE_SECONDS = 0.25
 """A commit may be in the WAL and not yet visible while it is being flushed; after this it is."""
 
 _SCAN_SECONDS = 3600.0
+
+_TURN_SECONDS = 0.5
+"""How long a question that was cancelled may take to end before it is cancelled once more."""
+
+_TURNS = 20
 
 _LOCKED = b"""
 select pg_catalog.format('%I.%I', n.nspname, c.relname)
@@ -57,10 +63,14 @@ class PostgresSource:
             return describe_source(s, self._source)
 
     def fingerprint(
-        self, restore_point: str, tables: Sequence[str]
+        self,
+        restore_point: str,
+        tables: Sequence[str],
+        written: Callable[[Lsn], object] = lambda lsn: None,
     ) -> tuple[Fingerprint, tuple[str, ...]]:
         # Two snapshots are taken a moment before and after the restore point, and looked at
-        # afterwards: however long the scans take, only what moved in that moment is lost.
+        # whenever there is time: however long the scans take, only what moved in that moment
+        # is lost. The first is looked at while commits settle for the second.
         with ExitStack() as stack, translated("fingerprint the source", self._source):
             before, after, main = (
                 stack.enter_context(
@@ -81,13 +91,20 @@ class PostgresSource:
             lsn = Lsn.parse(_value(main, "select pg_create_restore_point(%s)::text", restore_point))
             # In a restored server paused there these locks are held, and nobody gets past them.
             locked = {row[0] for row in main.execute(_LOCKED)}.intersection(names)
-            time.sleep(_SETTLE_SECONDS)
+            settled = time.monotonic() + _SETTLE_SECONDS
+            free = [name for name in names if name not in locked]
+            pool = stack.enter_context(ThreadPoolExecutor(2, "fingerprint"))
+            ended = Event()
+            seen = [pool.submit(_looks, before, free, restore_point, ended)]
+            stack.callback(_end, (before, after), seen, ended)
+            written(lsn)
+            time.sleep(max(0.0, settled - time.monotonic()))
             # Nothing became visible in between: one look shows what stood at the restore point.
-            sessions = (before,) if _freeze(after) == first else (before, after)
-            pool = stack.enter_context(ThreadPoolExecutor(len(sessions), "fingerprint"))
-            looks = [
-                _look(pool, sessions, name, restore_point) for name in names if name not in locked
-            ]
+            if _freeze(after) != first:
+                seen.append(pool.submit(_looks, after, free, restore_point, ended))
+            wait(seen, return_when=FIRST_EXCEPTION)
+            firsts, lasts = seen[0].result(), seen[-1].result()
+            looks = [_compared(firsts[name], lasts[name]) for name in free]
             moved = {name for name, file in _files(main, names).items() if file != files[name]}
         kept = [look for look in looks if look[0] is not None and look[0].table not in moved]
         notes = [note for _, found in looks for note in found]
@@ -164,20 +181,44 @@ def _files(connection: Session, names: Sequence[str]) -> dict[str, int | None]:
     return dict(rows)
 
 
-def _look(
-    pool: ThreadPoolExecutor, sessions: Sequence[Session], table: str, seed: str
-) -> tuple[TableFingerprint | None, list[str]]:
-    """What the snapshots agree on; nothing when the table's definition changed meanwhile."""
-    futures = [pool.submit(fingerprint_table, each, table, seed) for each in sessions]
-    wait(futures)  # a session is used by one thread at a time
+def _looks(
+    connection: Session, tables: Sequence[str], seed: str, ended: Event
+) -> dict[str, TableFingerprint | str]:
+    """What one snapshot shows of each table; or why it could not be looked at."""
+    return {table: _look(connection, table, seed) for table in tables if not ended.is_set()}
+
+
+def _end(sessions: Sequence[Session], seen: Sequence[Future[Any]], ended: Event) -> None:
+    """Nobody waits for looks any more: end those under way, which may take an hour."""
+    ended.set()
+    for connection, future in zip(sessions, seen, strict=False):
+        for _ in range(_TURNS):
+            if future.done():
+                break
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=_TURN_SECONDS)
+            wait([future], timeout=_TURN_SECONDS)
+
+
+def _look(connection: Session, table: str, seed: str) -> TableFingerprint | str:
     try:
-        looks = [future.result() for future in futures]
+        return fingerprint_table(connection, table, seed)
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-        return None, [f"{table} was changed by a migration while it was looked at"]
+        return f"{table} was changed by a migration while it was looked at"
     except psycopg.errors.QueryCanceled:
         # Too large, or locked for too long: no reason to throw the backup away.
-        return None, [f"{table} could not be read within {_SCAN_SECONDS:g} s: it is not recorded"]
-    return _agreed(looks[0], looks[-1])
+        return f"{table} could not be read within {_SCAN_SECONDS:g} s: it is not recorded"
+
+
+def _compared(
+    before: TableFingerprint | str, after: TableFingerprint | str
+) -> tuple[TableFingerprint | None, list[str]]:
+    """What the snapshots agree on; nothing when one of them could not be looked at."""
+    if isinstance(before, str):
+        return None, [before]
+    if isinstance(after, str):
+        return None, [after]
+    return _agreed(before, after)
 
 
 def _agreed(

@@ -1,8 +1,9 @@
 """Counts and samples of tables: the same statements at the source and on what was restored.
 
-The sample is the rows whose keys have the smallest seeded digests: any two looks at the same
-rows choose the same sample, whatever the order of the rows on disk, and no key leaves the server
-in the clear. Errors of psycopg pass through; the adapter that calls translates them.
+The sample is the rows whose keys have the smallest seeded hashes (quick_choice), and that of a
+dump the ones with the smallest seeded digests: any two looks at the same rows choose the same
+sample, whatever the order of the rows on disk, and no key leaves the server in the clear. Errors
+of psycopg pass through; the adapter that calls translates them.
 """
 
 import re
@@ -14,6 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
+from kb_dr.adapters.quick_choice import COUNTED, Choice, choose_again, choose_rows
 from kb_dr.domain.fingerprint import (
     SAMPLED_ROWS,
     Look,
@@ -77,18 +79,16 @@ where i.indrelid = %s and i.indisprimary and k.place <= i.indnkeyatts
 order by k.place
 """
 
-# The sum changes with any row added, changed or removed: a row version is named by its place and
-# by the transaction that wrote it, and both come back with a physical restore.
-_COUNT = """
-select count(*),
-       coalesce(sum(pg_catalog.hashtextextended(t.ctid::text || ':' || t.xmin::text, 0)), 0)::text
-from only {table} t
-"""
+_COUNT = "select {counted} from only {table} t"
 
 _KEY_DIGEST = """
 pg_catalog.sha256(pg_catalog.convert_to(
     {seed}::text || pg_catalog.json_build_array({key})::text,
     pg_catalog.getdatabaseencoding()))
+"""
+
+_CHOSEN = """
+select {digest}, {columns} from only {table} t where t.ctid = any({places}::pg_catalog.tid[])
 """
 
 # Keys are sorted first and the chosen rows read after: else the text of every row is made.
@@ -154,21 +154,27 @@ def critical_tables(
 
 
 def fingerprint_table(
-    connection: psycopg.Connection[Any], table: str, seed: str
+    connection: psycopg.Connection[Any], table: str, seed: str, *, lasting: bool = False
 ) -> TableFingerprint:
     """Count one table and sample its rows, in one snapshot.
 
     ``table`` is a name as list_tables() returns it; ``seed`` is the name of the restore point,
-    which a proof reads back from the manifest. The connection must be in autocommit mode, with no
-    transaction open or with a repeatable read one. A table without a primary key is counted, and
-    its sample is empty.
+    which a proof reads back from the manifest. ``lasting``: the sample can be found again in
+    another server that the rows were loaded into, at more cost. The connection must be in
+    autocommit mode, with no transaction open or with a repeatable read one. A table without a
+    primary key is counted, and its sample is empty.
     """
     with pinned_settings(connection):
         oid = _oid(connection, table)
         columns = _names(connection, _COLUMNS, oid)
         keys = _names(connection, _KEY_COLUMNS, oid)
-        limit = sql.SQL("order by 1 limit {}").format(_TAKEN_ROWS)
-        look = _look(connection, table, columns, keys, seed, limit)
+        through = None
+        if lasting or not keys:
+            limit = sql.SQL("order by 1 limit {}").format(_TAKEN_ROWS)
+            look = _look(connection, table, columns, keys, seed, limit)
+        else:
+            choice = choose_rows(connection, _name(table), keys, seed, SAMPLED_ROWS, _TAKEN_ROWS)
+            look, through = _read(connection, table, columns, keys, seed, choice), choice.through
     return TableFingerprint(
         table=table,
         rows=look.rows,
@@ -176,6 +182,7 @@ def fingerprint_table(
         columns=columns,
         sample=tuple(SampledRow(key, digest) for key, digest in sorted(look.digests.items())),
         row_versions=look.row_versions,
+        sampled_through=through,
     )
 
 
@@ -184,14 +191,19 @@ def look_up_rows(
 ) -> Look | None:
     """The rows of the recorded sample as they are now; None when the table is not there.
 
-    Every row whose key digest is not above the recorded sample's greatest is read, so that rows
-    that came in between push none of the recorded ones out. A recorded column that is not there
-    raises psycopg.errors.UndefinedColumn.
+    Every row is read whose key's hash is not above ``sampled_through``, or where none is recorded
+    its digest not above the recorded sample's greatest: rows that came in between push none of
+    the recorded ones out. A recorded column that is not there raises
+    psycopg.errors.UndefinedColumn.
     """
     with pinned_settings(connection):
         if _find(connection, recorded.table) is None:
             return None
         keys = recorded.key_columns if recorded.sample else ()
+        if keys and recorded.sampled_through is not None:
+            through = recorded.sampled_through
+            choice = choose_again(connection, _name(recorded.table), keys, seed, through)
+            return _read(connection, recorded.table, recorded.columns, keys, seed, choice)
         greatest = max((row.key for row in recorded.sample), default="")
         limit = sql.SQL("where {} <= {}").format(
             _key_digest(keys, seed), sql.Literal(bytes.fromhex(greatest))
@@ -222,7 +234,9 @@ def _look(
     limit: sql.Composable,
 ) -> Look:
     name = _name(table)
-    counted = connection.execute(sql.SQL(_COUNT).format(table=name)).fetchone()
+    counted = connection.execute(
+        sql.SQL(_COUNT).format(counted=sql.SQL(COUNTED), table=name)
+    ).fetchone()
     if counted is None:  # an aggregate returns one row
         raise psycopg.InternalError(f"count {table}: no answer")
     digests: dict[str, str] = {}
@@ -230,11 +244,39 @@ def _look(
         statement = sql.SQL(_SAMPLE).format(
             columns=_texts(columns), digest=_key_digest(keys, seed), table=name, limit=limit
         )
-        with connection.cursor() as cursor:
-            # One row at a time: a row may be large.
-            for digest, *texts in cursor.stream(statement):
-                digests[bytes(digest).hex()] = row_digest(tuple(texts))
+        digests = _digests(connection, statement)
     return Look(rows=counted[0], row_versions=counted[1], digests=digests)
+
+
+def _read(
+    connection: psycopg.Connection[Any],
+    table: str,
+    columns: tuple[str, ...],
+    keys: tuple[str, ...],
+    seed: str,
+    choice: Choice,
+) -> Look:
+    """The digests of the rows that were chosen, in the snapshot they were chosen in."""
+    digests: dict[str, str] = {}
+    if choice.places:
+        statement = sql.SQL(_CHOSEN).format(
+            columns=_texts(columns),
+            digest=_key_digest(keys, seed),
+            table=_name(table),
+            places=sql.Literal(list(choice.places)),
+        )
+        digests = _digests(connection, statement)
+    return Look(rows=choice.rows, row_versions=choice.row_versions, digests=digests)
+
+
+def _digests(connection: psycopg.Connection[Any], statement: sql.Composed) -> dict[str, str]:
+    """Key digest to row digest."""
+    with connection.cursor() as cursor:
+        # One row at a time: a row may be large.
+        return {
+            bytes(digest).hex(): row_digest(tuple(texts))
+            for digest, *texts in cursor.stream(statement)
+        }
 
 
 def _key_digest(keys: tuple[str, ...], seed: str) -> sql.Composed:

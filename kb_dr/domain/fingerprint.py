@@ -43,6 +43,11 @@ class TableFingerprint:
     """Sum over all row versions: changes with any row added, changed or removed. None when it
     moved between the two looks.
     """
+    sampled_through: int | None = None
+    """Each row of the sample has a key whose quick hash (kb_dr.adapters.quick_choice) is not above
+    that: how a proof finds them again without a digest of every key. None where the smallest key
+    digests were chosen: in dumps, and in manifests that are older than this field.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,8 @@ def agreed(before: TableFingerprint, after: TableFingerprint) -> TableFingerprin
         sample=tuple(row for row in before.sample if row in kept)
         if before.columns == after.columns and before.key_columns == after.key_columns
         else (),
+        # Of the first look: all of its rows are within it, and so are those both have.
+        sampled_through=before.sampled_through,
     )
 
 

@@ -6,7 +6,7 @@ from kb_dr.errors import ObjectConflict, WalGap
 from kb_dr.operations.needed_wal import NeededWal, find_needed_wal, needed_segments
 from kb_dr.ports import Clock, Repository, SourceLock, SourceServer
 
-_FIRST_PAUSE_SECONDS = 0.2
+_FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
 

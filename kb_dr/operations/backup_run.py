@@ -160,7 +160,10 @@ def complete(
 
 
 def switch_wal(run: BackupRun, past: Lsn) -> Lsn:
-    """End the segment the restore point is in; the end of what it holds."""
+    """End the segment the restore point is in; the end of what it holds.
+
+    At once when that stands: it is archived while the tables are looked at.
+    """
     reached = run.source.switch_wal()
     if reached < past:
         raise PostgresError(

@@ -90,7 +90,9 @@ def take_into(
     if parent is not None:
         _refuse_other_line(run, described, end, parent.stored.manifest)
     run.progress.begin("fingerprint")
-    fingerprint, notes = run.source.fingerprint(str(run.backup), run.tools.critical_tables)
+    fingerprint, notes = run.source.fingerprint(
+        str(run.backup), run.tools.critical_tables, lambda lsn: switch_wal(run, lsn)
+    )
     if fingerprint.lsn < end.wal.stop:
         raise PostgresError(
             f"back up {run.backup}: restore point at {fingerprint.lsn}, expected past "
@@ -132,7 +134,6 @@ def take_into(
             *unread,
         ),
     )
-    switch_wal(run, fingerprint.lsn)
     return complete(run, manifest, last_question)
 
 

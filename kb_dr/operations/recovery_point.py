@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from kb_dr import records
 from kb_dr.domain.increment import RECOVERY_POINT
+from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.manifest import Manifest, StoredManifest, WalPosition
 from kb_dr.errors import PostgresError
 from kb_dr.operations.await_wal import await_wal
@@ -40,10 +41,12 @@ def take_recovery_point(
             hint="Start the backup again: it will be a full one.",
         )
     run.progress.begin("fingerprint")
-    fingerprint, notes = run.source.fingerprint(str(run.backup), run.tools.critical_tables)
+    ends: list[Lsn] = []
+    fingerprint, notes = run.source.fingerprint(
+        str(run.backup), run.tools.critical_tables, lambda lsn: ends.append(switch_wal(run, lsn))
+    )
     refuse_other_tablespaces(run, described)
     configuration, unread = store_configuration(run)
-    stop = switch_wal(run, fingerprint.lsn)
     _refuse_other_line(run, base, described.system_identifier)
     manifest = Manifest(
         schema_version=records.SCHEMA_VERSION,
@@ -55,7 +58,7 @@ def take_recovery_point(
         org=run.tools.org,
         started=run.started,
         finished=run.started,
-        wal=WalPosition(base.wal.timeline, base.wal.start, stop),
+        wal=WalPosition(base.wal.timeline, base.wal.start, ends[0]),
         source=described,
         fingerprint=fingerprint,
         chunks=(),

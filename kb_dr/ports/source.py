@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from kb_dr.ports.basics import Readable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
@@ -49,12 +49,17 @@ class SourceServer(Protocol):
         ...
 
     def fingerprint(
-        self, restore_point: str, tables: Sequence[str]
+        self,
+        restore_point: str,
+        tables: Sequence[str],
+        written: Callable[[Lsn], object] = lambda lsn: None,
     ) -> tuple[Fingerprint, tuple[str, ...]]:
         """Count and sample around a new restore point; with notes for the operator.
 
         ``tables`` empty: every permanent table. A table that is not there is a
         ConfigurationError. What was not the same just before and just after is left out.
+        ``written`` is told the end of the restore point's record as soon as that stands, before
+        any table is read; what it raises ends the fingerprint.
         """
         ...
 

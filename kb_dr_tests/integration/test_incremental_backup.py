@@ -5,10 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -375,9 +375,9 @@ def test_a_link_that_goes_while_it_is_taken_leaves_no_child(
     parent = service.increment()
     fingerprint = PostgresSource.fingerprint
 
-    def purged(self: PostgresSource, restore_point: str, tables: Sequence[str]) -> object:
+    def purged(self: PostgresSource, *what: Any) -> object:
         (Path(service.repository.url.removeprefix("file://")) / key).unlink()
-        return fingerprint(self, restore_point, tables)
+        return fingerprint(self, *what)
 
     key = f"full/{BackupId.parse(parent.manifest.parent or '').stamp}/manifest.json"
     monkeypatch.setattr(PostgresSource, "fingerprint", purged)

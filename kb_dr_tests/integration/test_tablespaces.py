@@ -4,7 +4,7 @@ The source keeps running on the same host, as the same user, as it does during a
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from kb_dr.adapters.postgres_host import LocalPostgresHost
 from kb_dr.adapters.postgres_programs import PostgresPrograms
 from kb_dr.adapters.postgres_source import PostgresSource
 from kb_dr.domain.fingerprint import Fingerprint
+from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.tablespaces import Tablespace, directory_of
 from kb_dr.errors import ChecksumMismatch, PostgresError
 from kb_dr.operations.base_backup import BackupTools, take_base_backup
@@ -207,10 +208,13 @@ class _Changing(PostgresSource):
         self._cluster, self._place = cluster, place
 
     def fingerprint(
-        self, restore_point: str, tables: object
+        self,
+        restore_point: str,
+        tables: object,
+        written: Callable[[Lsn], object] = lambda lsn: None,
     ) -> tuple[Fingerprint, tuple[str, ...]]:
         make_space(self._cluster, "meanwhile", self._place)
-        return super().fingerprint(restore_point, ())
+        return super().fingerprint(restore_point, (), written)
 
 
 def test_a_tablespace_created_during_a_backup_ends_it(service: Spaced, tmp_path: Path) -> None:

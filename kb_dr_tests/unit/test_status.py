@@ -1,6 +1,6 @@
 """`status` and `doctor` look at everything configured, and say what they could not look at."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -90,7 +90,10 @@ class FakeSource:
         self._never()
 
     def fingerprint(
-        self, restore_point: str, tables: Sequence[str]
+        self,
+        restore_point: str,
+        tables: Sequence[str],
+        written: Callable[[Lsn], object] = lambda lsn: None,
     ) -> tuple[Fingerprint, tuple[str, ...]]:
         self._never()
 
