@@ -158,6 +158,9 @@ class PlainCodec:
             raise ChecksumMismatch("decode a stream: damaged")
         return plain
 
+    def decode_into(self, coded: bytes, sink: Writable) -> int:
+        return sink.write(self.decode(coded))
+
     def openers(self, start: bytes) -> tuple[str, ...]:
         if not start.startswith(_PLAIN):
             raise ChecksumMismatch("read a header: this is none")

@@ -122,6 +122,14 @@ class Codec(Protocol):
         """Undo encode(); KeyMissing when no identity fits, ChecksumMismatch when damaged."""
         ...
 
+    def decode_into(self, coded: bytes, sink: Writable) -> int:
+        """Undo encode() into ``sink``, piece by piece; return the plain length.
+
+        Raises as decode() does, and what ``sink`` raises: only when it returns is what was
+        written all of it, and right.
+        """
+        ...
+
     def openers(self, start: bytes) -> tuple[str, ...]:
         """Which identities at hand open something encoded, told from its first HEADER_BYTES.
 
