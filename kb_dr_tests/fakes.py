@@ -65,7 +65,7 @@ class MemoryRepository:
     def check(self) -> None:
         self._fail("")
 
-    def put(self, key: str, body: bytes) -> StoredObject:
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         self._fail(checked_key(key))
         with self._lock:
             there = self.bodies.setdefault(key, bytes(body))

@@ -100,7 +100,7 @@ def test_somebody_who_stored_the_same_bytes_first_is_no_conflict(
 ) -> None:
     """Two pushes of one segment at once: encrypted bytes differ, plain ones do not."""
 
-    def raced(key: str, body: bytes) -> StoredObject:
+    def raced(key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         repository.bodies[key] = PlainCodec().encode(SEGMENTS[NAMES[0]])
         raise ObjectConflict(f"put {key}: other bytes stand there already")
 
