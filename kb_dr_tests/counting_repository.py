@@ -38,9 +38,9 @@ class CountingRepository:
         self._count("check")
         self.real.check()
 
-    def put(self, key: str, body: bytes) -> StoredObject:
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         self._count("put")
-        return self.real.put(key, body)
+        return self.real.put(key, body, digest=digest)
 
     def get(self, stored: StoredObject) -> bytes:
         self._count("read")

@@ -65,7 +65,7 @@ class MemoryRepository:
     def check(self) -> None:
         self._fail("")
 
-    def put(self, key: str, body: bytes) -> StoredObject:
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         self._fail(checked_key(key))
         with self._lock:
             there = self.bodies.setdefault(key, bytes(body))
@@ -157,6 +157,9 @@ class PlainCodec:
         if not coded.startswith(_PLAIN) or crc != zlib.crc32(plain).to_bytes(4, "big"):
             raise ChecksumMismatch("decode a stream: damaged")
         return plain
+
+    def decode_into(self, coded: bytes, sink: Writable) -> int:
+        return sink.write(self.decode(coded))
 
     def openers(self, start: bytes) -> tuple[str, ...]:
         if not start.startswith(_PLAIN):

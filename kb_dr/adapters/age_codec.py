@@ -67,15 +67,22 @@ class AgeCodec:
         return coded
 
     def decode(self, coded: bytes) -> bytes:
-        pieces = _Pieces()
-        frames = Frames(pieces)
+        plain = io.BytesIO()
+        self.decode_into(coded, plain)
+        return plain.getvalue()
+
+    def decode_into(self, coded: bytes, sink: "Writable") -> int:
+        frames = Frames(sink)
         try:
             compressed = pyrage.decrypt(coded, self._required_identities())
         except pyrage.DecryptError as error:
             raise _not_decrypted(error) from None
-        frames.write(compressed)
-        frames.finish()
-        return b"".join(pieces.taken)
+        try:
+            frames.write(compressed)
+            frames.finish()
+        finally:
+            frames.failure = None  # see _forget()
+        return frames.count
 
     def openers(self, start: bytes) -> tuple[str, ...]:
         header = _header(start)
@@ -234,20 +241,6 @@ class _Target:
 
     def flush(self) -> None:
         """The owner of the sink flushes it."""
-
-
-class _Pieces:
-    """Keeps what is written."""
-
-    def __init__(self) -> None:
-        self.taken: list[bytes] = []
-
-    def write(self, data: bytes, /) -> int:
-        self.taken.append(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """All of it is here."""
 
 
 def _raise_ours(source: _Source, target: _Target | Frames, error: Exception) -> None:

@@ -6,12 +6,12 @@ from kb_dr.domain.stored import StoredObject
 from kb_dr.errors import ChecksumMismatch
 
 
-def described(key: str, body: bytes, *, md5: bool = False) -> StoredObject:
+def described(key: str, body: bytes, *, sha256: bool = True, md5: bool = False) -> StoredObject:
     """What a repository records of ``body``; its MD5, twice as dear as the rest, if needed."""
     return StoredObject(
         key=key,
         size_bytes=len(body),
-        sha256=hashlib.sha256(body).hexdigest(),
+        sha256=hashlib.sha256(body).hexdigest() if sha256 else "",
         md5=hashlib.md5(body, usedforsecurity=False).hexdigest() if md5 else "",
     )
 

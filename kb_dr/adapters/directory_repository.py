@@ -68,8 +68,8 @@ class DirectoryRepository:
         with self._said("check", ""), self._opened_root() as root:
             os.scandir(root.descriptor).close()
 
-    def put(self, key: str, body: bytes) -> StoredObject:
-        stored = described(checked_key(key), body)
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
+        stored = described(checked_key(key), body, sha256=digest)
         *folders, filename = key.split("/")
         with (
             self._said("put", key),

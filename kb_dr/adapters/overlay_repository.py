@@ -38,7 +38,7 @@ class OverlayRepository:
     def check(self) -> None:
         self._real.check()
 
-    def put(self, key: str, body: bytes) -> StoredObject:
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         body = bytes(body)
         try:
             there: bytes | None = self.read(key)

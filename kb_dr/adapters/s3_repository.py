@@ -78,8 +78,8 @@ class S3Repository:
     def check(self) -> None:
         self._require_bucket("check", "")
 
-    def put(self, key: str, body: bytes) -> StoredObject:
-        stored = described(checked_key(key), body, md5=True)
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
+        stored = described(checked_key(key), body, sha256=digest, md5=True)
         if not self._enforces and (there := self._head(key)) is not None:
             self._require_same(stored, body, there)
             return stored
@@ -253,8 +253,7 @@ class S3Repository:
             with suppress(ObjectRetained):
                 self.delete(stored.key)
         raise ChecksumMismatch(
-            f"put {where}: what was stored is not what was sent, expected sha256 "
-            f"{stored.sha256[:16]}",
+            f"put {where}: what was stored is not what was sent, expected md5 {stored.md5}",
             hint="The store or the way to it damages data; run it again, and look into both.",
         )
 

@@ -23,7 +23,11 @@ from kb_dr.settings import COPY_NAMES
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _POSTMASTER = "postmaster.pid"
 _MOST_OPEN = 65536
-_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(512 << 20)}
+_KEEP_MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
+}
 """For glibc: a segment's buffers are used again. Giving their pages back and getting them anew,
 for each segment, costs half as much as all the rest (glibc, malloc/malloc.c, mallopt(3))."""
 

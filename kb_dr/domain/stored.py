@@ -14,7 +14,7 @@ class StoredObject:
     key: str
     size_bytes: int
     sha256: str
-    """Lower-case hex digest of the stored bytes."""
+    """Lower-case hex digest of the stored bytes; empty when put() was not asked for it."""
     md5: str
     """Lower-case hex digest of the stored bytes, for a store whose ETag it is; else empty."""
 

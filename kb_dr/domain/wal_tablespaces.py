@@ -6,6 +6,7 @@ PostgreSQL, src/backend/commands/tablespace.c (tblspc_redo, create_tablespace_di
 src/include/access/xlogrecord.h and rmgrlist.h.
 """
 
+import mmap
 import re
 import struct
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ _CREATES = re.compile(rb"\x00\x05\x00\x00")
 is found in half the time that find() takes."""
 _LONGEST = 8 * 1024
 """A path is at most 1,024 bytes long (MAXPGPATH)."""
+_BORDER_PAGES = 2
+"""Without their headers they hold more than the longest record."""
 _ALIGNMENT = 8
 _DATA_SHORT, _DATA_LONG = 255, 254
 _NOTHING_BYTES = 64 * 1024
@@ -51,34 +54,61 @@ class TablespaceWatch:
         """The next segment does not follow the last."""
         self._before = b""
 
-    def passed(self, segment: bytes) -> CreatedTablespace | None:
+    def passed(self, segment: bytes | mmap.mmap) -> CreatedTablespace | None:
         """The first tablespace this segment creates at a path; None when it creates none."""
-        data = _without_headers(self._before, segment)
-        self._before = data[-_LONGEST:]
-        # Behind a switch all is zero, which is slow to search.
-        end = len(data)
-        while data[max(end - _NOTHING_BYTES, 0) : end] == _NOTHING:
-            end -= _NOTHING_BYTES
-        match = _CREATES.search(data, 0, end)
-        while match is not None:
-            at = match.start()
-            # Records begin at multiples of 8, in pages and so in what is between their headers.
-            if at % _ALIGNMENT == 0 and at >= _INFO_OFFSET:
-                found = _read(data, at - _INFO_OFFSET)
-                if found is not None and found.location:
-                    return found
-            match = _CREATES.search(data, at + 1, end)
-        return None
+        border = self._before + _without_headers(segment, 0, _BORDER_PAGES)
+        pages = -(-len(segment) // PAGE_BYTES)
+        self._before = _without_headers(segment, max(pages - _BORDER_PAGES, 0), pages)[-_LONGEST:]
+        return _found(border) or _found_within(segment)
 
 
-def _without_headers(before: bytes, segment: bytes) -> bytes:
-    view = memoryview(segment)
-    pages = range(PAGE_BYTES, len(view), PAGE_BYTES)
+def _found(data: bytes) -> CreatedTablespace | None:
+    """The first in a piece of WAL without page headers."""
+    for match in _CREATES.finditer(data):
+        at = match.start()
+        # Records begin at multiples of 8, in pages and so in what is between their headers.
+        if at % _ALIGNMENT == 0 and at >= _INFO_OFFSET:
+            found = _read(data, at - _INFO_OFFSET)
+            if found is not None and found.location:
+                return found
+    return None
+
+
+def _found_within(segment: bytes | mmap.mmap) -> CreatedTablespace | None:
+    """The first of which the segment holds all, found without a copy of it.
+
+    What is looked for lies in 8 aligned bytes, so no page header ever parts it.
+    """
+    # Behind a switch all is zero, which is slow to search.
+    end = len(segment)
+    while segment[max(end - _NOTHING_BYTES, 0) : end] == _NOTHING:
+        end -= _NOTHING_BYTES
+    for match in _CREATES.finditer(segment, 0, end):
+        page, offset = divmod(match.start(), PAGE_BYTES)
+        header = SHORT_HEADER_BYTES if page else LONG_HEADER_BYTES
+        if offset % _ALIGNMENT or offset < header:
+            continue
+        first = max(page - 1, 0)
+        data = _without_headers(segment, first, page + 1 + _BORDER_PAGES)
+        at = offset - header
+        if page > first:
+            at += PAGE_BYTES - (SHORT_HEADER_BYTES if first else LONG_HEADER_BYTES)
+        if at >= _INFO_OFFSET:
+            found = _read(data, at - _INFO_OFFSET)
+            if found is not None and found.location:
+                return found
+    return None
+
+
+def _without_headers(segment: bytes | mmap.mmap, first: int, end: int) -> bytes:
+    """The pages from ``first`` up to ``end``, as far as there are."""
+    data = segment[first * PAGE_BYTES : end * PAGE_BYTES]
+    begin = SHORT_HEADER_BYTES if first else LONG_HEADER_BYTES
+    rest = range(PAGE_BYTES, len(data), PAGE_BYTES)
     return b"".join(
         (
-            before,
-            view[LONG_HEADER_BYTES:PAGE_BYTES],
-            *(view[page + SHORT_HEADER_BYTES : page + PAGE_BYTES] for page in pages),
+            data[begin:PAGE_BYTES],
+            *(data[page + SHORT_HEADER_BYTES : page + PAGE_BYTES] for page in rest),
         )
     )
 

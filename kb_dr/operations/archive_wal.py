@@ -6,13 +6,12 @@ PostgreSQL removes a segment once this succeeds, so success means: stored, and l
 import hashlib
 import logging
 import os
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kb_dr.domain.layout import wal_key
+from kb_dr.domain.layout import timeline_prefix, wal_key
 from kb_dr.domain.wal_names import (
     history_name,
     is_partial,
@@ -28,7 +27,7 @@ from kb_dr.errors import (
     ObjectConflict,
     WalDamaged,
 )
-from kb_dr.operations.listed_wal import find_wal
+from kb_dr.operations.listed_wal import StoredWal, find_wal, stored_wal
 from kb_dr.operations.push_notes import FileState, PushNotes
 from kb_dr.ports import Codec, Repository
 
@@ -72,18 +71,24 @@ def archive_wal(
     pushed = push_file(
         path, repository=repository, codec=codec, system_identifier=system_identifier
     )
-    if notes is not None:
+    if notes is not None and system_identifier is not None:
         ahead = [other for other in ready_beside(path) if not notes.exists(other.name)]
-        if ahead:
+        # Without notes all that is pushed ahead would be read and looked at again, call by call.
+        if ahead and notes.can_be_written():
             notes.forget_taken()
             _push_ahead(ahead[:MOST_AHEAD], repository, codec, system_identifier, notes, transfers)
     return pushed
 
 
 def push_file(
-    path: Path, *, repository: Repository, codec: Codec, system_identifier: int | None
+    path: Path,
+    *,
+    repository: Repository,
+    codec: Codec,
+    system_identifier: int | None,
+    looked: Mapping[str, StoredWal] | None = None,
 ) -> Pushed:
-    """Push one file.
+    """Push one file; ``looked`` is what stood a moment ago, else the store is asked.
 
     Stored already with the same plain bytes is a success; with others it is ObjectConflict.
     Raises WalDamaged or WrongCluster when a segment's header does not fit its name or cluster,
@@ -107,7 +112,11 @@ def push_file(
             hint="Run it in the data directory, or give --system-identifier.",
         )
     sha256 = hashlib.sha256(plain).hexdigest()
-    stored = find_wal(repository, system_identifier, name)
+    if looked is None:
+        # A place that is missing is told by put().
+        stored = find_wal(repository, system_identifier, name, certainly=False)
+    else:
+        stored = looked.get(name)
     if stored is not None:
         if stored.sha256 != sha256:
             raise ObjectConflict(
@@ -121,7 +130,7 @@ def push_file(
     if not coded:
         raise ChecksumMismatch(f"push {name}: nothing was left of it after encoding")
     try:
-        put = repository.put(wal_key(system_identifier, name, sha256), coded)
+        put = repository.put(wal_key(system_identifier, name, sha256), coded, digest=False)
     except ObjectConflict:
         # Someone stored it since we looked: encrypted bytes differ each time, plain ones may not.
         stored = find_wal(repository, system_identifier, name)
@@ -182,36 +191,72 @@ def _push_ahead(
     paths: Sequence[Path],
     repository: Repository,
     codec: Codec,
-    system_identifier: int | None,
+    system_identifier: int,
     notes: PushNotes,
     transfers: int,
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor  # only where there is more than one file
 
     ends = time.monotonic() + MOST_SECONDS_AHEAD
-    refused = threading.Event()
-    """A note could not be written: what is pushed ahead would all be read again, call by call."""
+    done: list[tuple[Pushed, FileState]] = []
 
     def push(path: Path) -> None:
-        if time.monotonic() > ends or refused.is_set():
-            return
+        stood = before[path.name]
+        if time.monotonic() > ends or not _beyond_doubt(stood):
+            return  # its own turn will tell what is wrong
         try:
             state = FileState.of(path)
             settled = state.settled()
             pushed = push_file(
-                path, repository=repository, codec=codec, system_identifier=system_identifier
+                path,
+                repository=repository,
+                codec=codec,
+                system_identifier=system_identifier,
+                looked={each.name: each for each in stood},
             )
             if settled and FileState.of(path) == state:
-                try:
-                    notes.write(path.name, pushed.key, pushed.sha256, state)
-                except OSError:
-                    refused.set()
-                    raise
+                done.append((pushed, state))
         except (KbDrError, OSError) as error:
             # It stays ready, so the server asks for it again, and is told then.
             logger.info("push %s ahead: %s", path.name, error)
 
     size = max(paths[0].stat().st_size, 1) if paths[0].exists() else 1
     workers = max(1, min(transfers, MOST_BYTES_AT_ONCE // size))
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(push, paths))
+    try:
+        before = _standing(repository, system_identifier, paths)
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(push, paths))
+        # Looked at together, and again: another server may have written meanwhile.
+        after = _standing(repository, system_identifier, [Path(each.name) for each, _ in done])
+        for pushed, state in done:
+            stands = after[pushed.name]
+            if _beyond_doubt(stands) and any(each.sha256 == pushed.sha256 for each in stands):
+                notes.write(pushed.name, pushed.key, pushed.sha256, state)
+    except (KbDrError, OSError) as error:
+        logger.info("push ahead: %s", error)
+
+
+def _beyond_doubt(stored: Sequence[StoredWal]) -> bool:
+    """Whether this is one file, whole, or none: one may stand twice, encrypted to other keys."""
+    return len({each.sha256 for each in stored}) <= 1 and all(
+        each.listed.size_bytes for each in stored
+    )
+
+
+def _standing(
+    repository: Repository, system_identifier: int, paths: Iterable[Path]
+) -> dict[str, list[StoredWal]]:
+    """What stands of some segments, by name, from one listing for each timeline."""
+    found: dict[str, list[StoredWal]] = {path.name: [] for path in sorted(paths)}
+    for timeline in {timeline_of(name) for name in found}:
+        names = [name for name in found if timeline_of(name) == timeline]
+        prefix = timeline_prefix(system_identifier, timeline)
+        for listed in repository.list(prefix, start_after=prefix + names[0]):
+            stored = stored_wal(listed)
+            if stored is None or not is_segment(stored.name):
+                continue
+            if stored.name > names[-1]:
+                break
+            if stored.name in found:
+                found[stored.name].append(stored)
+    return found

@@ -24,7 +24,7 @@ class ClosedRepository:
     def check(self) -> None:
         self._raise()
 
-    def put(self, key: str, body: bytes) -> StoredObject:
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         self._raise()
 
     def get(self, stored: StoredObject) -> bytes:

@@ -39,8 +39,13 @@ class StoredWal:
         return self.listed.key
 
 
-def find_wal(repository: Repository, system_identifier: int, name: str) -> StoredWal | None:
+def find_wal(
+    repository: Repository, system_identifier: int, name: str, *, certainly: bool = True
+) -> StoredWal | None:
     """The stored object of one WAL file; None only when certainly absent.
+
+    Not ``certainly``: also None where the whole place is missing, for who is about to write there,
+    and will be told.
 
     Raises ObjectConflict when it stands with two digests, RepositoryError when the store
     cannot answer, ChecksumMismatch when the object is empty.
@@ -60,7 +65,8 @@ def find_wal(repository: Repository, system_identifier: int, name: str) -> Store
         )
     if not found:
         # An empty answer from a place that is not there must not pass for "no such segment".
-        repository.check()
+        if certainly:
+            repository.check()
         return None
     if found[0].listed.size_bytes == 0:
         raise ChecksumMismatch(

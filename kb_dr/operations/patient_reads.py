@@ -88,8 +88,8 @@ class PatientRepository:
     def check(self) -> None:
         self._asked(self._inner.check)
 
-    def put(self, key: str, body: bytes) -> StoredObject:
-        return self._asked(lambda: self._inner.put(key, body))
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
+        return self._asked(lambda: self._inner.put(key, body, digest=digest))
 
     def get(self, stored: StoredObject) -> bytes:
         return self._asked(lambda: self._inner.get(stored))

@@ -12,7 +12,7 @@ from typing import Self
 
 from kb_dr.errors import KbDrError
 from kb_dr.operations.listed_wal import StoredWal
-from kb_dr.operations.read_wal import read_wal
+from kb_dr.operations.read_wal import read_wal_into
 from kb_dr.ports import Codec, Repository
 
 logger = logging.getLogger(__name__)
@@ -136,25 +136,27 @@ class WalPrefetcher:
         return self.spool / f".{name}.coming"
 
     def _fetch(self, segment: StoredWal) -> Path:
+        path = self.spool / segment.name
+        # A name of its own: a read that was not waited for may come to its end beside another.
+        unfinished = self.spool / f".{segment.name}.{threading.get_ident()}"
         try:
-            plain = read_wal(
-                self._repository,
-                self._codec,
-                segment.listed,
-                segment.name,
-                segment.sha256,
-                system_identifier=segment.system_identifier,
-            )
-            path = self.spool / segment.name
-            # A name of its own: a read that was not waited for may come to its end beside another.
-            unfinished = self.spool / f".{segment.name}.{threading.get_ident()}"
+            with unfinished.open("wb") as file:
+                size_bytes = read_wal_into(
+                    self._repository,
+                    self._codec,
+                    segment.listed,
+                    segment.name,
+                    segment.sha256,
+                    file,
+                    system_identifier=segment.system_identifier,
+                )
             if self._stop.is_set():
                 return path
-            unfinished.write_bytes(plain)
             if self._give:
                 self._give(unfinished)
             unfinished.replace(path)
         finally:
+            unfinished.unlink(missing_ok=True)
             self._coming(segment.name).unlink(missing_ok=True)
-        self.fetched_bytes += len(plain)
+        self.fetched_bytes += size_bytes
         return path

@@ -40,6 +40,7 @@ PLACE_NAMES = (
 """Variables that say where a segment is pushed to. They win over any file, so that a file that did
 not change proves nothing while these may have; push-wal.sh spells them in this order."""
 
+_PROBE_BYTES = 4096
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _UPTIME = Path("/proc/uptime")
 _NEVER = "- 0"
@@ -131,6 +132,17 @@ class PushNotes:
             return (self._directory / name).stat().st_size > 0
         except OSError:
             return False
+
+    def can_be_written(self) -> bool:
+        """Whether there is a place and room for them."""
+        probe = self._directory / f".probe.{os.getpid()}"
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            probe.write_bytes(bytes(_PROBE_BYTES))
+            probe.unlink()
+        except OSError:
+            return False
+        return True
 
     def forget_taken(self) -> None:
         """Remove what the shell has emptied, which starts no program to remove a file."""

@@ -11,6 +11,8 @@ else, also a script that cannot be read, into 126.
 """
 
 import errno
+import itertools
+import mmap
 import shlex
 import shutil
 import threading
@@ -19,12 +21,13 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from kb_dr.domain.recovery import SPOOLED_SEGMENTS, RecoveryPlan, WalFile
 from kb_dr.domain.wal_names import Segment, is_segment, is_wal_file
 from kb_dr.domain.wal_tablespaces import CreatedTablespace, TablespaceWatch
 from kb_dr.errors import KbDrError, NotEnoughSpace, RecoveryError, TargetNotReached, WalGap
-from kb_dr.operations.read_plan_wal import read_plan_wal
+from kb_dr.operations.read_plan_wal import read_plan_wal, read_plan_wal_into
 from kb_dr.ports import Codec, Progress, Repository
 
 _LOOK_SECONDS = 0.02
@@ -69,7 +72,10 @@ class WalServer:
         self._order = {file.name: number for number, file in enumerate(plan.segments)}
         self._histories = {file.name: file for file in plan.histories}
         self._history: tuple[str, Future[bytes]] | None = None
-        self._reading: deque[tuple[int, Future[bytes]]] = deque()
+        self._reading: deque[tuple[int, Future[Path]]] = deque()
+        self._files = itertools.count()
+        self._begins = threading.Lock()
+        """Held while a file is begun, and by stop(): none is begun after that."""
         self._ready: deque[int] = deque()
         self._next = 0
         self._asked = -1
@@ -122,7 +128,8 @@ class WalServer:
 
     def stop(self) -> None:
         """Serve no more."""
-        self._stop.set()
+        with self._begins:
+            self._stop.set()
 
     def _serve(self, pool: ThreadPoolExecutor) -> None:
         # PostgreSQL asks for one file at a time. Only the newest request counts: one that was
@@ -178,9 +185,7 @@ class WalServer:
             self._drop(self._ready.popleft())
         at_hand = {*self._ready, *(each for each, _ in self._reading)}
         if number not in at_hand:
-            for _, future in self._reading:
-                future.cancel()
-            self._reading.clear()
+            self._leave_reading()
             while self._ready:
                 self._drop(self._ready.popleft())
             self._next = number
@@ -195,7 +200,9 @@ class WalServer:
             and len(self._reading) < _TRANSFERS
             and (len(self._reading) + len(self._ready) < SPOOLED_SEGMENTS)
         ):
-            self._reading.append((self._next, pool.submit(self._read, segments[self._next])))
+            self._reading.append(
+                (self._next, pool.submit(self._read_segment, segments[self._next]))
+            )
             self._next += 1
 
     def _lay_ready(self) -> None:
@@ -205,13 +212,23 @@ class WalServer:
             self._lay(name, history.result())
         while self._reading and self._reading[0][1].done():
             number, future = self._reading.popleft()
-            content = future.result()
-            created = self._watch.passed(content)
+            path = future.result()
+            created = self._passed(path)
             if created is not None:
+                path.unlink()
                 self._refuse(number, created)
                 return
-            self._lay(self._plan.segments[number].name, content)
+            self._lay_file(self._plan.segments[number].name, path)
             self._ready.append(number)
+
+    def _passed(self, path: Path) -> CreatedTablespace | None:
+        if path.stat().st_size == 0:
+            return self._watch.passed(b"")  # nothing can be mapped of it
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            return self._watch.passed(content)
 
     def _refuse(self, number: int, created: CreatedTablespace) -> None:
         """Lay nothing ready from here on. It is an error once replay asks for it: a recovery whose
@@ -228,9 +245,7 @@ class WalServer:
                 "full one now.",
             ),
         )
-        for _, future in self._reading:
-            future.cancel()
-        self._reading.clear()
+        self._leave_reading()
         self._raise_refused()
 
     def _raise_refused(self) -> None:
@@ -242,15 +257,54 @@ class WalServer:
             self._repository, self._codec, file, system_identifier=self._plan.system_identifier
         )
 
+    def _read_segment(self, file: WalFile) -> Path:
+        """A file of its own: this may run beside an earlier read of the same, which nobody needs
+        any more.
+        """
+        path = self._spool / f".{file.name}.{next(self._files)}"
+        try:
+            with self._begun(path) as sink:
+                read_plan_wal_into(
+                    self._repository,
+                    self._codec,
+                    file,
+                    sink,
+                    system_identifier=self._plan.system_identifier,
+                )
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    def _begun(self, path: Path) -> IO[bytes]:
+        with self._begins:
+            if self._stop.is_set():
+                raise RecoveryError(f"serve WAL in {self._spool}: it is over")
+            return path.open("wb")
+
+    def _leave_reading(self) -> None:
+        for _, future in self._reading:
+            if not future.cancel():
+                future.add_done_callback(_remove)
+        self._reading.clear()
+
     def _lay(self, name: str, content: bytes) -> None:
         unfinished = self._spool / f".{name}"
         unfinished.write_bytes(content)
-        unfinished.chmod(0o644)
-        unfinished.replace(self._spool / "ready" / name)
-        self.served_bytes += len(content)
+        self._lay_file(name, unfinished)
+
+    def _lay_file(self, name: str, path: Path) -> None:
+        path.chmod(0o644)
+        self.served_bytes += path.stat().st_size
+        path.replace(self._spool / "ready" / name)
 
     def _drop(self, number: int) -> None:
         (self._spool / "ready" / self._plan.segments[number].name).unlink(missing_ok=True)
+
+
+def _remove(read: Future[Path]) -> None:
+    if read.exception() is None:
+        read.result().unlink(missing_ok=True)
 
 
 def _whole_line(file: Path) -> str:

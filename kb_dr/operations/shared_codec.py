@@ -43,6 +43,9 @@ class SharedCodec:
     def decode(self, coded: bytes) -> bytes:
         return self._codec.decode(coded)
 
+    def decode_into(self, coded: bytes, sink: Writable) -> int:
+        return self._codec.decode_into(coded, sink)
+
     def openers(self, start: bytes) -> tuple[str, ...]:
         return self._codec.openers(start)
 

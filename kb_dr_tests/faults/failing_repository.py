@@ -134,8 +134,8 @@ class FailingRepository:
     def check(self) -> None:
         self._around("check", "", self._inner.check)
 
-    def put(self, key: str, body: bytes) -> StoredObject:
-        return self._around("put", key, lambda: self._inner.put(key, body))
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
+        return self._around("put", key, lambda: self._inner.put(key, body, digest=digest))
 
     def get(self, stored: StoredObject) -> bytes:
         return self._around("get", stored.key, lambda: self._inner.get(stored))

@@ -215,7 +215,7 @@ class Interrupting:
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
-    def put(self, key: str, body: bytes) -> StoredObject:
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         stored = self._inner.put(key, body)
         if "base.tar" in key and not self._done:
             self._done = True

@@ -151,7 +151,7 @@ def test_a_region_down_in_the_middle_leaves_no_backup_and_the_next_copy_finishes
         class GoesDown(S3Repository):
             puts = 0
 
-            def put(self, key: str, body: bytes) -> StoredObject:
+            def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
                 if self.puts == 3:
                     store.stop()
                 self.puts += 1

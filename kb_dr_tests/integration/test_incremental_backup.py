@@ -258,7 +258,7 @@ class FailsAt:
         self._left = number
         self.failed = False
 
-    def put(self, key: str, body: bytes) -> StoredObject:
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         if key.startswith("failures/"):
             return self._inner.put(key, body)
         self._left -= 1

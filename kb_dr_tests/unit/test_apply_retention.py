@@ -118,7 +118,7 @@ def test_a_hold_that_comes_between_tombstone_and_manifest_counts(
     name = planned.plan.expire[0].id
     put = history.repository.put
 
-    def put_and_hold(key: str, body: bytes) -> object:
+    def put_and_hold(key: str, body: bytes, *, digest: bool = True) -> object:
         stored = put(key, body)
         if key.startswith(layout.tombstones_prefix(BackupId.parse(name))) and "-expired-" in key:
             hold([history.others[0]], history.clock, BackupId.parse(name), "just now")

@@ -1,6 +1,5 @@
 """A push succeeds only when the segment is stored; what was stored once is never replaced."""
 
-import errno
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -101,7 +100,7 @@ def test_somebody_who_stored_the_same_bytes_first_is_no_conflict(
 ) -> None:
     """Two pushes of one segment at once: encrypted bytes differ, plain ones do not."""
 
-    def raced(key: str, body: bytes) -> StoredObject:
+    def raced(key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         repository.bodies[key] = PlainCodec().encode(SEGMENTS[NAMES[0]])
         raise ObjectConflict(f"put {key}: other bytes stand there already")
 
@@ -255,23 +254,18 @@ def test_trouble_with_another_segment_is_told_at_its_own_turn(pg_wal: Path, ahea
         ahead.push(pg_wal / NAMES[2])
 
 
-def test_where_no_note_can_be_written_not_all_are_pushed_ahead_at_each_call(
-    pg_wal: Path, ahead: _Ahead, monkeypatch: pytest.MonkeyPatch
+def test_where_no_note_can_be_written_nothing_is_pushed_ahead_at_each_call(
+    pg_wal: Path, ahead: _Ahead, tmp_path: Path
 ) -> None:
     """Each call would read and look at all of them again: the disk is full, or another user's."""
-
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "no space")
-
-    monkeypatch.setattr(PushNotes, "write", refuse)
+    (tmp_path / "a file").touch()
 
     archive_wal(
         pg_wal / NAMES[0],
         repository=ahead.repository,
         codec=PlainCodec(),
         system_identifier=SYSTEM_IDENTIFIER,
-        notes=ahead.notes,
-        transfers=1,
+        notes=PushNotes(tmp_path / "a file" / "notes", "place", FakeClock()),
     )
 
-    assert names_in(ahead.repository) == NAMES[:2]
+    assert names_in(ahead.repository) == NAMES[:1]

@@ -102,7 +102,7 @@ def test_a_copy_cut_off_anywhere_is_no_backup_and_the_next_one_finishes_it(cut: 
     class Dying(MemoryRepository):
         puts = 0
 
-        def put(self, key: str, body: bytes) -> StoredObject:
+        def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
             if self.puts == cut:
                 raise RepositoryUnavailable("put: the region is down")
             self.puts += 1
@@ -127,7 +127,7 @@ def test_the_manifest_is_the_last_thing_written() -> None:
     written: list[str] = []
 
     class Watched(MemoryRepository):
-        def put(self, key: str, body: bytes) -> StoredObject:
+        def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
             written.append(key)
             return super().put(key, body)
 
@@ -168,7 +168,7 @@ def test_what_stands_offsite_is_read_before_it_is_believed() -> None:
 
 def test_a_store_that_keeps_other_bytes_than_it_was_sent_is_found_out() -> None:
     class Lying(MemoryRepository):
-        def put(self, key: str, body: bytes) -> StoredObject:
+        def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
             return super().put(key, body[:-1] if "base.tar" in key else body)
 
     primary, offsite = MemoryRepository("primary"), Lying("offsite")
@@ -425,7 +425,7 @@ class Purging(MemoryRepository):
         self._going = going
         self._times = times
 
-    def put(self, key: str, body: bytes) -> StoredObject:
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         if key.endswith("manifest.json"):
             self._purge()
         return super().put(key, body)

@@ -16,7 +16,7 @@ from kb_dr_tests.fakes import MemoryRepository
 class ReadOnly(MemoryRepository):
     """Raises on every write."""
 
-    def put(self, key: str, body: bytes) -> NoReturn:
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> NoReturn:
         raise AssertionError(f"put {key}")
 
     def delete(self, key: str) -> NoReturn:

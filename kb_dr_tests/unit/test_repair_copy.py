@@ -151,7 +151,7 @@ def test_the_manifest_is_mended_after_all_it_names(stored: StoredManifest) -> No
     written: list[str] = []
 
     class Watched(MemoryRepository):
-        def put(self, key: str, body: bytes) -> StoredObject:
+        def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
             written.append(key)
             return super().put(key, body)
 

@@ -46,7 +46,7 @@ class Recording(MemoryRepository):
 
     sealed = False
 
-    def put(self, key: str, body: bytes) -> StoredObject:
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         assert not self.sealed or key.startswith(layout.CONTROLS), f"put {key}"
         return super().put(key, body)
 

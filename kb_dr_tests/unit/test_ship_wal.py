@@ -136,7 +136,7 @@ def test_a_partial_is_never_shipped_before_the_segment_that_became_complete_mean
 
     put = shipping.primary.put
 
-    def watching(key: str, body: bytes) -> StoredObject:
+    def watching(key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         full = [each for each in shipping.primary.bodies if ".partial/" not in each]
         if ".partial/" in key and not full:
             holes.append(key)
@@ -203,7 +203,7 @@ def test_a_primary_that_does_not_answer_is_waited_for_only_so_long(
     answers = threading.Event()
     put = shipping.primary.put
 
-    def hanging(key: str, body: bytes) -> StoredObject:
+    def hanging(key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         if (held == "partial") == (".partial/" in key):
             answers.wait(60)
         return put(key, body)
@@ -232,7 +232,7 @@ def test_what_cannot_be_mended_in_the_primary_is_given_up(shipping: Shipping) ->
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_shipper_that_broke_does_not_look_alive(shipping: Shipping) -> None:
-    def broken(key: str, body: bytes) -> StoredObject:
+    def broken(key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         raise ValueError("nobody thought of this")
 
     shipping.primary.put = broken  # type: ignore[method-assign]  # as a bug would

@@ -78,7 +78,7 @@ class HeldRepository(MemoryRepository):
         self._held = 0
         self.most = 0
 
-    def put(self, key: str, body: bytes) -> StoredObject:
+    def put(self, key: str, body: bytes, *, digest: bool = True) -> StoredObject:
         with self._counting:
             self._held += 1
             self.most = max(self.most, self._held)

@@ -119,7 +119,7 @@ def test_a_copy_that_fails_is_red_and_leaves_what_needs_it_unknown(made: MadeIns
 
 
 def test_a_copy_that_takes_nothing_is_red_and_can_still_be_read(made: MadeInstallation) -> None:
-    def refuse(key: str, body: bytes) -> None:
+    def refuse(key: str, body: bytes, *, digest: bool = True) -> None:
         raise RepositoryRefused(f"put {key}: read only")
 
     made.primary.put = refuse  # type: ignore[method-assign, assignment]  # a store that is read-only

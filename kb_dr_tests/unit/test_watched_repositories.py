@@ -132,7 +132,7 @@ def test_a_probe_that_a_clock_ahead_left_stands_for_no_write_of_now() -> None:
     probe_repository(repository, of_the_host, "h")
     of_the_store.pass_time(timedelta(hours=2))
 
-    def refuse(key: str, body: bytes) -> None:
+    def refuse(key: str, body: bytes, *, digest: bool = True) -> None:
         raise RepositoryRefused(f"put {key}: read only")
 
     taken = probe_repository(repository, of_the_host, "h")
