@@ -19,6 +19,7 @@ from kb_dr.errors import (
 )
 from kb_dr.operations.archive_wal import Pushed, archive_wal, push_file
 from kb_dr.operations.push_notes import PushNotes
+from kb_dr_tests.counting_repository import CountingRepository
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
 from kb_dr_tests.made_wal import SEGMENT_BYTES, SYSTEM_IDENTIFIER, full_segments
 
@@ -269,3 +270,56 @@ def test_where_no_note_can_be_written_nothing_is_pushed_ahead_at_each_call(
     )
 
     assert names_in(ahead.repository) == NAMES[:1]
+
+
+def test_what_another_server_stored_meanwhile_leaves_no_note(
+    pg_wal: Path, ahead: _Ahead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not there when we looked; the turn of the segment tells that two digests stand."""
+    put = ahead.repository.put
+
+    def beside_another(key: str, body: bytes, *, digest: bool = True) -> StoredObject:
+        if NAMES[2] in key:
+            other = wal_key(SYSTEM_IDENTIFIER, NAMES[2], "0" * 64)
+            ahead.repository.bodies[other] = b"of another server"
+        return put(key, body, digest=digest)
+
+    monkeypatch.setattr(ahead.repository, "put", beside_another)
+    ahead.push(pg_wal / NAMES[0])
+
+    assert not ahead.notes.exists(NAMES[2])
+    assert ahead.notes.exists(NAMES[1])
+    assert ahead.notes.exists(NAMES[3])
+    with pytest.raises(ObjectConflict):
+        ahead.push(pg_wal / NAMES[2])
+
+
+def test_other_bytes_that_stand_already_are_told_at_their_turn(pg_wal: Path, ahead: _Ahead) -> None:
+    other = wal_key(SYSTEM_IDENTIFIER, NAMES[3], "0" * 64)
+    ahead.repository.bodies[other] = b"of another server"
+
+    ahead.push(pg_wal / NAMES[0])
+
+    assert [key for key in ahead.repository.bodies if NAMES[3] in key] == [other]
+    assert not ahead.notes.exists(NAMES[3])
+    with pytest.raises(ObjectConflict):
+        ahead.push(pg_wal / NAMES[3])
+
+
+def test_segments_pushed_ahead_share_what_is_asked_of_the_store(
+    pg_wal: Path, ahead: _Ahead
+) -> None:
+    counting = CountingRepository(ahead.repository)
+
+    archive_wal(
+        pg_wal / NAMES[0],
+        repository=counting,
+        codec=PlainCodec(),
+        system_identifier=SYSTEM_IDENTIFIER,
+        notes=ahead.notes,
+    )
+
+    # One for the segment of this turn, one before all others, one behind.
+    assert counting.calls["list"] == 3
+    assert counting.calls["check"] == 0
+    assert counting.calls["put"] == len(NAMES)
