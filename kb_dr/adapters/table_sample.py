@@ -215,10 +215,12 @@ def look_up_rows(
 def pinned_settings(connection: psycopg.Connection[Any]) -> Iterator[None]:
     """One read-only snapshot, with every setting fixed that changes what values look like.
 
-    A caller that opened a transaction has frozen its snapshot already: that one is looked at.
+    A caller that opened a transaction has frozen its snapshot already: that one is looked at, and
+    locks taken for the look go with it. Else a migration would wait for this session, and the next
+    look, of another session, for the migration.
     """
     frozen = connection.info.transaction_status is TransactionStatus.INTRANS
-    with connection.transaction():
+    with connection.transaction(force_rollback=frozen):
         if not frozen:
             connection.execute("set transaction isolation level repeatable read read only")
         connection.execute(_PIN, [each for pair in _SETTINGS.items() for each in pair])

@@ -17,10 +17,12 @@ from kb_dr.adapters.postgres_session import Session, session
 from kb_dr.adapters.postgres_source import PostgresSource
 from kb_dr.adapters.table_sample import fingerprint_table, look_up_rows
 from kb_dr.domain.fingerprint import Fingerprint, TableFingerprint, differences
+from kb_dr.domain.lsn import Lsn
 from kb_dr.errors import (
     BackupInProgress,
     ConfigurationError,
     PostgresCommandFailed,
+    PostgresError,
     PostgresUnavailable,
     SourceLockLost,
 )
@@ -168,6 +170,29 @@ def test_rows_that_move_at_the_restore_point_are_not_promised(
     assert table.row_versions is None
     assert len(table.sample) >= 49
     assert notes[0] == "public.busy changed at the restore point: its count is not kept"
+
+
+def test_the_restore_point_is_told_before_tables_are_waited_for_and_what_it_raises_ends_all(
+    cluster: RunningCluster, source: PostgresSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = threading.Event()
+
+    def endless(connection: Session, table: str, seed: str) -> TableFingerprint:
+        began.set()
+        connection.execute("select pg_sleep(3600)")
+        raise AssertionError("it was not cancelled")
+
+    def told(lsn: Lsn) -> None:
+        assert began.wait(60)
+        raise PostgresError(f"switched before {lsn}")
+
+    monkeypatch.setattr(postgres_source, "fingerprint_table", endless)
+    with pytest.raises(PostgresError, match="switched before"):
+        source.fingerprint("kb-full-20260101-000009", (), told)
+    cluster.wait_for(
+        "select not exists (select from pg_stat_activity where query like '%pg_sleep(3600)%'"
+        " and state = 'active' and pid <> pg_backend_pid())"
+    )
 
 
 def test_keys_of_several_columns_and_awkward_names_are_found_again(

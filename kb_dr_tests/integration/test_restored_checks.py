@@ -230,3 +230,60 @@ def test_two_looks_keep_only_what_stood_still_between_them(sound: Case) -> None:
         look = look_up_rows(asked, both, SEED)
         assert look is not None
         assert differences(both, look.rows, look.digests, look.row_versions) == ()
+
+
+@pytest.mark.parametrize("estimated", [1, ROWS * 1000, 10**12])
+def test_a_sample_is_as_large_as_promised_however_wrong_the_estimate_is(
+    sound: Case, estimated: int
+) -> None:
+    sound.cluster.query(f"create table guessed{estimated} (a int, b text, primary key (b, a))")
+    sound.cluster.query(
+        f"insert into guessed{estimated} select i % 7, 'row ' || i"
+        f" from generate_series(1, {ROWS}) i"
+    )
+    table = f"public.guessed{estimated}"
+    sound.cluster.query(
+        f"update pg_class set reltuples = {estimated}, relpages = pg_relation_size(oid) / 8192"
+        f" where oid = '{table}'::regclass"
+    )
+    with psycopg.connect(sound.cluster.conninfo(), autocommit=True) as asked:
+        taken = fingerprint_table(asked, table, SEED)
+
+        assert taken.rows == ROWS
+        assert 1000 <= len(taken.sample) <= 1250
+        look = look_up_rows(asked, taken, SEED)
+        assert look is not None
+        assert look.digests == {row.key: row.digest for row in taken.sample}
+
+
+def test_a_sample_of_an_older_manifest_or_a_dump_is_found_by_its_key_digests(sound: Case) -> None:
+    sound.cluster.query("create table lasting (n int primary key, v int)")
+    sound.cluster.query(f"insert into lasting select i, i from generate_series(1, {ROWS}) i")
+    with psycopg.connect(sound.cluster.conninfo(), autocommit=True) as asked:
+        taken = fingerprint_table(asked, "public.lasting", SEED, lasting=True)
+        asked.execute("update lasting set v = 0 where n % 2 = 0")
+        look = look_up_rows(asked, taken, SEED)
+
+    assert taken.sampled_through is None
+    assert look is not None
+    assert look.digests.keys() == {row.key for row in taken.sample}
+    (changed,) = differences(replace(taken, row_versions=None), ROWS, look.digests)
+    assert "sampled rows differ" in changed.seen
+
+
+def test_a_look_at_a_frozen_snapshot_keeps_no_migration_waiting(sound: Case) -> None:
+    sound.cluster.query("create table migrated (n int primary key)")
+    with (
+        psycopg.connect(sound.cluster.conninfo(), autocommit=True) as asked,
+        psycopg.connect(sound.cluster.conninfo()) as migration,
+    ):
+        asked.execute("begin isolation level repeatable read, read only")
+        asked.execute("select pg_current_snapshot()")
+        assert fingerprint_table(asked, "public.migrated", SEED).rows == 0
+        migration.execute("lock table migrated in access exclusive mode nowait")
+        migration.execute("alter table migrated add v int default 1")
+        migration.execute("insert into migrated values (1)")
+        migration.commit()
+
+        # The snapshot is the one of before, as it was frozen.
+        assert fingerprint_table(asked, "public.migrated", SEED).rows == 0
