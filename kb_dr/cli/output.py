@@ -6,10 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from kb_dr.cli.column_widths import column_widths
 from kb_dr.domain.wording import age as age  # part of what verbs print with
 from kb_dr.domain.wording import moment as moment
 from kb_dr.domain.wording import size as size
@@ -28,6 +25,12 @@ def print_table(
 
     On a terminal too narrow for it each row becomes a few lines of its own.
     """
+    # Not before a table is printed: what is asked for as JSON has no use for it, nor has a start.
+    from rich.console import Console
+    from rich.table import Table
+
+    from kb_dr.cli.column_widths import column_widths
+
     # No markup: a reason somebody typed may hold brackets, and must not break the table it is in.
     console = Console(highlight=False, markup=False, emoji=False)
     cells = [[_cell(value) for value in row] for row in rows]
