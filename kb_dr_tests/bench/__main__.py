@@ -193,6 +193,13 @@ def _before(out: Path | None, *, resume: bool, only: Sequence[str]) -> Run | Non
     help="Size of what is dumped, 0 for nothing; 300 unless given.",
 )
 @click.option(
+    "--store",
+    "stores",
+    type=click.Choice(USUAL.stores),
+    multiple=True,
+    help="Where backups go; once for each; all unless given.",
+)
+@click.option(
     "--quick",
     is_flag=True,
     help="Tiny sizes: to see that it works, not to measure. Writes only with --out.",
@@ -226,6 +233,7 @@ def main(
     rounds: int | None,
     segments: int | None,
     dump_mib: int | None,
+    stores: tuple[str, ...],
     quick: bool,
     only: tuple[str, ...],
     resume: bool,
@@ -241,7 +249,8 @@ def main(
     if source is not None:
         run = _load(source)
     else:
-        wanted = {"sizes_mib": sizes, "rounds": rounds, "segments": segments, "dump_mib": dump_mib}
+        wanted = {"sizes_mib": sizes, "rounds": rounds, "segments": segments, "dump_mib": dump_mib,
+                  "stores": stores or None}  # fmt: skip
         before = _before(out, resume=resume, only=only)
         given = {name: value for name, value in wanted.items() if value is not None}
         asked = replace(

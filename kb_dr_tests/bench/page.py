@@ -89,7 +89,7 @@ def arguments(run: Run) -> str:
     sizes = ",".join(str(mib) for mib in asked.sizes_mib) or "0"
     return (
         f"--mib {sizes} --rounds {asked.rounds} --segments {asked.segments}"
-        f" --dump-mib {asked.dump_mib}"
+        f" --dump-mib {asked.dump_mib}" + "".join(f' --store "{store}"' for store in asked.stores)
     )
 
 

@@ -123,7 +123,12 @@ def _dumps(bench: Workbench) -> Findings:
 
 def _limits(bench: Workbench, mib: int) -> Findings:
     transfers, memory = measure_transfers(
-        bench.filled_to(mib), bench.stores(STORES), mib, bench.rounds(mib), bench.cores, bench.say
+        bench.filled_to(mib),
+        bench.stores(CONTEST_STORES),
+        mib,
+        bench.rounds(mib),
+        bench.cores,
+        bench.say,
     )
     return Findings(transfers=tuple(transfers), memory=tuple(memory))
 

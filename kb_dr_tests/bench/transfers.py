@@ -72,6 +72,10 @@ class _Case:
     cores: int
 
     @property
+    def environment(self) -> dict[str, str]:
+        return {**clean_environment(), **self.site.trust}
+
+    @property
     def store_servers(self) -> tuple[int, ...]:
         return self.site.servers(self.store, postgres=False)
 
@@ -104,7 +108,11 @@ def _backup(case: _Case, shared: Mapping[str, Cost]) -> tuple[Transfer, int, str
     upload = _times(
         case.repeats,
         lambda: stage(
-            "upload", str(case.files.coded), str(case.env_file), servers=case.store_servers
+            "upload",
+            str(case.files.coded),
+            str(case.env_file),
+            servers=case.store_servers,
+            trust=case.site.trust,
         ),
     )
     phases_file = case.env_file.with_name("phases.json")
@@ -117,7 +125,7 @@ def _backup(case: _Case, shared: Mapping[str, Cost]) -> tuple[Transfer, int, str
                 str(phases_file),
                 *("--env-file", str(case.env_file), "backup", "full", "--json"),
             ),
-            env=clean_environment(),
+            env=case.environment,
             cwd=case.env_file.parent,
             servers=case.site.servers(case.store, postgres=True),
             watch_memory=True,
@@ -144,7 +152,13 @@ def _backup(case: _Case, shared: Mapping[str, Cost]) -> tuple[Transfer, int, str
 def _restore(case: _Case, shared: Mapping[str, Cost], newest: str) -> tuple[Transfer, int]:
     fetch = _times(
         case.repeats,
-        lambda: stage("fetch", str(case.env_file), newest, servers=case.store_servers),
+        lambda: stage(
+            "fetch",
+            str(case.env_file),
+            newest,
+            servers=case.store_servers,
+            trust=case.site.trust,
+        ),
     )
     costs, phases, peak = [], [], 0
     target = case.env_file.with_name("restored")
@@ -153,7 +167,7 @@ def _restore(case: _Case, shared: Mapping[str, Cost], newest: str) -> tuple[Tran
             case.site.kb_dr(
                 case.env_file, "restore", "--backup", newest, "--into", str(target), "--json"
             ),
-            env=clean_environment(),
+            env=case.environment,
             cwd=case.env_file.parent,
             servers=case.store_servers,
             watch_memory=True,
@@ -179,7 +193,7 @@ def _restore(case: _Case, shared: Mapping[str, Cost], newest: str) -> tuple[Tran
 def _verify(case: _Case) -> int:
     ran = run(
         case.site.kb_dr(case.env_file, "verify", "latest", "--json"),
-        env=clean_environment(),
+        env=case.environment,
         cwd=case.env_file.parent,
         watch_memory=True,
     )
@@ -187,11 +201,16 @@ def _verify(case: _Case) -> int:
     return ran.peak_bytes
 
 
-def stage(name: str, *words: str, servers: Sequence[int] = ()) -> Cost:
+def stage(
+    name: str, *words: str, servers: Sequence[int] = (), trust: Mapping[str, str] | None = None
+) -> Cost:
     """One stage alone; the CPU of ``servers`` is counted in, the start of Python is not."""
     with measured(servers) as whole:
         before = os.times()
-        ran = run(python("kb_dr_tests.bench.stage", name, *words), env=clean_environment())
+        ran = run(
+            python("kb_dr_tests.bench.stage", name, *words),
+            env={**clean_environment(), **(trust or {})},
+        )
         after = os.times()
     own = (
         after.children_user + after.children_system - before.children_user - before.children_system
