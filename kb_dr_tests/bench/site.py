@@ -1,6 +1,7 @@
 """A site to measure on: a PostgreSQL with data like the real one, S3 servers, a directory."""
 
 import os
+import shlex
 import shutil
 import struct
 import tempfile
@@ -130,7 +131,7 @@ class Site:
 
     def archive_into(self, env_file: Path) -> None:
         """Let the server archive there from now on."""
-        self.cluster.archive_with(" ".join(self.kb_dr(env_file, "wal", "push")) + " %p")
+        self.cluster.archive_with(shlex.join(self.kb_dr(env_file, "wal", "push")) + " %p")
 
     def database_bytes(self) -> int:
         """What the database takes on disk."""
