@@ -268,7 +268,11 @@ def free_port() -> int:
 
 def answers_http(port: int) -> bool:
     """True if some HTTP answer comes from that port."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    return answers(HTTPConnection("127.0.0.1", port, timeout=10))
+
+
+def answers(connection: HTTPConnection) -> bool:
+    """True if some HTTP answer comes; the connection is closed then."""
     try:
         connection.request("GET", "/")
         connection.getresponse().read()

@@ -4,14 +4,14 @@ import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.client import HTTPException, HTTPSConnection
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 
-from kb_dr_tests.object_stores import Program, RcloneStore
+from kb_dr_tests.object_stores import Program, RcloneStore, answers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -115,13 +115,4 @@ def _make_certificates(directory: Path) -> None:
 
 def _answers_https(port: int, authority: Path) -> bool:
     context = ssl.create_default_context(cafile=str(authority))
-    connection = HTTPSConnection(HOST, port, timeout=10, context=context)
-    try:
-        connection.request("GET", "/")
-        connection.getresponse().read()
-    except (OSError, HTTPException):
-        return False
-    else:
-        return True
-    finally:
-        connection.close()
+    return answers(HTTPSConnection(HOST, port, timeout=10, context=context))

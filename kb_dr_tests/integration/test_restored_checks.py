@@ -26,7 +26,10 @@ ROWS = 3000
 
 @dataclass
 class Standing:
-    """A running cluster in the place of a restored server."""
+    """A running cluster in the place of a restored server.
+
+    The checks only ever connect to it: whatever else is asked must fail loudly.
+    """
 
     cluster: RunningCluster
 
@@ -34,19 +37,19 @@ class Standing:
         return self.cluster.conninfo(database)
 
     def wait_for_pause(self, seconds: float) -> Replay:
-        raise NotImplementedError
+        raise NotImplementedError("nothing is replayed here: the checks only connect")
 
     def wait_for_promotion(self, seconds: float) -> Replay:
-        raise NotImplementedError
+        raise NotImplementedError("nothing is replayed here: the checks only connect")
 
     def replay(self) -> Replay:
-        raise NotImplementedError
+        raise NotImplementedError("nothing is replayed here: the checks only connect")
 
     def log_tail(self) -> str:
-        raise NotImplementedError
+        raise NotImplementedError("nothing is replayed here: the checks only connect")
 
     def stop(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("nothing is replayed here: the checks only connect")
 
 
 @dataclass

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from kb_dr.errors import RepositoryUnavailable
-from kb_dr.operations.archive_wal import push_file
 from kb_dr.operations.listed_wal import StoredWal, list_wal
 from kb_dr.operations.prefetch_wal import WalPrefetcher
 from kb_dr_tests.fakes import MemoryRepository, PlainCodec
 from kb_dr_tests.made_wal import SYSTEM_IDENTIFIER, full_segments
+from kb_dr_tests.stored_segments import repository_of
 
 SEGMENTS = full_segments(1, 10)
 NAMES = list(SEGMENTS)
@@ -21,16 +21,7 @@ DEADLINE_SECONDS = 60.0
 
 @pytest.fixture
 def repository(tmp_path: Path) -> MemoryRepository:
-    found = MemoryRepository()
-    for name, content in SEGMENTS.items():
-        (tmp_path / name).write_bytes(content)
-        push_file(
-            tmp_path / name,
-            repository=found,
-            codec=PlainCodec(),
-            system_identifier=SYSTEM_IDENTIFIER,
-        )
-    return found
+    return repository_of(SEGMENTS, tmp_path)
 
 
 def prefetcher(

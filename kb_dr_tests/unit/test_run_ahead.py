@@ -13,11 +13,11 @@ import pytest
 
 from kb_dr.domain.layout import wal_key
 from kb_dr.errors import RepositoryUnavailable
-from kb_dr.operations.archive_wal import push_file
 from kb_dr.operations.run_ahead import MOST_BYTES, ask, run_ahead, segments_after
 from kb_dr_tests.archived_cluster import WalStore
 from kb_dr_tests.fakes import MemoryRepository, PlainCodec
 from kb_dr_tests.made_wal import SYSTEM_IDENTIFIER, full_segments
+from kb_dr_tests.stored_segments import repository_of
 
 SEGMENTS = full_segments(1, 30)
 NAMES = list(SEGMENTS)
@@ -26,16 +26,7 @@ DEADLINE_SECONDS = 20.0
 
 @pytest.fixture
 def repository(tmp_path: Path) -> MemoryRepository:
-    found = MemoryRepository()
-    for name, content in SEGMENTS.items():
-        (tmp_path / name).write_bytes(content)
-        push_file(
-            tmp_path / name,
-            repository=found,
-            codec=PlainCodec(),
-            system_identifier=SYSTEM_IDENTIFIER,
-        )
-    return found
+    return repository_of(SEGMENTS, tmp_path)
 
 
 def following(repository: MemoryRepository, name: str) -> list[str]:

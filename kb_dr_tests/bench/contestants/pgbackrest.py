@@ -2,12 +2,11 @@
 
 import secrets
 import shlex
-import shutil
 from pathlib import Path
 
 from kb_dr_tests.bench.contest import Facts
 from kb_dr_tests.bench.contestants.contestant import Command
-from kb_dr_tests.bench.contestants.stored import bytes_below
+from kb_dr_tests.bench.contestants.own_place import OwnPlace
 from kb_dr_tests.bench.s3_servers import HOST
 from kb_dr_tests.bench.site import BUCKET, OVER_TLS, Site
 from kb_dr_tests.bench.usage import clean_environment, run
@@ -15,7 +14,7 @@ from kb_dr_tests.bench.usage import clean_environment, run
 _STANZA = "bench"
 
 
-class PgBackRest:
+class PgBackRest(OwnPlace):
     """On a directory, or on S3 over TLS: its S3 client knows nothing else."""
 
     def __init__(
@@ -104,20 +103,6 @@ class PgBackRest:
     def restore_command(self) -> str:
         # It wants to be told the directory it runs in, whichever that is.
         return f'{shlex.join(self._words("archive-get"))} --pg1-path="$PWD" %f "%p"'
-
-    def stored_bytes(self) -> int:
-        if self._store == "directory":
-            return bytes_below(self._place / "repository")
-        return bytes_below(self._bucket)
-
-    def forget(self) -> None:
-        shutil.rmtree(self._place, ignore_errors=True)
-        if self._store != "directory":
-            shutil.rmtree(self._bucket, ignore_errors=True)
-
-    @property
-    def _bucket(self) -> Path:
-        return self._site.s3_of(self._store).buckets / BUCKET / self._prefix
 
     @property
     def _configuration(self) -> Path:

@@ -1,13 +1,12 @@
 """What an engineer types without any tool for it: pg_basebackup, zstd and age in a pipe."""
 
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
 from kb_dr_tests.bench.contest import Facts
 from kb_dr_tests.bench.contestants.contestant import Command
-from kb_dr_tests.bench.contestants.stored import bytes_below
+from kb_dr_tests.bench.contestants.own_place import OwnPlace
 from kb_dr_tests.bench.site import BUCKET, OVER_TLS, Site
 from kb_dr_tests.bench.usage import clean_environment, run
 
@@ -15,7 +14,7 @@ _RCLONE = Path(sys.executable).with_name("rclone")
 _BASE = "base.tar.zst.age"
 
 
-class Pipes:
+class Pipes(OwnPlace):
     """Standard programs, into a file or through rclone."""
 
     def __init__(self, site: Site, store: str, name: str = "contest") -> None:
@@ -88,20 +87,6 @@ class Pipes:
     def restore_command(self) -> str:
         script = f"{self._read_wal} | {self._decrypt} | zstd -d > %p"
         return shlex.join(["bash", "-o", "pipefail", "-c", script])
-
-    def stored_bytes(self) -> int:
-        return bytes_below(
-            self._place / "repository" if self._store == "directory" else self._bucket
-        )
-
-    def forget(self) -> None:
-        shutil.rmtree(self._place, ignore_errors=True)
-        if self._store != "directory":
-            shutil.rmtree(self._bucket, ignore_errors=True)
-
-    @property
-    def _bucket(self) -> Path:
-        return self._site.s3_of(self._store).buckets / BUCKET / self._prefix
 
     @property
     def _configuration(self) -> Path:

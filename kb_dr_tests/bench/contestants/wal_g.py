@@ -2,19 +2,19 @@
 
 import secrets
 import shlex
-import shutil
 from pathlib import Path
 
 from kb_dr_tests.bench.contest import Facts
 from kb_dr_tests.bench.contestants.contestant import Command
-from kb_dr_tests.bench.contestants.stored import bytes_below, recovery_lines
+from kb_dr_tests.bench.contestants.own_place import OwnPlace
+from kb_dr_tests.bench.contestants.stored import recovery_lines
 from kb_dr_tests.bench.site import BUCKET, Site
 from kb_dr_tests.bench.usage import clean_environment, run
 
 PROGRAM = "wal-g"
 
 
-class WalG:
+class WalG(OwnPlace):
     """Configured by a file of its own, which holds its keys."""
 
     def __init__(self, site: Site, store: str, name: str = "contest") -> None:
@@ -94,20 +94,6 @@ class WalG:
 
     def restore_command(self) -> str:
         return f"{shlex.join(self._words('wal-fetch'))} %f %p"
-
-    def stored_bytes(self) -> int:
-        return bytes_below(
-            self._place / "repository" if self._store == "directory" else self._bucket
-        )
-
-    def forget(self) -> None:
-        shutil.rmtree(self._place, ignore_errors=True)
-        if self._store != "directory":
-            shutil.rmtree(self._bucket, ignore_errors=True)
-
-    @property
-    def _bucket(self) -> Path:
-        return self._site.s3_of(self._store).buckets / BUCKET / self._prefix
 
     @property
     def _configuration(self) -> Path:
