@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kb_dr.domain.backup_families import PHYSICAL
+from kb_dr.domain.backup_families import DUMPS, PHYSICAL
 from kb_dr.domain.backup_id import BackupKind
+from kb_dr.domain.clusters_apart import clusters_apart, plan_each_apart
 from kb_dr.domain.plan_wal_retention import ListedWal, plan_wal, wal_boundaries
 from kb_dr.domain.retention import Candidate, ExpiredBackup, RetentionPlan, WalRange
 from kb_dr.domain.retention_families import plan_families
@@ -22,8 +23,9 @@ def as_dump(backup: Candidate) -> Candidate:
 
 def families_are_apart(world: World, listed: Sequence[ListedWal]) -> Counter[str]:
     """Dumps change nothing for base backups and WAL, nor these anything for dumps: each goes
-    as it would go alone, though proofs of the one family fail and of the other do not. Returns
-    what it came by.
+    as it would go alone, though proofs of the one family fail and of the other do not. Only that
+    clusters take turns is learnt from base backups: dumps have no increments to show it by.
+    Returns what it came by.
     """
     candidates, expired = [world.candidate(each) for each in world.present], world.expired()
     dumps = [as_dump(each) for each in candidates if each.parent is None]
@@ -50,7 +52,17 @@ def families_are_apart(world: World, listed: Sequence[ListedWal]) -> Counter[str
 
     both, wal = planned([*candidates, *dumps], [*expired, *gone])
     base, wal_alone = planned(candidates, expired)
-    alone, _ = planned(dumps, gone)
+    alone = plan_each_apart(
+        dumps,
+        world.policy,
+        world.ours,
+        copy="primary",
+        url="memory",
+        newest_stored=world.newest_stored,
+        expired=gone,
+        kinds=DUMPS,
+        known_apart=clusters_apart(candidates),
+    )
 
     assert wal == wal_alone
     of_dumps = {each.id for each in (*dumps, *(one.backup for one in gone))}

@@ -114,7 +114,7 @@ _HOW = """\
 
 ## How to repeat it
 
-```bash
+```text
 make bench BENCH_ARGS='ARGUMENTS'
 ```
 
