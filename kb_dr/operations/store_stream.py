@@ -73,8 +73,9 @@ class ChunkWriter:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _send(self) -> None:
+        self._buffer.truncate()
         # getvalue() hands over the buffer itself; nothing is copied.
-        body, self._buffer = self._buffer.getvalue(), io.BytesIO()
+        body, self._buffer = self._buffer.getvalue(), self._sized_buffer()
         self._places.acquire()
         try:
             self._raise_failure()
@@ -83,6 +84,18 @@ class ChunkWriter:
         except BaseException:
             self._places.release()
             raise
+
+    def _sized_buffer(self) -> io.BytesIO:
+        """For one more chunk, at its full size from the start.
+
+        One that grows goes through the memory of every size below, and that of the last one is
+        never used again: each page of each chunk is then asked of the kernel anew.
+        """
+        buffer = io.BytesIO()
+        buffer.seek(self._chunk_bytes - 1)
+        buffer.write(b"\0")
+        buffer.seek(0)
+        return buffer
 
     def _upload(self, key: str, body: bytes) -> StoredObject:
         try:
