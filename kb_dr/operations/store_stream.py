@@ -50,6 +50,8 @@ class ChunkWriter:
     def write(self, data: bytes, /) -> int:
         view = memoryview(data)
         while view:
+            if self._uploads and not self._buffer.tell():
+                self._make_room()
             piece = view[: self._chunk_bytes - self._buffer.tell()]
             self._buffer.write(piece)
             view = view[len(piece) :]
@@ -60,10 +62,14 @@ class ChunkWriter:
     def flush(self) -> None:
         """Chunks go when they are full, and the last one at finish()."""
 
-    def finish(self) -> tuple[StoredObject, ...]:
-        """Store the rest, wait for all, and return every chunk in order."""
+    def end(self) -> None:
+        """The stream is over: send the rest, and do not wait for it. Write nothing after."""
         if self._buffer.tell() or not self._uploads:
             self._send()
+
+    def finish(self) -> tuple[StoredObject, ...]:
+        """Store the rest, wait for all, and return every chunk in order."""
+        self.end()
         self._pool.shutdown(wait=True)
         self._raise_failure()
         return tuple(upload.result() for upload in self._uploads)
@@ -75,7 +81,7 @@ class ChunkWriter:
     def _send(self) -> None:
         self._buffer.truncate()
         # getvalue() hands over the buffer itself; nothing is copied.
-        body, self._buffer = self._buffer.getvalue(), self._sized_buffer()
+        body, self._buffer = self._buffer.getvalue(), io.BytesIO()
         self._places.acquire()
         try:
             self._raise_failure()
@@ -85,17 +91,15 @@ class ChunkWriter:
             self._places.release()
             raise
 
-    def _sized_buffer(self) -> io.BytesIO:
-        """For one more chunk, at its full size from the start.
+    def _make_room(self) -> None:
+        """Give the buffer of one more chunk its full size from the start.
 
-        One that grows goes through the memory of every size below, and that of the last one is
-        never used again: each page of each chunk is then asked of the kernel anew.
+        One that grows is another one in the end than that of the chunk before: each page of each
+        chunk is then asked of the kernel anew.
         """
-        buffer = io.BytesIO()
-        buffer.seek(self._chunk_bytes - 1)
-        buffer.write(b"\0")
-        buffer.seek(0)
-        return buffer
+        self._buffer.seek(self._chunk_bytes - 1)
+        self._buffer.write(b"\0")
+        self._buffer.seek(0)
 
     def _upload(self, key: str, body: bytes) -> StoredObject:
         try:
