@@ -26,6 +26,9 @@ _NO_PAYLOAD = "age file is truncated"
 _VERSION_LINE = b"age-encryption.org/v1\n"
 _NONCE_BYTES = 16
 
+_READ_BYTES = 512 * 1024
+"""Of a plain stream, at once."""
+
 
 class AgeCodec:
     """Implements `kb_dr.ports.Codec`.
@@ -99,7 +102,7 @@ class AgeCodec:
             level=self._level, threads=self._threads, write_checksum=True
         )
         # stream_reader asks for a whole file; it only ever calls read().
-        compressed = compressor.stream_reader(cast("IO[bytes]", source))
+        compressed = compressor.stream_reader(cast("IO[bytes]", source), read_size=_READ_BYTES)
         try:
             pyrage.encrypt_io(compressed, target, recipients)
         except (pyrage.EncryptError, OSError) as error:

@@ -15,9 +15,9 @@ from kb_dr.errors import PostgresCommandFailed
 from kb_dr.logs import with_these_ids
 from kb_dr.ports import BaseBackupStream
 
-_PIECE_BYTES: Final = 128 * 1024
-"""What the compressor asks for at once (ZSTD_CStreamInSize())."""
-_PIECES: Final = 64
+_PIECE_BYTES: Final = 512 * 1024
+"""What AgeCodec asks for at once: each piece that is handed over costs a change of threads."""
+_PIECES: Final = 16
 _OVER: Final = b""
 _LOOK_SECONDS: Final = 0.05
 

@@ -183,14 +183,21 @@ class ReplicationBackup:
 
     def _copied(self) -> Iterator[memoryview]:
         """The messages of one copy. Whether it ended well is only known from the next result."""
+        looked = False
         while True:
             count, data = self._connection.get_copy_data(1)
             if count > 0:
+                looked = False
                 yield data
             elif count < 0:
                 return
-            else:
+            elif looked:
                 self._await()
+            else:
+                # The next message mostly lies there already: asking whether it does, each time,
+                # costs as much as to read it, and hands the interpreter to another thread.
+                looked = True
+                self._connection.consume_input()
 
     def _result(self, expected: pq.ExecStatus) -> pq.abc.PGresult:
         while self._connection.is_busy():

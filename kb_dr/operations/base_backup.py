@@ -9,7 +9,6 @@ from kb_dr.domain.backup_id import BackupId
 from kb_dr.domain.base_backup import BaseBackupEnd
 from kb_dr.domain.increment import NATIVE
 from kb_dr.domain.manifest import Manifest, Source, StoredManifest
-from kb_dr.domain.stored import StoredObject
 from kb_dr.errors import PostgresError
 from kb_dr.operations.backup_run import (
     BackupRun,
@@ -86,13 +85,17 @@ def take_into(
     described = run.source.describe()
     refuse_newcomer(run.repository, run.backup, described.system_identifier)
     refuse_too_many_chunks(run.backup, described.size_bytes, run.tools.chunk_bytes)
-    chunks, end = _store_base(run, described, parent)
-    if parent is not None:
-        _refuse_other_line(run, described, end, parent.stored.manifest)
-    run.progress.begin("fingerprint")
-    fingerprint, notes = run.source.fingerprint(
-        str(run.backup), run.tools.critical_tables, lambda lsn: switch_wal(run, lsn)
-    )
+    with _chunk_writer(run) as writer:
+        end = _store_base(run, described, parent, writer)
+        if parent is not None:
+            _refuse_other_line(run, described, end, parent.stored.manifest)
+        # The last chunks are still on their way. One that fails is told of when all is looked at.
+        run.progress.begin("fingerprint")
+        fingerprint, notes = run.source.fingerprint(
+            str(run.backup), run.tools.critical_tables, lambda lsn: switch_wal(run, lsn)
+        )
+        chunks = writer.finish()
+    run.lock.check()
     if fingerprint.lsn < end.wal.stop:
         raise PostgresError(
             f"back up {run.backup}: restore point at {fingerprint.lsn}, expected past "
@@ -137,36 +140,37 @@ def take_into(
     return complete(run, manifest, last_question)
 
 
-def _store_base(
-    run: BackupRun, described: Source, parent: Parent | None
-) -> tuple[tuple[StoredObject, ...], BaseBackupEnd]:
-    if parent is None:
-        run.progress.begin("base backup", described.size_bytes)
-    else:
-        run.progress.begin("incremental backup")  # nobody knows how much has changed
-    writer = ChunkWriter(
+def _chunk_writer(run: BackupRun) -> ChunkWriter:
+    return ChunkWriter(
         run.repository,
         lambda number: layout.chunk_key(run.backup, run.attempt, number),
         run.tools.chunk_bytes,
         run.tools.transfers,
     )
-    with (
-        writer,
-        run.program.stream(
-            str(run.backup),
-            described.tablespaces,
-            parent_manifest_zst=None if parent is None else parent.postgres_manifest_zst,
-        ) as stream,
-    ):
+
+
+def _store_base(
+    run: BackupRun, described: Source, parent: Parent | None, writer: ChunkWriter
+) -> BaseBackupEnd:
+    """Read all of it, and send it; the last chunks may not stand yet when this returns."""
+    if parent is None:
+        run.progress.begin("base backup", described.size_bytes)
+    else:
+        run.progress.begin("incremental backup")  # nobody knows how much has changed
+    with run.program.stream(
+        str(run.backup),
+        described.tablespaces,
+        parent_manifest_zst=None if parent is None else parent.postgres_manifest_zst,
+    ) as stream:
         run.codec.encode_stream(
             WatchedStream(stream, run.lock.check, run.clock, run.progress), writer
         )
         # The program's end is looked at before the last chunk goes: a stream that broke off
         # is not even stored whole.
         end = stream.finish()
-        chunks = writer.finish()
+        writer.end()
     run.lock.check()
-    return chunks, end
+    return end
 
 
 def _refuse_other_line(

@@ -50,6 +50,8 @@ class ChunkWriter:
     def write(self, data: bytes, /) -> int:
         view = memoryview(data)
         while view:
+            if self._uploads and not self._buffer.tell():
+                self._make_room()
             piece = view[: self._chunk_bytes - self._buffer.tell()]
             self._buffer.write(piece)
             view = view[len(piece) :]
@@ -60,10 +62,14 @@ class ChunkWriter:
     def flush(self) -> None:
         """Chunks go when they are full, and the last one at finish()."""
 
-    def finish(self) -> tuple[StoredObject, ...]:
-        """Store the rest, wait for all, and return every chunk in order."""
+    def end(self) -> None:
+        """The stream is over: send the rest, and do not wait for it. Write nothing after."""
         if self._buffer.tell() or not self._uploads:
             self._send()
+
+    def finish(self) -> tuple[StoredObject, ...]:
+        """Store the rest, wait for all, and return every chunk in order."""
+        self.end()
         self._pool.shutdown(wait=True)
         self._raise_failure()
         return tuple(upload.result() for upload in self._uploads)
@@ -73,6 +79,7 @@ class ChunkWriter:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _send(self) -> None:
+        self._buffer.truncate()
         # getvalue() hands over the buffer itself; nothing is copied.
         body, self._buffer = self._buffer.getvalue(), io.BytesIO()
         self._places.acquire()
@@ -83,6 +90,16 @@ class ChunkWriter:
         except BaseException:
             self._places.release()
             raise
+
+    def _make_room(self) -> None:
+        """Give the buffer of one more chunk its full size from the start.
+
+        One that grows is another one in the end than that of the chunk before: each page of each
+        chunk is then asked of the kernel anew.
+        """
+        self._buffer.seek(self._chunk_bytes - 1)
+        self._buffer.write(b"\0")
+        self._buffer.seek(0)
 
     def _upload(self, key: str, body: bytes) -> StoredObject:
         try:

@@ -117,6 +117,21 @@ def test_a_slow_store_holds_the_writer_back() -> None:
     assert len(repository.bodies) == 10
 
 
+def test_the_end_of_a_stream_waits_for_no_upload() -> None:
+    repository = HeldRepository()
+
+    with ChunkWriter(repository, key, 10, 2) as writer:
+        writer.write(b"x" * 15)
+        writer.end()
+        assert repository.all_busy.wait(60)
+        assert repository.bodies == {}
+        repository.let_go.set()
+        stored = writer.finish()
+
+    assert [each.size_bytes for each in stored] == [10, 5]
+    assert repository.bodies == {key(0): b"x" * 10, key(1): b"x" * 5}
+
+
 def test_leaving_the_block_early_uploads_no_more() -> None:
     repository = MemoryRepository()
 
