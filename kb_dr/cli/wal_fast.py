@@ -179,7 +179,20 @@ def _push_file(given: argparse.Namespace) -> None:
         system_identifier=system_identifier,
         notes=notes,
         transfers=settings.transfers,
+        processes=_processes(settings),
     )
+
+
+def _processes(settings: "Settings") -> int:
+    """One more than cores, since each waits for its disk now and then.
+
+    In a bucket it is the way there that is waited for, and its library has threads.
+    """
+    from kb_dr.settings import DirectoryLocation
+
+    if not isinstance(settings.primary, DirectoryLocation):
+        return 1
+    return min(settings.transfers, len(os.sched_getaffinity(0)) + 1)
 
 
 def _state_of_settings(given: argparse.Namespace) -> str | None:
