@@ -253,9 +253,7 @@ def _all_pushed(
             return "" if done is None else json.dumps([asdict(each) for each in done])
 
         said = spread_out(len(paths), push_number, processes=min(processes, most))
-        return [
-            (Pushed(**pushed), FileState(**state)) for pushed, state in map(json.loads, said)
-        ]
+        return [(Pushed(**pushed), FileState(**state)) for pushed, state in map(json.loads, said)]
     from concurrent.futures import ThreadPoolExecutor  # only where there is more than one file
 
     with ThreadPoolExecutor(min(transfers, most)) as pool:

@@ -19,6 +19,8 @@ MOST_BYTES = 256 * 1024 * 1024
 
 ASKED = "asked"
 """The file in which a fetch that found nothing ready leaves what it was asked for."""
+STARTING = "starting"
+"""A file that is there while nobody can tell yet which segments will be laid."""
 READY = "ready"
 """The directory the segments are laid in."""
 
@@ -50,6 +52,8 @@ def run_ahead(
             transfers=min(transfers, most),
             ahead=most,
         ) as prefetcher:
+            prefetcher.begun.wait(IDLE_SECONDS)
+            (ahead / STARTING).unlink(missing_ok=True)
             name = _asked_beyond(prefetcher, name, ahead / ASKED, wanted)
 
 

@@ -79,9 +79,7 @@ def _be_another(queue: int, work: Callable[[int], str], tell: int, parent: int) 
         os._exit(0)
 
 
-def _in_new_thread(
-    queue: int, work: Callable[[int], str], wanted: Callable[[], bool]
-) -> list[str]:
+def _in_new_thread(queue: int, work: Callable[[int], str], wanted: Callable[[], bool]) -> list[str]:
     said: list[str] = []
 
     def take() -> None:

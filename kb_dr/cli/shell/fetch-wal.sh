@@ -20,9 +20,16 @@ while alive 2> /dev/null; do
     if mv -f "$ahead/ready/$name" "$path"; then exit 0; fi
     break
   fi
-  # Being read just now: waiting costs less than reading it twice.
-  [ -f "$ahead/ready/.$name.coming" ] || [ -f "$ahead/ready/$name" ] || break
-  [ "$looks" -lt 1500 ] && sleep 0.02 || break
+  # Being read just now, or about to be: waiting costs less than reading it twice.
+  coming=$ahead/ready/.$name.coming
+  [ -f "$coming" ] || [ -f "$ahead/starting" ] || [ -f "$ahead/ready/$name" ] || break
+  [ "$looks" -lt 1500 ] || break
   looks=$((looks + 1))
+  # Locked by who reads it until it is ready, or that process is dead.
+  if [ -f "$coming" ]; then
+    flock -s -w 30 -E 75 3 3< "$coming" 2> /dev/null
+    case $? in 0) [ ! -f "$coming" ] && continue ;; 75) break ;; esac
+  fi
+  sleep 0.02 || break
 done
 exec "$@" "$name" "$path"
