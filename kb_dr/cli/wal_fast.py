@@ -106,14 +106,15 @@ def _fetch_file(given: argparse.Namespace) -> bool:
     settings = load_settings(env_file=given.env_file)
     _log_as(settings)
     system_identifier = given.system_identifier or _required_system_identifier(given.path)
-    with _follower(given, system_identifier) as follower:
+    expected_end = _expected_end(given)
+    with _follower(given, system_identifier, expected_end) as follower:
         there = fetch_wal(
             given.file,
             given.path,
             repository=wiring.repository(settings, given.copy),
             codec=wiring.codec(settings),
             system_identifier=system_identifier,
-            expected_end=_expected_end(given),
+            expected_end=expected_end,
             found=follower.start if follower else lambda: None,
         )
         if there and follower is not None:
@@ -122,7 +123,7 @@ def _fetch_file(given: argparse.Namespace) -> bool:
 
 
 def _follower(
-    given: argparse.Namespace, system_identifier: int
+    given: argparse.Namespace, system_identifier: int, expected_end: "ExpectedEnd | None"
 ) -> "AbstractContextManager[Follower | None]":
     if given.ahead is None or not is_segment(given.file):
         return nullcontext()
@@ -134,6 +135,7 @@ def _follower(
         copy=given.copy,
         env_file=given.env_file,
         system_identifier=system_identifier,
+        expected_end=expected_end,
     )
 
 
