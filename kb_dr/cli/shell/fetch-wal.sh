@@ -17,6 +17,7 @@ alive() {
     [ "$boot" = "$now" ] && [ . -ef "/proc/$pid/fd/$held" ]
 }
 looks=0
+unheard=0
 asked=
 answer=$ahead/answers/$$.$name
 coming=$ahead/ready/.$name.coming
@@ -43,6 +44,10 @@ while alive 2> /dev/null; do
     read -r said < "$answer" && [ "$said" = "absent $name" ] && exit 12
     [ "$said" = "ready $name" ] && [ -f "$ahead/ready/$name" ] || break
     continue
+  elif [ -f "$asked" ]; then
+    # Not heard yet: it may be busy with a store that does not answer.
+    unheard=$((unheard + 1))
+    [ "$unheard" -lt 50 ] || break
   fi
   sleep 0.02 || break
 done
