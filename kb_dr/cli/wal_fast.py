@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +20,7 @@ from kb_dr.scrub import scrub
 from kb_dr.settings import COPY_NAMES
 
 if TYPE_CHECKING:
+    from kb_dr.cli.wal_ahead import Follower
     from kb_dr.operations.fetch_wal import ExpectedEnd
     from kb_dr.operations.push_notes import PushNotes
     from kb_dr.settings import Settings
@@ -104,26 +106,37 @@ def _fetch_file(given: argparse.Namespace) -> bool:
     settings = load_settings(env_file=given.env_file)
     _log_as(settings)
     system_identifier = given.system_identifier or _required_system_identifier(given.path)
-    there = fetch_wal(
-        given.file,
-        given.path,
-        repository=wiring.repository(settings, given.copy),
-        codec=wiring.codec(settings),
-        system_identifier=system_identifier,
-        expected_end=_expected_end(given),
-    )
-    if there and given.ahead is not None and is_segment(given.file):
-        from kb_dr.cli.wal_ahead import keep_ahead
-
-        keep_ahead(
+    expected_end = _expected_end(given)
+    with _follower(given, system_identifier, expected_end) as follower:
+        there = fetch_wal(
             given.file,
-            given.ahead.absolute(),
-            copy=given.copy,
-            env_file=given.env_file,
+            given.path,
+            repository=wiring.repository(settings, given.copy),
+            codec=wiring.codec(settings),
             system_identifier=system_identifier,
-            segment_bytes=given.path.stat().st_size,
+            expected_end=expected_end,
+            found=follower.start if follower else lambda: None,
         )
+        if there and follower is not None:
+            follower.go(given.path.stat().st_size)
     return there
+
+
+def _follower(
+    given: argparse.Namespace, system_identifier: int, expected_end: "ExpectedEnd | None"
+) -> "AbstractContextManager[Follower | None]":
+    if given.ahead is None or not is_segment(given.file):
+        return nullcontext()
+    from kb_dr.cli.wal_ahead import Follower
+
+    return Follower(
+        given.file,
+        given.ahead.absolute(),
+        copy=given.copy,
+        env_file=given.env_file,
+        system_identifier=system_identifier,
+        expected_end=expected_end,
+    )
 
 
 def _expected_end(given: argparse.Namespace) -> "ExpectedEnd | None":
@@ -179,7 +192,20 @@ def _push_file(given: argparse.Namespace) -> None:
         system_identifier=system_identifier,
         notes=notes,
         transfers=settings.transfers,
+        processes=_processes(settings),
     )
+
+
+def _processes(settings: "Settings") -> int:
+    """One more than cores, since each waits for its disk now and then.
+
+    In a bucket it is the way there that is waited for, and its library has threads.
+    """
+    from kb_dr.settings import DirectoryLocation
+
+    if not isinstance(settings.primary, DirectoryLocation):
+        return 1
+    return min(settings.transfers, (os.cpu_count() or 1) + 1)
 
 
 def _state_of_settings(given: argparse.Namespace) -> str | None:

@@ -4,11 +4,12 @@ PostgreSQL removes a segment once this succeeds, so success means: stored, and l
 """
 
 import hashlib
+import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kb_dr.domain.layout import timeline_prefix, wal_key
@@ -29,6 +30,7 @@ from kb_dr.errors import (
 )
 from kb_dr.operations.listed_wal import StoredWal, find_wal, stored_wal
 from kb_dr.operations.push_notes import FileState, PushNotes
+from kb_dr.operations.spread_out import may_spread, spread_out
 from kb_dr.ports import Codec, Repository
 
 logger = logging.getLogger(__name__)
@@ -59,11 +61,14 @@ def archive_wal(
     system_identifier: int | None,
     notes: PushNotes | None = None,
     transfers: int = 4,
+    processes: int = 1,
 ) -> Pushed:
     """Push ``path``, and ahead of their turn the other segments that are ready.
 
     ``notes`` is where those are remembered; without it only ``path`` is pushed. Raises as
     push_file() does, about ``path`` alone: another segment's trouble is told at its own turn.
+    ``processes`` are used at once where this one may be doubled and the repository is the same
+    for all; else as many threads as ``transfers``.
     """
     if notes is not None and (noted := pushed_ahead(path, notes)) is not None:
         return noted
@@ -76,7 +81,8 @@ def archive_wal(
         # Without notes all that is pushed ahead would be read and looked at again, call by call.
         if ahead and notes.can_be_written():
             notes.forget_taken()
-            _push_ahead(ahead[:MOST_AHEAD], repository, codec, system_identifier, notes, transfers)
+            at_once = (transfers, processes)
+            _push_ahead(ahead[:MOST_AHEAD], repository, codec, system_identifier, notes, at_once)
     return pushed
 
 
@@ -193,17 +199,14 @@ def _push_ahead(
     codec: Codec,
     system_identifier: int,
     notes: PushNotes,
-    transfers: int,
+    at_once: tuple[int, int],
 ) -> None:
-    from concurrent.futures import ThreadPoolExecutor  # only where there is more than one file
-
     ends = time.monotonic() + MOST_SECONDS_AHEAD
-    done: list[tuple[Pushed, FileState]] = []
 
-    def push(path: Path) -> None:
+    def push(path: Path) -> tuple[Pushed, FileState] | None:
         stood = before[path.name]
         if time.monotonic() > ends or not _beyond_doubt(stood):
-            return  # its own turn will tell what is wrong
+            return None  # its own turn will tell what is wrong
         try:
             state = FileState.of(path)
             settled = state.settled()
@@ -215,17 +218,15 @@ def _push_ahead(
                 looked={each.name: each for each in stood},
             )
             if settled and FileState.of(path) == state:
-                done.append((pushed, state))
+                return pushed, state
         except (KbDrError, OSError) as error:
             # It stays ready, so the server asks for it again, and is told then.
             logger.info("push %s ahead: %s", path.name, error)
+        return None
 
-    size = max(paths[0].stat().st_size, 1) if paths[0].exists() else 1
-    workers = max(1, min(transfers, MOST_BYTES_AT_ONCE // size))
     try:
         before = _standing(repository, system_identifier, paths)
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(push, paths))
+        done = _all_pushed(paths, push, at_once)
         # Looked at together, and again: another server may have written meanwhile.
         after = _standing(repository, system_identifier, [Path(each.name) for each, _ in done])
         for pushed, state in done:
@@ -234,6 +235,29 @@ def _push_ahead(
                 notes.write(pushed.name, pushed.key, pushed.sha256, state)
     except (KbDrError, OSError) as error:
         logger.info("push ahead: %s", error)
+
+
+def _all_pushed(
+    paths: Sequence[Path],
+    push: Callable[[Path], tuple[Pushed, FileState] | None],
+    at_once: tuple[int, int],
+) -> list[tuple[Pushed, FileState]]:
+    """What came of all of them, a few at once."""
+    transfers, processes = at_once
+    size = max(paths[0].stat().st_size, 1) if paths[0].exists() else 1
+    most = max(1, MOST_BYTES_AT_ONCE // size)
+    if min(processes, most, len(paths)) > 1 and may_spread():
+
+        def push_number(number: int) -> str:
+            done = push(paths[number])
+            return "" if done is None else json.dumps([asdict(each) for each in done])
+
+        said = spread_out(len(paths), push_number, processes=min(processes, most))
+        return [(Pushed(**pushed), FileState(**state)) for pushed, state in map(json.loads, said)]
+    from concurrent.futures import ThreadPoolExecutor  # only where there is more than one file
+
+    with ThreadPoolExecutor(min(transfers, most)) as pool:
+        return [done for done in pool.map(push, paths) if done is not None]
 
 
 def _beyond_doubt(stored: Sequence[StoredWal]) -> bool:

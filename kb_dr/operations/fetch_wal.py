@@ -6,6 +6,7 @@ certain: DESIGN section 5, and PostgreSQL, src/backend/access/transam/xlogarchiv
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,11 @@ def fetch_wal(
     codec: Codec,
     system_identifier: int,
     expected_end: ExpectedEnd | None = None,
+    found: Callable[[], None] = lambda: None,
 ) -> bool:
     """Put the WAL file ``name`` at ``destination``; False when it is certainly absent.
+
+    ``found`` is called before a file that is there is read.
 
     What a stream shipped of an unfinished segment is served for it, with zeros behind, when
     neither the full segment nor a later one stands.
@@ -76,6 +80,7 @@ def fetch_wal(
                 hint="Run `kb-dr wal audit`; restore from another copy, or to an earlier target.",
             )
         return False
+    found()
     plain = read_wal(
         repository,
         codec,

@@ -1,6 +1,8 @@
 """Fetch WAL ahead of replay, so that recovery finds each segment ready in a directory."""
 
+import fcntl
 import logging
+import os
 import shutil
 import threading
 from collections import deque
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.02
 _LEAVE_SECONDS = 1.0
+_DECODED_AT_ONCE = 2
+"""More would take memory, and no time off: the rest is reading."""
 
 
 class WalPrefetcher:
@@ -26,7 +30,9 @@ class WalPrefetcher:
 
     restore_command(spool=...) moves a ready file out of it; whatever is not there is fetched by
     the command itself, so trouble here slows a recovery down and never ends it. What is in the
-    spool is whole and checked; beside it ``.NAME.coming`` stands for a segment being read.
+    spool is whole and checked; beside it ``.NAME.coming`` stands for a segment being read, and is
+    locked (flock) until that has come to an end, so that who waits for it need not look again and
+    again.
     ``segments`` are in order of replay; ``give`` hands a file to the user PostgreSQL runs as.
     """
 
@@ -58,6 +64,10 @@ class WalPrefetcher:
         self._ahead = ahead
         self._give = give
         self._passed = ""
+        self._locks: dict[str, int] = {}
+        self._turn = threading.BoundedSemaphore(_DECODED_AT_ONCE)
+        self.begun = threading.Event()
+        """The first segments are being read, or there is nothing to be read."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wal-prefetch", daemon=True)
 
@@ -78,6 +88,8 @@ class WalPrefetcher:
         # A read changes nothing: one that hangs in a store holds nobody up.
         self._thread.join(_LEAVE_SECONDS)
         shutil.rmtree(self.spool, ignore_errors=True)
+        for name in list(self._locks):
+            self._end_coming(name)
 
     def passed(self, name: str) -> None:
         """Replay has, or gets elsewhere, all up to this segment."""
@@ -91,6 +103,7 @@ class WalPrefetcher:
             self.failure = error
             logger.warning("prefetch WAL: %s; each segment is fetched when asked for", error)
         finally:
+            self.begun.set()
             pool.shutdown(cancel_futures=True)
 
     def _keep_ahead(self, pool: ThreadPoolExecutor) -> None:
@@ -110,9 +123,10 @@ class WalPrefetcher:
                 if segment is None:
                     more = False
                 elif segment.name[8:] > self._passed:
-                    self._coming(segment.name).touch()
+                    self._begin_coming(segment.name)
                     self.newest = segment.name
                     running.add(pool.submit(self._fetch, segment))
+            self.begun.set()
             if not running:
                 self._stop.wait(_LOOK_SECONDS)
                 continue
@@ -132,6 +146,21 @@ class WalPrefetcher:
                 ready.remove(path)
                 self.taken_segments += 1
 
+    def _begin_coming(self, name: str) -> None:
+        """Say that a segment is being read; locked before anybody can see it."""
+        unfinished = self.spool / f".{name}.begun"
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        self._locks[name] = descriptor
+        unfinished.replace(self._coming(name))
+
+    def _end_coming(self, name: str) -> None:
+        """Unlocked when it is gone already: who is woken looks once."""
+        self._coming(name).unlink(missing_ok=True)
+        descriptor = self._locks.pop(name, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
     def _coming(self, name: str) -> Path:
         return self.spool / f".{name}.coming"
 
@@ -149,6 +178,7 @@ class WalPrefetcher:
                     segment.sha256,
                     file,
                     system_identifier=segment.system_identifier,
+                    turn=self._turn,
                 )
             if self._stop.is_set():
                 return path
@@ -157,6 +187,6 @@ class WalPrefetcher:
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
-            self._coming(segment.name).unlink(missing_ok=True)
+            self._end_coming(segment.name)
         self.fetched_bytes += size_bytes
         return path

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from contextlib import AbstractContextManager, nullcontext
 
 from kb_dr.domain.stored import Listed
 from kb_dr.domain.wal_names import is_partial, is_segment
@@ -39,11 +40,13 @@ def read_wal_into(
     sink: Writable,
     *,
     system_identifier: int | None = None,
+    turn: AbstractContextManager[object] | None = None,
 ) -> int:
     """Write the plain bytes of a listed WAL file into ``sink``; return how many.
 
     They are checked when this returns, and nothing is known of them before. Piece by piece they
-    stay in the processor's cache; in one they cost twice as much.
+    stay in the processor's cache; in one they cost twice as much. They are decoded in ``turn``:
+    what is being decoded takes three times the memory of what was read.
 
     Raises ChecksumMismatch when they are not what was pushed, WalDamaged or WrongCluster when a
     segment's header does not fit its name, RepositoryError when it was listed but is gone: that is
@@ -56,7 +59,8 @@ def read_wal_into(
             f"read WAL file {name} of {repository.url}: it was listed, then it was gone"
         ) from error
     digested = _Digested(sink)
-    codec.decode_into(coded, digested)
+    with turn or nullcontext():
+        codec.decode_into(coded, digested)
     seen = digested.sha256.hexdigest()
     if seen != sha256:
         raise ChecksumMismatch(

@@ -1,11 +1,13 @@
 """A push succeeds only when the segment is stored; what was stored once is never replaced."""
 
+import hashlib
 import os
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from kb_dr.adapters.directory_repository import DirectoryRepository
 from kb_dr.domain.layout import wal_key
 from kb_dr.domain.stored import StoredObject
 from kb_dr.domain.wal_names import Segment
@@ -18,7 +20,8 @@ from kb_dr.errors import (
     WrongCluster,
 )
 from kb_dr.operations.archive_wal import Pushed, archive_wal, push_file
-from kb_dr.operations.push_notes import PushNotes
+from kb_dr.operations.listed_wal import find_wal
+from kb_dr.operations.push_notes import FileState, PushNotes
 from kb_dr_tests.counting_repository import CountingRepository
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
 from kb_dr_tests.made_wal import SEGMENT_BYTES, SYSTEM_IDENTIFIER, full_segments
@@ -323,3 +326,33 @@ def test_segments_pushed_ahead_share_what_is_asked_of_the_store(
     assert counting.calls["list"] == 3
     assert counting.calls["check"] == 0
     assert counting.calls["put"] == len(NAMES)
+
+
+def test_processes_push_ahead_as_threads_do(
+    pg_wal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one of them cannot push stays for its own turn, and is noted by nobody."""
+    monkeypatch.setattr("kb_dr.operations.archive_wal.may_spread", lambda: True)
+    (tmp_path / "repository").mkdir()
+    repository = DirectoryRepository(tmp_path / "repository", "primary")
+    notes = PushNotes(tmp_path / "notes", repository.url, FakeClock())
+    (pg_wal / NAMES[2]).write_bytes(bytes(1 << 20))
+
+    archive_wal(
+        pg_wal / NAMES[0],
+        repository=repository,
+        codec=PlainCodec(),
+        system_identifier=SYSTEM_IDENTIFIER,
+        notes=notes,
+        processes=2,
+    )
+
+    there = [name for name in NAMES if name != NAMES[2]]
+    assert all(find_wal(repository, SYSTEM_IDENTIFIER, name) is not None for name in there)
+    assert find_wal(repository, SYSTEM_IDENTIFIER, NAMES[2]) is None
+    assert [name for name in NAMES if notes.exists(name)] == there[1:]
+    for name in there[1:]:
+        note = notes.take(name)
+        assert note is not None
+        assert note.sha256 == hashlib.sha256(SEGMENTS[name]).hexdigest()
+        assert note.state == str(FileState.of(pg_wal / name))
