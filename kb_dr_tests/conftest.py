@@ -26,6 +26,7 @@ from kb_dr_tests.sinks.fixtures import (
     sns_sink,
     webhook_sink,
 )
+from kb_dr_tests.spread_directories import spread
 from kb_dr_tests.store_fixtures import ceph_store, moto_store, rclone_store
 from kb_dr_tests.taken_dumps import dumps
 
@@ -79,6 +80,12 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for folder in _FOLDERS:
         config.addinivalue_line("markers", f"{folder}: tests in kb_dr_tests/{folder}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _directories_of_tests_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What one test has removed is not looked through by the next."""
+    spread(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(autouse=True)
