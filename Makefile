@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 # For example --quick, --mib 200,2000,10000, --only wal, --resume: see --help.
 BENCH_ARGS ?=
 # More than cores: tests wait for servers more than they reckon. worksteal keeps together what shares a fixture.
-PYTEST_WORKERS ?= 3
+PYTEST_WORKERS ?= 4
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -31,6 +31,7 @@ from kb_dr_tests.recoverable import (
     make_ledger,
     several_writers,
 )
+from kb_dr_tests.spread_directories import spread
 
 INCREMENTS = 5
 
@@ -74,7 +75,7 @@ class ChainedService:
     ) -> Proof:
         """Verify one backup; the newest when none is named."""
         service = self.service
-        scratch = service.directory / "scratch"
+        scratch = spread(service.directory / "scratch")
         proof = verify_backup(
             service.repository,
             service.codec,
@@ -85,7 +86,7 @@ class ChainedService:
             SilentProgress(),
             backup=backup or self.newest.manifest.backup_id,
         )
-        assert not scratch.exists() or list(scratch.iterdir()) == [], "scratch outlived its proof"
+        assert list(scratch.iterdir()) == [], "scratch outlived its proof"
         return proof
 
     def commands(self) -> Service:

@@ -26,6 +26,7 @@ from kb_dr_tests.sinks.fixtures import (
     sns_sink,
     webhook_sink,
 )
+from kb_dr_tests.spread_directories import spread
 from kb_dr_tests.store_fixtures import ceph_store, moto_store, rclone_store
 from kb_dr_tests.taken_dumps import dumps
 
@@ -57,7 +58,10 @@ _FOLDERS = ("unit", "contracts", "integration", "faults", "end_to_end")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by its folder, so that a level can be run alone."""
+    """Mark each test by its folder, so that a level can be run alone; the longest begin first."""
+    # Workers begin with equal shares and take each other's ends: a share of long ones alone would
+    # be the last to end, and what lies at its end be set up once more by whoever takes it.
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
     for item in items:
         for folder in _FOLDERS:
             if folder in item.path.parts:
@@ -79,6 +83,12 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for folder in _FOLDERS:
         config.addinivalue_line("markers", f"{folder}: tests in kb_dr_tests/{folder}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _directories_of_tests_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What one test has removed is not looked through by the next."""
+    spread(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(autouse=True)

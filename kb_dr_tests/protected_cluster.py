@@ -21,6 +21,7 @@ from kb_dr.operations.base_backup import BackupTools, take_base_backup
 from kb_dr.operations.initialise import init_repository
 from kb_dr_tests.postgres_servers import RunningCluster, fill, source_settings
 from kb_dr_tests.push_wal import archive_command
+from kb_dr_tests.spread_directories import spread
 
 ENTRIES = 1500
 AFTER_THE_BACKUP = ("after the backup", "in a later segment", "in the last segment")
@@ -47,7 +48,7 @@ class LostCluster:
 
     def scratch(self, directory: Path) -> LocalScratchSpace:
         """Scratch space of its own."""
-        return LocalScratchSpace(directory / "scratch")
+        return LocalScratchSpace(spread(directory / "scratch"))
 
     def copied(self, directory: Path) -> "LostCluster":
         """The same with a repository of its own, to be damaged."""

@@ -22,6 +22,7 @@ from kb_dr.settings import load_settings
 from kb_dr_tests.faults.s3_proxy import S3Proxy
 from kb_dr_tests.object_stores import RcloneStore
 from kb_dr_tests.postgres_servers import RunningCluster, fill
+from kb_dr_tests.spread_directories import spread
 
 SECONDS = 240.0
 """How long a command may take on a starved machine."""
@@ -42,6 +43,8 @@ class Service:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.env_file.write_text("".join(f"{name}='{text}'\n" for name, text in settings.items()))
         self.env_file.chmod(0o600)
+        if scratch := settings.get("KB_DR_SCRATCH_DIR"):
+            spread(Path(scratch))
 
     def words(self, *words: str) -> list[str]:
         """What starts its `kb-dr`."""

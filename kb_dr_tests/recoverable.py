@@ -28,6 +28,7 @@ from kb_dr.operations.restore_postgres import Restored, plan_restore, restore_po
 from kb_dr.ports import Clock
 from kb_dr_tests.postgres_servers import RunningCluster, source_settings
 from kb_dr_tests.push_wal import archive_command
+from kb_dr_tests.spread_directories import spread
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class RecoverableService:
             self.repository,
             self.codec,
             self.host,
-            LocalScratchSpace(self.directory / "scratch"),
+            LocalScratchSpace(spread(self.directory / "scratch")),
             SystemClock(),
             SilentProgress(),
         )

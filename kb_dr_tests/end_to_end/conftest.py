@@ -26,6 +26,7 @@ from kb_dr_tests.end_to_end.told import Told
 from kb_dr_tests.object_stores import MotoStore
 from kb_dr_tests.sinks import SnsSink
 from kb_dr_tests.sinks.ping_sink import PingSink
+from kb_dr_tests.spread_directories import spread
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,7 @@ def pages(sns: SnsSink, switch: PingSink) -> Iterator[Pages]:
     }
     # The path of a socket may be 107 bytes long; pytest's directories are longer than that.
     directory = Path(tempfile.mkdtemp(prefix="kbdr-ui-", dir="/tmp"))
+    spread(directory)
     try:
         with Pages(directory / "sandbox", settings, sns.environment) as made:
             yield made
