@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from kb_dr.cli import backup_dump
 from kb_dr.cli.opened import installation, json_option
-from kb_dr.domain.manifest import StoredManifest
-from kb_dr.installation import Installation
-from kb_dr.ports import Progress
 
-BackUp = Callable[[Installation, Progress], StoredManifest]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kb_dr.domain.manifest import StoredManifest
+    from kb_dr.installation import Installation
+    from kb_dr.ports import Progress
+
+    BackUp = Callable[[Installation, Progress], StoredManifest]
 
 
 @click.group("backup")

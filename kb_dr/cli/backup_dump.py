@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
-from kb_dr.cli.dump_to_file import FORMATS
 from kb_dr.cli.opened import installation, json_option
 from kb_dr.errors import ConfigurationError
+
+FORMATS = ("plain", "custom", "directory")
+"""Those of `DumpFormat`, which no other backup has to load."""
 
 
 @click.command("dump")

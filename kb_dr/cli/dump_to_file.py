@@ -11,12 +11,9 @@ import click
 
 from kb_dr.cli.opened import installation, progress
 from kb_dr.cli.output import moment, print_json, server_version, size
-from kb_dr.domain.dump import DumpFormat
 
 if TYPE_CHECKING:
     from kb_dr.operations.write_local_dump import LocalDump
-
-FORMATS = tuple(str(each) for each in (DumpFormat.PLAIN, DumpFormat.CUSTOM, DumpFormat.DIRECTORY))
 
 
 def dump_to(directory: str, form: str | None, jobs: int | None, as_json: bool) -> None:
@@ -24,6 +21,8 @@ def dump_to(directory: str, form: str | None, jobs: int | None, as_json: bool) -
 
     An empty ``directory`` is KB_BACKUP_LOCAL_PATH.
     """
+    from kb_dr.domain.dump import DumpFormat
+
     done = installation().dump_to(
         Path(os.path.expanduser(directory)).absolute() if directory else None,
         DumpFormat(form or DumpFormat.PLAIN),

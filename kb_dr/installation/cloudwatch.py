@@ -104,6 +104,10 @@ class CloudWatching(Places):
 
         The block fills in ``stored``; its error goes on as it was.
         """
+        if not self.settings.cloudwatch.on:
+            yield Ended()
+            return
+
         from kb_dr.domain.cloudwatch_alarms import BACKUP_LOG
         from kb_dr.domain.cloudwatch_metrics import success_points
 
@@ -135,6 +139,10 @@ class CloudWatching(Places):
     @contextmanager
     def restore_told(self, plan: RestorePlan, *, in_place: bool) -> Iterator[Ended]:
         """The same of a restore; the block fills in ``restored`` by restored_event()."""
+        if not self.settings.cloudwatch.on:
+            yield Ended()
+            return
+
         from kb_dr.domain.cloudwatch_alarms import RESTORE_LOG
 
         recovery = plan.recovery

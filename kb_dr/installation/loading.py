@@ -206,6 +206,10 @@ class Loading(Recovery):
     @contextmanager
     def _load_told(self, plan: LoadPlan) -> Iterator[None]:
         """CloudWatch is told what it comes to, when that is on."""
+        if not self.settings.cloudwatch.on:
+            yield
+            return
+
         from kb_dr.domain.cloudwatch_alarms import RESTORE_LOG
 
         event = {

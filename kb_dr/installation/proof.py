@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId, BackupKind
-from kb_dr.domain.control import ControlRun, Damage
 from kb_dr.domain.finding import Finding
 from kb_dr.errors import KbDrError
 from kb_dr.installation.cataloguing import Cataloguing
@@ -18,6 +17,7 @@ from kb_dr.installation.recovery import Recovery
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kb_dr.domain.control import ControlRun, Damage
     from kb_dr.domain.drill import Drill
     from kb_dr.domain.proof import Proof
     from kb_dr.domain.recovery import RecoveryPlan
@@ -102,9 +102,13 @@ class Proving(Recovery, Cataloguing, Pinging):
         copy: str,
         progress: Progress,
         *,
-        damages: Sequence[Damage] = tuple(Damage),
+        damages: Sequence[Damage] | None = None,
     ) -> ControlRun:
-        """Hand the verifier damaged copies of a backup (None: the newest proven) of one copy."""
+        """Hand the verifier damaged copies of a backup (None: the newest proven) of one copy.
+
+        ``damages``: every kind there is, unless some are named.
+        """
+        from kb_dr.domain.control import Damage
         from kb_dr.operations.run_controls import ControlTools, run_controls
 
         other = self._other_than(copy)
@@ -125,7 +129,7 @@ class Proving(Recovery, Cataloguing, Pinging):
                 tools,
                 progress,
                 backup=wanted,
-                damages=damages,
+                damages=tuple(Damage) if damages is None else damages,
                 also_store_in=() if other is None else (other,),
             )
 
