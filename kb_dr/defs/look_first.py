@@ -5,14 +5,15 @@ A run is a process that loads Dagster anew, and takes some twenty times as much 
 
 import threading
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import dagster as dg
 
 from kb_dr.defs import ledger
 from kb_dr.defs.alerting.told_watch import newest_whole_watch
-from kb_dr.defs.check_results import OUTCOME
-from kb_dr.defs.evaluations import newest_of_each
+from kb_dr.defs.check_results import check_result, news_of, news_shown
+from kb_dr.defs.evaluations import Evaluated, newest_of_each
 from kb_dr.defs.resources import InstallationDoor
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.watch_checks import MINUTE_CHECKS
@@ -25,20 +26,27 @@ ANYWAY_AFTER = timedelta(minutes=4, seconds=30)
 LOOK_SECONDS = 20.0
 """A tick has 60 in all, and others wait for it; what takes longer is for the run to wait for."""
 
-GOOD = {Outcome.PASSED, Outcome.NOT_APPLICABLE}
-
 _looking = threading.Lock()
 """Held by the one look at a time that a process takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the watch saw here and now."""
+
+    watched: Sequence[Watched]
+    at: datetime
+    grace_seconds: float
 
 
 def watch_where_needed(
     context: dg.ScheduleEvaluationContext, door: InstallationDoor, job: str
 ) -> dg.RunRequest | dg.SkipReason:
-    """A run of this job, unless a look here and now shows all as good as the page has it.
+    """A run of this job, unless a look here and now comes to what the page shows.
 
-    It is left out only behind a whole one that went well, and while everything is good: what is
-    red or cannot be told is recorded each minute, and so is each change. Whatever keeps the look
-    from being taken asks for a run.
+    It is left out only behind a whole one that went well, and while each check has the same light,
+    outcome, severity, subjects and hint; numbers and ages alone are no news. Whatever keeps the
+    look from being taken asks for a run.
     """
     if ledger.is_under_way(context.instance, job):
         return dg.SkipReason("the previous run has not ended")
@@ -48,30 +56,37 @@ def watch_where_needed(
         return wanted
     if newest_whole_watch(context.instance, since) is None:
         return wanted
-    shown = _shown(context.instance)
-    if shown.keys() != MINUTE_CHECKS.keys() or not GOOD.issuperset(shown.values()):
-        return wanted
-    seen = _look(door)
-    if seen is None:
+    look = _look(door)
+    if look is None:
         context.log.warning("the look was not to be had here; a run takes it")
         return wanted
-    if {each.name: str(each.outcome) for each in seen} != shown:
-        return wanted
-    return dg.SkipReason(f"looked: all {len(seen)} checks are as good as the page shows them")
-
-
-def _shown(instance: dg.DagsterInstance) -> dict[str, str]:
-    """What the page shows of each check of a minute; one that never spoke is left out."""
     checks = [
         dg.AssetCheckKey(dg.AssetKey(list(asset)), name) for name, asset in MINUTE_CHECKS.items()
     ]
-    return {
-        each.check.name: each.texts.get(OUTCOME, "") if each.passed else str(Outcome.FAILED)
-        for each in newest_of_each(instance, checks)
-    }
+    shown = {each.check: each for each in newest_of_each(context.instance, checks)}
+    seen = {each.name: each for each in look.watched}
+    for check in checks:
+        if check.name not in seen or check not in shown:
+            return wanted
+        if not _says_the_same(check, seen[check.name], shown[check], look):
+            return wanted
+    return dg.SkipReason(f"looked: all {len(checks)} checks are as the page shows them")
 
 
-def _look(door: InstallationDoor) -> Sequence[Watched] | None:
+def _says_the_same(check: dg.AssetCheckKey, watched: Watched, shown: Evaluated, look: Look) -> bool:
+    """Whether a run would record what stands there, but for its numbers and ages."""
+    unsure = watched.outcome is Outcome.COULD_NOT_RUN
+    would_be = check_result(
+        check,
+        watched,
+        at=look.at,
+        before=shown if unsure else None,
+        grace_seconds=look.grace_seconds,
+    )
+    return news_of(would_be) == news_shown(shown)
+
+
+def _look(door: InstallationDoor) -> Look | None:
     """What the watch sees now; None when it cannot be told, or not in time.
 
     In a thread of its own, which is left to itself when a place takes too long to answer; until
@@ -79,11 +94,14 @@ def _look(door: InstallationDoor) -> Sequence[Watched] | None:
     """
     if not _looking.acquire(blocking=False):
         return None
-    found: list[Sequence[Watched]] = []
+    found: list[Look] = []
 
     def look() -> None:
         try:
-            found.append(door.open().watch())
+            installation = door.open()
+            watched = installation.watch()
+            grace = installation.settings.alerting.grace_seconds
+            found.append(Look(watched, installation.clock.now(), grace))
         except KbDrError:
             return  # the run meets the same, and says it
         finally:

@@ -126,7 +126,7 @@ def make_watch_schedules() -> Sequence[dg.ScheduleDefinition]:
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Whatever goes wrong is on the page, and on its way to people, within two "
-        "minutes. A look that finds all as good as the page shows it starts no run.",
+        "minutes. A look that finds all as the page shows it starts no run.",
     )
     def watch_every_minute(
         context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]

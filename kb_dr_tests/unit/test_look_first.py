@@ -1,4 +1,4 @@
-"""No run is started for a watch that would say what the page says, if all of that is good."""
+"""No run is started for a watch that would say what the page says."""
 
 import logging
 import threading
@@ -14,6 +14,7 @@ import pytest
 from kb_dr.definitions import build_definitions
 from kb_dr.defs import look_first
 from kb_dr.defs.resources import InstallationDoor, ScheduleTimes
+from kb_dr.domain.finding import Finding
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.severity import Severity
 from kb_dr.domain.watch_checks import MINUTE_CHECKS
@@ -59,12 +60,13 @@ def asks_for_a_run(
     return isinstance(asked, dg.RunRequest)
 
 
-def one_is(alerts: Alerts, outcome: Outcome) -> None:
+def one_is(alerts: Alerts, outcome: Outcome, parts: tuple[Finding, ...] = ()) -> None:
     first, *others = alerts.listening.watched
-    alerts.listening.watched = (replace(first, outcome=outcome, seen="otherwise"), *others)
+    changed = replace(first, outcome=outcome, seen="otherwise", parts=parts)
+    alerts.listening.watched = (changed, *others)
 
 
-def test_while_all_is_well_a_run_is_left_out_and_the_look_is_not(alerts: Alerts) -> None:
+def test_without_news_a_run_is_left_out_and_the_look_is_not(alerts: Alerts) -> None:
     assert asks_for_a_run(alerts)  # nobody has looked yet
 
     alerts.run("watch_job")
@@ -81,9 +83,40 @@ def test_whatever_changes_is_recorded_at_once(alerts: Alerts, outcome: Outcome) 
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.COULD_NOT_RUN])
-def test_what_is_not_good_is_recorded_each_minute(alerts: Alerts, outcome: Outcome) -> None:
-    one_is(alerts, outcome)
+def test_what_is_bad_and_was_recorded_is_recorded_again_when_it_changes(
+    alerts: Alerts, outcome: Outcome
+) -> None:
+    one_is(alerts, outcome, parts=(Finding("primary", Outcome.FAILED, "two hours"),))
+    assert asks_for_a_run(alerts)
     alerts.run("watch_job")
+
+    one_is(alerts, outcome, parts=(Finding("primary", Outcome.FAILED, "three hours"),))
+    assert not asks_for_a_run(alerts)
+
+    one_is(alerts, outcome, parts=(Finding("offsite", Outcome.FAILED, "three hours"),))
+    assert asks_for_a_run(alerts)
+
+    one_is(alerts, Outcome.PASSED)
+    assert asks_for_a_run(alerts)
+
+
+def test_what_nobody_can_tell_is_recorded_when_it_becomes_critical(alerts: Alerts) -> None:
+    one_is(alerts, Outcome.COULD_NOT_RUN)
+    alerts.run("watch_job")
+    assert not asks_for_a_run(alerts)
+
+    alerts.listening.clock.ahead = timedelta(seconds=alerts.listening.grace_seconds + 1)
+    asked = asks_for_a_run(alerts)
+    alerts.listening.clock.ahead = timedelta()
+
+    assert asked
+
+
+def test_another_severity_is_recorded_at_once(alerts: Alerts) -> None:
+    one_is(alerts, Outcome.FAILED)
+    alerts.run("watch_job")
+    first, *others = alerts.listening.watched
+    alerts.listening.watched = (replace(first, severity=Severity.WARNING), *others)
 
     assert asks_for_a_run(alerts)
 
