@@ -57,35 +57,6 @@ def check_result(
     )
 
 
-News = tuple[bool, Severity, dict[str, str]]
-"""The light, how bad it is where it is not green, and what of the metadata people act on."""
-
-_NEWS = (OUTCOME, SEVERITY, UNKNOWN_SINCE, HINT, SUBJECTS)
-
-
-def news_of(result: dg.AssetCheckResult) -> News:
-    """What of a result is told to people, but for its numbers and ages."""
-    is_critical = result.severity is dg.AssetCheckSeverity.ERROR
-    return (
-        result.passed,
-        Severity.CRITICAL if is_critical else Severity.WARNING,
-        {
-            name: str(value.value)
-            for name, value in result.metadata.items()
-            if name in _NEWS and isinstance(value, dg.TextMetadataValue)
-        },
-    )
-
-
-def news_shown(shown: Evaluated) -> News:
-    """The same of what the page shows."""
-    return (
-        shown.passed,
-        Severity.CRITICAL if shown.severity is Severity.CRITICAL else Severity.WARNING,
-        {name: text for name, text in shown.texts.items() if name in _NEWS},
-    )
-
-
 def said_before(before: Evaluated | None) -> Before | None:
     """The same check's last result, as the rule wants it."""
     if before is None:

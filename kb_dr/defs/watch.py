@@ -13,7 +13,6 @@ from kb_dr.defs.evaluations import newest_of
 from kb_dr.defs.failures import reported_failures
 from kb_dr.defs.heartbeat import signs_of_life
 from kb_dr.defs.integrity import what_is_kept_is_whole
-from kb_dr.defs.look_first import watch_where_needed
 from kb_dr.defs.postgres.checks import copies_have_room
 from kb_dr.defs.postgres.jobs import HOUR, ends_after
 from kb_dr.defs.postgres.schedules import unless_under_way
@@ -119,22 +118,13 @@ hourly_watch_job = dg.define_asset_job(
 
 def make_watch_schedules() -> Sequence[dg.ScheduleDefinition]:
     """The watch of each minute, and that of each hour."""
-
-    @dg.schedule(
-        job=watch_job,
-        cron_schedule="* * * * *",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Whatever goes wrong is on the page, and on its way to people, within two "
-        "minutes. A look that finds all as the page shows it starts no run.",
-    )
-    def watch_every_minute(
-        context: dg.ScheduleEvaluationContext, door: dg.ResourceParam[InstallationDoor]
-    ) -> dg.RunRequest | dg.SkipReason:
-        return watch_where_needed(context, door, watch_job.name)
-
     return [
-        watch_every_minute,
+        unless_under_way(
+            watch_job.name,
+            "* * * * *",
+            "watch_every_minute",
+            "Whatever goes wrong is on the page, and on its way to people, within two minutes.",
+        ),
         # A check whose own asset could not be made is skipped in that run, and would stay green.
         unless_under_way(
             hourly_watch_job.name,

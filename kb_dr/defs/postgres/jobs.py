@@ -7,7 +7,6 @@ import dagster as dg
 from kb_dr.defs.failures import reported_failures
 from kb_dr.defs.partitions import POSTGRES_BACKUPS
 from kb_dr.defs.postgres import keys
-from kb_dr.defs.postgres.ask_at_once import queue_at_once
 from kb_dr.defs.postgres.assets import backup, restore_proof
 from kb_dr.defs.postgres.checks import (
     every_chunk_is_stored,
@@ -87,7 +86,7 @@ wal_audit_job = dg.define_asset_job(
 
 @dg.op
 def name_a_backup(context: dg.OpExecutionContext, door: dg.ResourceParam[InstallationDoor]) -> None:
-    """Add a partition for a backup that starts now, and queue its run."""
+    """Add a partition for a backup that starts now; a sensor then requests its run."""
     _name(context, door, BackupKind.FULL)
 
 
@@ -107,7 +106,6 @@ def _name(context: dg.OpExecutionContext, door: InstallationDoor, kind: BackupKi
     backup_id = str(wanted)
     context.instance.add_dynamic_partitions(POSTGRES_BACKUPS, [backup_id])
     context.instance.add_run_tags(context.run_id, {keys.BACKUP_ID_TAG: backup_id})
-    queue_at_once(context, wanted, job=backup_job.name, sensor="backups_asked_for")
     context.log.info(f"{backup_id} will be taken as soon as the queue allows")
 
 

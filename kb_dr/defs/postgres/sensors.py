@@ -7,7 +7,6 @@ import dagster as dg
 from kb_dr.defs import ledger
 from kb_dr.defs.partitions import POSTGRES_BACKUPS, postgres_backups
 from kb_dr.defs.postgres import keys
-from kb_dr.defs.postgres.ask_at_once import run_key_of
 from kb_dr.defs.postgres.in_line import InLine, Signs
 from kb_dr.defs.postgres.jobs import (
     back_up_now,
@@ -42,14 +41,10 @@ _IN_LINE = InLine()
     job=backup_job,
     minimum_interval_seconds=5,
     default_status=ON,
-    description="Requests the run of each backup that `back_up_now` or `dump_now` has named, and "
-    "could not queue itself.",
+    description="Requests the run of each backup that `back_up_now` or `dump_now` has named.",
 )
 def backups_asked_for(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Each run of these jobs leads to one backup, also when a tick is lost or repeated.
-
-    A run that was queued at once has the run key of the request, which is dropped for it.
-    """
+    """Each run of these jobs leads to one backup, also when a tick is lost or repeated."""
     since = datetime.now().astimezone() - ASKED_WITHIN
     asked = [
         run
@@ -66,7 +61,7 @@ def backups_asked_for(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     ]
     return dg.SensorResult(
         run_requests=[
-            backup_request(BackupId.parse(backup), run_key_of(run_id)) for run_id, backup in wanted
+            backup_request(BackupId.parse(backup), f"asked-{run_id}") for run_id, backup in wanted
         ]
     )
 
