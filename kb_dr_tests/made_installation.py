@@ -160,12 +160,14 @@ class MadeInstallation(Installation):
         copy: str,
         progress: Progress,
         *,
-        damages: Sequence[Damage] = tuple(Damage),
+        damages: Sequence[Damage] | None = None,
     ) -> ControlRun:
         """A round that comes to ``outcomes``; its record is stored as a real one is."""
         assert wanted is None
         run = made_run(self.clock.now(), self.outcomes)
-        run = replace(run, copy=copy, results=tuple(r for r in run.results if r.damage in damages))
+        run = replace(
+            run, copy=copy, results=tuple(r for r in run.results if r.damage in (damages or Damage))
+        )
         store_control_run(list(self.memory.values()), run)
         return run
 

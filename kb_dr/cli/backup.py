@@ -1,18 +1,22 @@
 """`kb-dr backup`: take a backup, full or incremental; dumps are in backup_dump.py."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from kb_dr.cli import backup_dump
 from kb_dr.cli.opened import installation, json_option
-from kb_dr.cli.take_backup import say_taken, take_backup
-from kb_dr.domain.increment import describe_kind
-from kb_dr.domain.manifest import StoredManifest
-from kb_dr.installation import Installation
-from kb_dr.ports import Progress
 
-BackUp = Callable[[Installation, Progress], StoredManifest]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kb_dr.domain.manifest import StoredManifest
+    from kb_dr.installation import Installation
+    from kb_dr.ports import Progress
+
+    BackUp = Callable[[Installation, Progress], StoredManifest]
 
 
 @click.group("backup")
@@ -52,6 +56,9 @@ def incr(and_copy: bool, as_json: bool) -> None:
 
 
 def _take(back_up: BackUp, *, and_copy: bool, as_json: bool) -> None:
+    from kb_dr.cli.take_backup import say_taken, take_backup
+    from kb_dr.domain.increment import describe_kind
+
     opened = installation()
     stored, copied = take_backup(opened, lambda watch: back_up(opened, watch), and_copy=and_copy)
     manifest = stored.manifest

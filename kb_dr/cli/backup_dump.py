@@ -1,11 +1,14 @@
 """`kb-dr backup dump`: take a logical dump."""
 
+from __future__ import annotations
+
 import click
 
-from kb_dr.cli.dump_to_file import FORMATS, dump_to
 from kb_dr.cli.opened import installation, json_option
-from kb_dr.cli.take_backup import say_taken, take_backup
 from kb_dr.errors import ConfigurationError
+
+FORMATS = ("plain", "custom", "directory")
+"""Those of `DumpFormat`, which no other backup has to load."""
 
 
 @click.command("dump")
@@ -32,6 +35,9 @@ def command(
     With --to into a file of its own (kb-backup-YYYYMMDD-HHMMSS.sql.gz, .dump or .dir) with its
     checksum beside it, for psql or pg_restore; the repository does not know of it.
     """
+    from kb_dr.cli.dump_to_file import dump_to
+    from kb_dr.cli.take_backup import say_taken, take_backup
+
     if directory is not None:
         if and_copy:
             raise ConfigurationError(

@@ -1,17 +1,19 @@
 """`kb-dr backup dump --to DIR`: a dump in a file of its own."""
 
+from __future__ import annotations
+
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kb_dr.cli.opened import installation, progress
 from kb_dr.cli.output import moment, print_json, server_version, size
-from kb_dr.domain.dump import DumpFormat
-from kb_dr.operations.write_local_dump import LocalDump
 
-FORMATS = tuple(str(each) for each in (DumpFormat.PLAIN, DumpFormat.CUSTOM, DumpFormat.DIRECTORY))
+if TYPE_CHECKING:
+    from kb_dr.operations.write_local_dump import LocalDump
 
 
 def dump_to(directory: str, form: str | None, jobs: int | None, as_json: bool) -> None:
@@ -19,6 +21,8 @@ def dump_to(directory: str, form: str | None, jobs: int | None, as_json: bool) -
 
     An empty ``directory`` is KB_BACKUP_LOCAL_PATH.
     """
+    from kb_dr.domain.dump import DumpFormat
+
     done = installation().dump_to(
         Path(os.path.expanduser(directory)).absolute() if directory else None,
         DumpFormat(form or DumpFormat.PLAIN),

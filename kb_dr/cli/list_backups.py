@@ -1,14 +1,20 @@
 """`kb-dr list`: the backups of a repository, and what is proven of each."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from kb_dr.cli.opened import from_option, installation, json_option
 from kb_dr.cli.output import moment, print_json, print_table, server_version, size
-from kb_dr.domain.catalog_rows import BackupRows, CopyState, SyncState
 from kb_dr.errors import CatalogError
-from kb_dr.installation import BackupOverview, Installation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kb_dr.domain.catalog_rows import BackupRows, SyncState
+    from kb_dr.installation import BackupOverview, Installation
 
 
 @click.command("list")
@@ -47,6 +53,8 @@ def _list_catalogued(opened: Installation, as_json: bool) -> bool:
 
 def _print_catalogued(state: SyncState, rows: Iterator[BackupRows], as_json: bool) -> None:
     # Whole before anything is printed: a catalog that goes away midway is no listing.
+    from kb_dr.domain.catalog_rows import CopyState
+
     found = sorted(rows, key=lambda each: (each.log.backup_timestamp, each.backup_id))
     if as_json:
         print_json({"read_from": "catalog", "synced": state, "backups": found})

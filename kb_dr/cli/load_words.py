@@ -1,18 +1,21 @@
 """The words of `kb-dr restore` that go with dumps and local files, and which of both is meant."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from kb_dr.cli.opened import parse_backup_id
-from kb_dr.cli.replace import Consent
 from kb_dr.domain.backup_id import BackupId, BackupKind
-from kb_dr.domain.database_url import is_database_url
 from kb_dr.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from kb_dr.cli.replace import Consent
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -89,6 +92,8 @@ def load_options(command: F) -> F:
 
 def is_load(load: LoadOptions, backup_id: str | None, into: str | None) -> bool:
     """Whether a dump or a file is to go into a database, and not files into a directory."""
+    from kb_dr.domain.database_url import is_database_url
+
     return (
         load.file is not None
         or load.dump
@@ -115,6 +120,8 @@ def require_load_words(
     words: dict[str, Any],
 ) -> BackupId | None:
     """The dump that was named; ConfigurationError for words that do not go together."""
+    from kb_dr.domain.database_url import is_database_url
+
     if into is not None and not is_database_url(into):
         raise ConfigurationError(
             "restore --into: a directory, and a dump goes into a database",

@@ -1,17 +1,22 @@
 """`kb-dr status --nagios`: one line, and an exit status Nagios, Icinga and cron understand."""
 
+from __future__ import annotations
+
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from kb_dr.cli.opened import installation
-from kb_dr.domain.nagios import NagiosState, Said, say, say_status
 from kb_dr.errors import KbDrError, RepositoryError
-from kb_dr.scrub import scrub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kb_dr.domain.nagios import Said
 
 
 def check_status(*, everything: bool, timeout_seconds: float | None) -> int:
@@ -20,6 +25,8 @@ def check_status(*, everything: bool, timeout_seconds: float | None) -> int:
     Whatever goes wrong has one of these: an interpreter that ends with an error of its own exits
     1, which would be read as a warning, and wrong words exit 2.
     """
+    from kb_dr.domain.nagios import NagiosState, say
+
     ending = threading.Lock()  # held by the one who says the line: there is only one
     with _cut_off_after(timeout_seconds, ending):
         try:
@@ -40,10 +47,14 @@ def check_status(*, everything: bool, timeout_seconds: float | None) -> int:
 
 def say_wrong_words(error: click.ClickException) -> int:
     """Usage errors are UNKNOWN; click's own status would be read as CRITICAL."""
+    from kb_dr.domain.nagios import NagiosState, say
+
     return _print(say(NagiosState.UNKNOWN, error.format_message()))
 
 
 def _seen(everything: bool) -> Said:
+    from kb_dr.domain.nagios import say_status
+
     opened = installation()
     return say_status(opened.status(everything=everything), opened.settings.objectives)
 
@@ -53,6 +64,8 @@ def _hint(error: KbDrError) -> list[str]:
 
 
 def _print(said: Said) -> int:
+    from kb_dr.scrub import scrub
+
     click.echo(scrub(said.output))
     return int(said.state)
 
@@ -60,6 +73,8 @@ def _print(said: Said) -> int:
 @contextmanager
 def _cut_off_after(seconds: float | None, ending: threading.Lock) -> Iterator[None]:
     """End the process when the time is over, whatever it waits for: a store, a name, a lock."""
+    from kb_dr.domain.nagios import NagiosState, say
+
     if seconds is None:
         yield
         return

@@ -1,24 +1,30 @@
 """What most verbs begin with: the installation the settings describe, and a progress to watch."""
 
+from __future__ import annotations
+
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from kb_dr.cli.app import configure_logging
 from kb_dr.domain.backup_id import BackupId
 from kb_dr.errors import ConfigurationError
-from kb_dr.installation import Installation, open_installation
-from kb_dr.ports import Progress
 from kb_dr.settings import COPY_NAMES, Settings, load_settings
+
+if TYPE_CHECKING:
+    from kb_dr.installation import Installation
+    from kb_dr.ports import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def installation() -> Installation:
     """The installation of the environment and ``--env-file``."""
+    from kb_dr.installation import open_installation
+
     return open_installation(read_settings())
 
 

@@ -1,11 +1,16 @@
 """A recovery plan on the terminal, and what can be reached where a target cannot."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from kb_dr.cli.output import moment, print_table, say
-from kb_dr.domain.recoverable_window import Nearest, RecoverableWindow
-from kb_dr.operations.describe_recovery import WINDOW_COLUMNS, nearest_points, window_rows
-from kb_dr.operations.restore_postgres import RestorePlan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kb_dr.domain.recoverable_window import Nearest, RecoverableWindow
+    from kb_dr.operations.restore_postgres import RestorePlan
 
 
 def plan_values(plan: RestorePlan) -> dict[str, object]:
@@ -37,6 +42,8 @@ def plan_values(plan: RestorePlan) -> dict[str, object]:
 
 def print_windows(windows: Sequence[RecoverableWindow]) -> None:
     """Every recoverable stretch, a line each."""
+    from kb_dr.operations.describe_recovery import WINDOW_COLUMNS, window_rows
+
     print_table(
         "Recoverable windows",
         WINDOW_COLUMNS,
@@ -47,6 +54,8 @@ def print_windows(windows: Sequence[RecoverableWindow]) -> None:
 
 def print_nearest(near: Nearest) -> None:
     """What can be had instead."""
+    from kb_dr.operations.describe_recovery import nearest_points
+
     for point in nearest_points(near):
         say(
             f"nearest {point.side}: {moment(point.at)} in {point.copy}, with "

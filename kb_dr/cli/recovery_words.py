@@ -1,22 +1,19 @@
 """The words that say what to recover to, shared by every verb that restores."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from kb_dr.cli.opened import parse_backup_id
-from kb_dr.domain.lsn import Lsn
-from kb_dr.domain.recovery_target import (
-    AtLsn,
-    Latest,
-    RecoveryTarget,
-    parse_name,
-    parse_time,
-)
 from kb_dr.errors import ConfigurationError
-from kb_dr.operations.plan_target import Wanted
 from kb_dr.settings import COPY_NAMES
+
+if TYPE_CHECKING:
+    from kb_dr.domain.recovery_target import RecoveryTarget
+    from kb_dr.operations.plan_target import Wanted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,6 +71,8 @@ def wanted_of(
     backup_id: str | None,
 ) -> Wanted:
     """What was typed, as values; ConfigurationError when it says nothing, or two things at once."""
+    from kb_dr.operations.plan_target import Wanted
+
     asked = [target_time, target_lsn, target_name]
     count = sum(each is not None for each in asked) + latest
     if count > 1:
@@ -105,6 +104,9 @@ def copy_of(word: str) -> str | None:
 def _target(
     time: str | None, lsn: str | None, name: str | None, *, inclusive: bool
 ) -> RecoveryTarget:
+    from kb_dr.domain.lsn import Lsn
+    from kb_dr.domain.recovery_target import AtLsn, Latest, parse_name, parse_time
+
     try:
         if time is not None:
             return parse_time(time, inclusive=inclusive)

@@ -1,24 +1,27 @@
 """`kb-dr restore --replace`: the cluster of a running service, replaced in place."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from kb_dr.cli.opened import progress
 from kb_dr.cli.output import print_json, print_table, say, size
-from kb_dr.cli.recovery_plan import plan_values
-from kb_dr.domain.replacement import Replacement
 from kb_dr.errors import ConfigurationError, RecoveryError
-from kb_dr.installation import Installation
-from kb_dr.operations.describe_recovery import plan_rows, reached
-from kb_dr.operations.plan_replacement import ReplacePlan, require_consent
-from kb_dr.operations.plan_target import Wanted
-from kb_dr.operations.replace_postgres import Replaced
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kb_dr.domain.replacement import Replacement
+    from kb_dr.installation import Installation
+    from kb_dr.operations.plan_replacement import ReplacePlan
+    from kb_dr.operations.plan_target import Wanted
+    from kb_dr.operations.replace_postgres import Replaced
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -136,6 +139,8 @@ def replace_in_place(
 
 def _ask(plan: ReplacePlan, consent: Consent) -> None:
     """Raise unless a person, or all words at once, say yes to production's replacement."""
+    from kb_dr.operations.plan_replacement import require_consent
+
     target, service = plan.restore.target, plan.service
     if not consent.force_production:
         require_consent(plan, force_production=False, typed=None)
@@ -188,6 +193,8 @@ def _way_back(target: Path) -> str:
 
 
 def _values(plan: ReplacePlan) -> dict[str, object]:
+    from kb_dr.cli.recovery_plan import plan_values
+
     return {
         **plan_values(plan.restore),
         "service": plan.service,
@@ -199,6 +206,8 @@ def _values(plan: ReplacePlan) -> dict[str, object]:
 
 
 def _print_plan(plan: ReplacePlan) -> None:
+    from kb_dr.operations.describe_recovery import plan_rows
+
     rows = (
         *plan_rows(plan.restore),
         ("service", f"{plan.service}: PRODUCTION, its server is {plan.standing.server}"),
@@ -210,6 +219,8 @@ def _print_plan(plan: ReplacePlan) -> None:
 
 
 def _print_replaced(replaced: Replaced) -> None:
+    from kb_dr.operations.describe_recovery import reached
+
     plan = replaced.plan
     print_table(
         f"Replaced {plan.restore.target}",

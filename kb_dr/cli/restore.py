@@ -1,30 +1,24 @@
 """`kb-dr restore`: a cluster in a new directory, or in the place of the service's own; a dump in a
 database."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from kb_dr.cli.load_words import (
-    LoadOptions,
-    is_load,
-    load_options,
-    require_load_words,
-    require_no_load_words,
-)
+from kb_dr.cli.load_words import LoadOptions, load_options
 from kb_dr.cli.opened import installation, json_option, progress
 from kb_dr.cli.output import print_json, print_table, say, size
-from kb_dr.cli.recovery_plan import plan_values, print_nearest, print_windows
-from kb_dr.cli.recovery_words import copy_of, target_options, wanted_of
-from kb_dr.cli.replace import Consent, replace_in_place, replace_options, require_none
-from kb_dr.cli.restore_dump import restore_dump
-from kb_dr.domain.recoverable_window import nearest
+from kb_dr.cli.recovery_words import target_options
+from kb_dr.cli.replace import Consent, replace_options
 from kb_dr.errors import ConfigurationError, RecoveryError, WalGap
-from kb_dr.installation import Installation
-from kb_dr.operations.describe_recovery import TARGET_REFUSALS, plan_rows, reached
-from kb_dr.operations.plan_target import Wanted
-from kb_dr.operations.restore_postgres import Restored
+
+if TYPE_CHECKING:
+    from kb_dr.installation import Installation
+    from kb_dr.operations.plan_target import Wanted
+    from kb_dr.operations.restore_postgres import Restored
 
 
 @click.command("restore")
@@ -60,6 +54,10 @@ def command(
     A logical dump (--backup kb-dump-…, --dump) or a local file (--file) goes into a new database
     beside that under protection, whole or in part; with --replace it takes its place.
     """
+    from kb_dr.cli.load_words import is_load, require_load_words, require_no_load_words
+    from kb_dr.cli.recovery_words import copy_of
+    from kb_dr.cli.restore_dump import restore_dump
+
     if is_load(load, words["backup_id"], target):
         backup = require_load_words(load, words["backup_id"], target, consent, words)
         restore_dump(
@@ -86,6 +84,11 @@ def _restore_files(
     dry_run: bool,
     as_json: bool,
 ) -> None:
+    from kb_dr.cli.recovery_plan import plan_values, print_windows
+    from kb_dr.cli.recovery_words import copy_of, wanted_of
+    from kb_dr.cli.replace import replace_in_place, require_none
+    from kb_dr.operations.describe_recovery import TARGET_REFUSALS, plan_rows
+
     opened = installation()
     if consent.roll_back or consent.replace:
         wanted = None if consent.roll_back else wanted_of(**words)
@@ -133,6 +136,9 @@ def _show_what_can_be_reached(
     *,
     as_json: bool,
 ) -> None:
+    from kb_dr.cli.recovery_plan import print_nearest, print_windows
+    from kb_dr.domain.recoverable_window import nearest
+
     windows = opened.recovery_windows(copy)
     near = nearest(windows, wanted.target)
     if as_json:
@@ -145,6 +151,8 @@ def _show_what_can_be_reached(
 
 
 def _print_restored(restored: Restored) -> None:
+    from kb_dr.operations.describe_recovery import reached
+
     print_table(
         f"Restored into {restored.plan.target}",
         ("phase", "seconds", "bytes"),

@@ -1,21 +1,24 @@
 """`kb-dr restore` of dumps and local files: a database beside, or in another one's place."""
 
+from __future__ import annotations
+
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from kb_dr.cli.load_words import LoadOptions
 from kb_dr.cli.opened import progress
 from kb_dr.cli.output import print_json, print_table, say, size
-from kb_dr.cli.replace import Consent
-from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.load_plan import LoadPlan, Part, StoredDump
 from kb_dr.errors import ConfigurationError
-from kb_dr.installation import Installation
-from kb_dr.installation.loading import LoadWords
-from kb_dr.operations.load_dump import Loaded
-from kb_dr.operations.plan_load import require_consent
-from kb_dr.operations.swap_database import RollBackPlan, next_steps
+
+if TYPE_CHECKING:
+    from kb_dr.cli.load_words import LoadOptions
+    from kb_dr.cli.replace import Consent
+    from kb_dr.domain.backup_id import BackupId
+    from kb_dr.domain.load_plan import LoadPlan, Part
+    from kb_dr.installation import Installation
+    from kb_dr.operations.load_dump import Loaded
+    from kb_dr.operations.swap_database import RollBackPlan
 
 
 def restore_dump(
@@ -30,6 +33,11 @@ def restore_dump(
     as_json: bool,
 ) -> None:
     """Show the plan, ask where something is replaced, carry it out."""
+    from kb_dr.domain.load_plan import Part
+    from kb_dr.installation.loading import LoadWords
+    from kb_dr.operations.plan_load import require_consent
+    from kb_dr.operations.swap_database import next_steps
+
     if consent.roll_back:
         _roll_back(opened, into, consent, dry_run=dry_run, as_json=as_json)
         return
@@ -140,6 +148,8 @@ def _roll_back_rows(plan: RollBackPlan) -> tuple[tuple[str, str], ...]:
 
 
 def _values(plan: LoadPlan) -> dict[str, object]:
+    from kb_dr.domain.load_plan import StoredDump
+
     what = plan.what
     source: dict[str, object]
     if isinstance(what, StoredDump):
@@ -175,6 +185,8 @@ def _values(plan: LoadPlan) -> dict[str, object]:
 
 
 def _rows(plan: LoadPlan) -> list[tuple[str, str]]:
+    from kb_dr.domain.load_plan import StoredDump
+
     what, part = plan.what, plan.part
     rows = []
     if isinstance(what, StoredDump):
@@ -203,6 +215,8 @@ def _said(part: Part) -> str:
 
 
 def _print_loaded(loaded: Loaded) -> None:
+    from kb_dr.operations.swap_database import next_steps
+
     plan = loaded.plan
     print_table(
         f"Restored into database {loaded.database}",

@@ -1,16 +1,18 @@
 """`kb-dr status`: can we recover now?"""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from kb_dr.cli.nagios import check_status
 from kb_dr.cli.opened import installation, json_option
 from kb_dr.cli.output import age, moment, print_json, print_table, say
-from kb_dr.domain.forecast import BETWEEN, phase_of
-from kb_dr.domain.proof import Standing
-from kb_dr.domain.status import CopyStatus, Status, WindowStatus
 from kb_dr.errors import ObjectiveBroken
+
+if TYPE_CHECKING:
+    from kb_dr.domain.status import CopyStatus, Status, WindowStatus
 
 
 @click.command("status")
@@ -45,6 +47,8 @@ def command(
 
     Exits 0 only when every objective holds; what cannot be told does not hold.
     """
+    from kb_dr.cli.nagios import check_status
+
     if nagios:
         if plot is not None or as_json:
             raise click.UsageError("--nagios goes with --everything and --timeout alone")
@@ -106,6 +110,8 @@ def _window_row(window: WindowStatus) -> tuple[object, ...]:
 
 def _print_times(status: Status) -> None:
     """The restore as it was measured, beside what one would take now."""
+    from kb_dr.domain.forecast import BETWEEN, phase_of
+
     rto, told = status.rto, [each for each in status.forecasts if each.forecast.phases]
     ready = (
         f"in about {age(each.forecast.seconds)} from {each.copy}"
@@ -140,6 +146,8 @@ def _print_times(status: Status) -> None:
 
 
 def _none_proven(copy: CopyStatus) -> str:
+    from kb_dr.domain.proof import Standing
+
     void = sum(1 for each in copy.backups if each.standing is Standing.VOID)
     return f"none ({void} void)" if void else "none"
 

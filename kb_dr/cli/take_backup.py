@@ -1,13 +1,19 @@
 """What every `kb-dr backup` does: take one, copy it where that was asked for, and say so."""
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from kb_dr.cli.opened import progress
 from kb_dr.cli.output import moment, print_json, print_table, size
-from kb_dr.domain.manifest import StoredManifest
-from kb_dr.installation import Installation
-from kb_dr.operations.copy_backup import BackupCopy
-from kb_dr.ports import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kb_dr.domain.manifest import StoredManifest
+    from kb_dr.installation import Installation
+    from kb_dr.operations.copy_backup import BackupCopy
+    from kb_dr.ports import Progress
 
 
 def take_backup(

@@ -1,11 +1,17 @@
 """`kb-dr verify ID|latest`: restore into scratch, look, and leave a proof."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import click
 
 from kb_dr.cli.opened import from_option, installation, json_option, parse_backup_id, progress
 from kb_dr.cli.output import moment, print_json, print_table, size
-from kb_dr.domain.proof import Proof, Verdict, is_void
 from kb_dr.errors import NotProven, ProofFailed, ProofsVoid
+
+if TYPE_CHECKING:
+    from kb_dr.domain.proof import Proof
 
 
 @click.command("verify")
@@ -27,6 +33,8 @@ def command(wanted: str, copy: str | None, kind: str, as_json: bool) -> None:
     because a negative control has shown that the verifier is blind. The scratch server is always
     gone afterwards; the proof is kept in the repository.
     """
+    from kb_dr.domain.proof import Verdict, is_void
+
     opened = installation()
     read = copy or opened.copy_that_counts
     backup = None if wanted == "latest" else parse_backup_id(wanted)

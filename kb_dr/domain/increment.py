@@ -3,11 +3,15 @@
 Pure: what the server says of itself and the chain a backup would continue decide.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from kb_dr.domain.manifest import Manifest
-from kb_dr.domain.source_facts import SourceFacts
-from kb_dr.domain.tablespaces import Tablespace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kb_dr.domain.manifest import Manifest
+    from kb_dr.domain.source_facts import SourceFacts
+    from kb_dr.domain.tablespaces import Tablespace
 
 NATIVE = "native"
 """Engine: files as pg_basebackup sends them, all or those blocks that changed."""

@@ -4,11 +4,12 @@ The command line and Dagster call the same methods, so that what runs unattended
 can run by hand. Nothing is opened before it is used.
 """
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from kb_dr.domain.finding import Finding
-from kb_dr.domain.proof import Outcome
-from kb_dr.domain.status import Status
 from kb_dr.errors import RepositoryError
 from kb_dr.installation.evidence import BackupOverview
 from kb_dr.installation.loading import Loading
@@ -16,7 +17,10 @@ from kb_dr.installation.measuring import Measuring
 from kb_dr.installation.proof import Proving
 from kb_dr.installation.readiness import Readying
 from kb_dr.installation.retention import Retention
-from kb_dr.settings import Settings
+
+if TYPE_CHECKING:
+    from kb_dr.domain.status import Status
+    from kb_dr.settings import Settings
 
 __all__ = ["BackupOverview", "Installation", "open_installation"]
 
@@ -39,6 +43,8 @@ class Installation(Measuring, Proving, Retention, Readying, Loading):
         )
 
     def _drills(self) -> Finding:
+        from kb_dr.domain.proof import Outcome
+
         try:
             return self.drills_held(young=True)
         except RepositoryError as error:
@@ -55,6 +61,8 @@ class Installation(Measuring, Proving, Retention, Readying, Loading):
 
     def _replacement_cut_off(self) -> Finding | None:
         """What a replacement of the service's directory left, while it is there."""
+        from kb_dr.domain.proof import Outcome
+
         target = self.settings.source.data_directory
         found = None if target is None else self.unfinished_replacement(target)
         if found is None:

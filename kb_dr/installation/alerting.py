@@ -1,22 +1,14 @@
 """Alerts: taken from notices, kept, delivered, acknowledged."""
 
+from __future__ import annotations
+
 import logging
-from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from kb_dr import wiring
-from kb_dr.domain.alert import Alert
-from kb_dr.domain.alert_book import Book
-from kb_dr.domain.alert_message import Links, describe
-from kb_dr.domain.alert_routes import judge_routes
-from kb_dr.domain.alert_rules import Rules
-from kb_dr.domain.alert_upkeep import acknowledge, close_by_hand
-from kb_dr.domain.delivery import Delivery
 from kb_dr.domain.finding import Finding
-from kb_dr.domain.message import Message, What
-from kb_dr.domain.notice import Notice, State
-from kb_dr.domain.proof import Outcome
 from kb_dr.domain.severity import Severity
 from kb_dr.errors import (
     ChannelUnavailable,
@@ -26,11 +18,20 @@ from kb_dr.errors import (
     RepositoryError,
 )
 from kb_dr.installation.places import Places
-from kb_dr.operations.deliver_alerts import Delivered, deliver_alerts
-from kb_dr.operations.reach_outbox import Outboxes
-from kb_dr.operations.run_parallel import run_parallel
-from kb_dr.operations.take_notices import Taken, take_notices
-from kb_dr.ports import Channel, Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from kb_dr.domain.alert import Alert
+    from kb_dr.domain.alert_book import Book
+    from kb_dr.domain.alert_rules import Rules
+    from kb_dr.domain.delivery import Delivery
+    from kb_dr.domain.message import Message
+    from kb_dr.domain.notice import Notice
+    from kb_dr.operations.deliver_alerts import Delivered
+    from kb_dr.operations.reach_outbox import Outboxes
+    from kb_dr.operations.take_notices import Taken
+    from kb_dr.ports import Channel, Repository
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class Alerting(Places):
         The same notice again changes nothing. No trouble with where alerts are kept is raised:
         the database, records beside the backups, this machine, memory, in this order.
         """
+        from kb_dr.operations.take_notices import take_notices
+
         return take_notices(self._outboxes, notices)
 
     def deliver(self, *, seconds: float) -> Delivered:
@@ -56,6 +59,8 @@ class Alerting(Places):
 
         A channel that is down delays only itself. While another process delivers it does nothing.
         """
+        from kb_dr.operations.deliver_alerts import deliver_alerts
+
         return deliver_alerts(self._outboxes, self.channels, seconds=seconds)
 
     def alerts(self, *, all: bool = False) -> tuple[Alert, ...]:  # noqa: A002 - as `--all` has it
@@ -88,6 +93,8 @@ class Alerting(Places):
 
         Raises ConfigurationError, and changes nothing, when one of them is not open.
         """
+        from kb_dr.domain.alert_upkeep import acknowledge
+
         now = self.clock.now()
 
         def one(book: Book, alert: Alert) -> None:
@@ -100,6 +107,8 @@ class Alerting(Places):
 
         What breaks again opens a new one. Raises as acknowledge() does.
         """
+        from kb_dr.domain.alert_upkeep import close_by_hand
+
         now = self.clock.now()
 
         def one(book: Book, alert: Alert) -> None:
@@ -109,6 +118,9 @@ class Alerting(Places):
 
     def check_channels(self) -> tuple[Finding, ...]:
         """Each channel, tried as far as that goes without telling anybody anything."""
+        from kb_dr.domain.alert_routes import judge_routes
+        from kb_dr.domain.proof import Outcome
+        from kb_dr.operations.run_parallel import run_parallel
 
         def look(channel: Channel) -> Finding:
             return _tried(f"alerts by {channel.name}", channel.check)
@@ -125,6 +137,8 @@ class Alerting(Places):
 
     def test_channels(self, names: Collection[str] = ()) -> tuple[Finding, ...]:
         """Send a test to each channel (of these), at once and past the outbox."""
+        from kb_dr.operations.run_parallel import run_parallel
+
         unknown = sorted(set(names) - {each.name for each in self.channels})
         if unknown:
             known = ", ".join(each.name for each in self.channels) or "none"
@@ -153,6 +167,9 @@ class Alerting(Places):
     @cached_property
     def alert_rules(self) -> Rules:
         """Who is told what, as the settings have it."""
+        from kb_dr.domain.alert_message import Links
+        from kb_dr.domain.alert_rules import Rules
+
         alerting = self.settings.alerting
         return Rules(
             links=Links(self.settings.service, alerting.pages_url, alerting.documents_url),
@@ -166,6 +183,8 @@ class Alerting(Places):
 
     @cached_property
     def _outboxes(self) -> Outboxes:
+        from kb_dr.operations.reach_outbox import Outboxes
+
         return Outboxes(
             database=wiring.outbox(self.settings),
             records=wiring.alert_records(self.settings, self.clock, self._record_places),
@@ -223,6 +242,10 @@ class Alerting(Places):
         return _tried("alert outbox", look)
 
     def _test_message(self) -> Message:
+        from kb_dr.domain.alert_message import describe
+        from kb_dr.domain.message import Message, What
+        from kb_dr.domain.notice import Notice, State
+
         now = self.clock.now()
         seen = f"kb-dr alerts test, by {self.settings.service}: nothing is the matter."
         notice = Notice("", "test", "channel_test", State.TOLD, Severity.INFO, now, seen)
@@ -251,6 +274,8 @@ def _no_alert(alert_id: str, open_: str = "") -> ConfigurationError:
 
 
 def _tried(subject: str, look: Callable[[], str]) -> Finding:
+    from kb_dr.domain.proof import Outcome
+
     try:
         return Finding(subject, Outcome.PASSED, look())
     except KbDrError as error:

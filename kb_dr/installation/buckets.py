@@ -1,20 +1,24 @@
 """What the buckets of the copies do by themselves: locks, hidden versions, lifecycle rules."""
 
+from __future__ import annotations
+
 import logging
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from kb_dr import wiring
 from kb_dr.domain.finding import Finding
-from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.object_lock import ObjectLock
-from kb_dr.domain.proof import Outcome
-from kb_dr.domain.stored import HiddenObject
 from kb_dr.errors import ConfigurationError, RepositoryError
 from kb_dr.installation.places import Places
-from kb_dr.operations.lifecycle import LifecyclePlan, apply_lifecycle, plan_lifecycle
-from kb_dr.operations.lock_bucket import judge_lock, judge_retained, lock_bucket
-from kb_dr.ports import Bucket
 from kb_dr.settings import S3Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kb_dr.domain.manifest import StoredManifest
+    from kb_dr.domain.object_lock import ObjectLock
+    from kb_dr.domain.stored import HiddenObject
+    from kb_dr.operations.lifecycle import LifecyclePlan
+    from kb_dr.ports import Bucket
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +39,8 @@ class Buckets(Places):
 
     def lock(self, copy: str) -> ObjectLock | None:
         """Have one copy's bucket retain what the settings say, or more where more stands there."""
+        from kb_dr.operations.lock_bucket import lock_bucket
+
         bucket, wanted = self.bucket(copy), self.lock_wanted(copy)
         if bucket is None or wanted is None:
             return None
@@ -42,6 +48,9 @@ class Buckets(Places):
 
     def locks(self) -> Iterator[Finding]:
         """Whether each bucket that is to retain what is written does; one GET each."""
+        from kb_dr.domain.proof import Outcome
+        from kb_dr.operations.lock_bucket import judge_lock
+
         for copy in self.copies:
             bucket, wanted = self.bucket(copy), self.lock_wanted(copy)
             if bucket is None or wanted is None:
@@ -65,6 +74,8 @@ class Buckets(Places):
 
     def plan_lifecycle(self, copy: str) -> LifecyclePlan | None:
         """The lifecycle rules one copy should have and those it has; None: it can have none."""
+        from kb_dr.operations.lifecycle import plan_lifecycle
+
         bucket = self.bucket(copy)
         if bucket is None:
             return None
@@ -72,6 +83,8 @@ class Buckets(Places):
 
     def apply_lifecycle(self, copy: str) -> LifecyclePlan:
         """Put the rules of the policy into one copy's bucket; what stands there then."""
+        from kb_dr.operations.lifecycle import apply_lifecycle
+
         policy = self.settings.retention[copy]
         done = apply_lifecycle(self.checked(copy), self._bucket_of(copy), policy)
         if done is None:
@@ -92,6 +105,8 @@ class Buckets(Places):
 
     def _look_at_lock(self, stored: StoredManifest) -> None:
         """Say so, where a backup that was just stored is not retained as the settings say."""
+        from kb_dr.operations.lock_bucket import judge_retained
+
         wanted = self.lock_wanted("primary")
         if wanted is None:
             return

@@ -1,16 +1,20 @@
 """Tell the catalog what has just changed; nothing fails, or waits long, because of it."""
 
+from __future__ import annotations
+
 import logging
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kb_dr import wiring
-from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.control import ALL, void_through
-from kb_dr.domain.proof import Void
 from kb_dr.errors import KbDrError, RepositoryError
 from kb_dr.installation.places import Places
-from kb_dr.operations.controls import gather_control_runs
-from kb_dr.operations.list_holdings import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kb_dr.domain.backup_id import BackupId
+    from kb_dr.domain.proof import Void
+    from kb_dr.operations.list_holdings import Place
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,8 @@ class CatalogNotes(Places):
 
     def place(self, copy: str, touched: Sequence[str] | None = None) -> Place:
         """One copy as a source of the catalog; ``touched`` None looks at all of them."""
+        from kb_dr.operations.list_holdings import Place
+
         repository = self.repository(copy)
         if touched is not None and copy not in touched:
             return Place(copy, repository.url, None, untouched=True)
@@ -51,6 +57,9 @@ class CatalogNotes(Places):
 
     def _void_of(self, copies: Sequence[str]) -> Void | None:
         """As void_through() of these copies alone: what nobody can tell is not proven."""
+        from kb_dr.domain.control import ALL, void_through
+        from kb_dr.operations.controls import gather_control_runs
+
         try:
             gathered = gather_control_runs([self._opened(copy) for copy in copies])
         except RepositoryError:

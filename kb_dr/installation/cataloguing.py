@@ -1,22 +1,25 @@
 """The catalog database, kept in line with the copies: a view, and nothing rests on it."""
 
+from __future__ import annotations
+
 import logging
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kb_dr import wiring
-from kb_dr.domain.catalog_rows import BackupRows, SyncState
-from kb_dr.domain.finding import Finding
 from kb_dr.errors import CatalogError, ConfigurationError, KbDrError
 from kb_dr.installation.evidence import Evidence
-from kb_dr.operations.sync_catalog import Sources, Synced, rebuild_catalog, sync_catalog
-from kb_dr.ports import Catalog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from kb_dr.domain.backup_id import BackupId
+    from kb_dr.domain.catalog_rows import BackupRows, SyncState
+    from kb_dr.domain.finding import Finding
     from kb_dr.domain.lineage import BackupLineage, ProofLineage
     from kb_dr.operations.check_catalog import CatalogCheck
+    from kb_dr.operations.sync_catalog import Sources, Synced
+    from kb_dr.ports import Catalog
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,8 @@ class Cataloguing(Evidence):
 
     def sync_catalog(self, *, wait_seconds: float = 0.0) -> Synced:
         """Bring it in line; cheap when nothing changed. Look at ``state.problems``."""
+        from kb_dr.operations.sync_catalog import sync_catalog
+
         return sync_catalog(self.database, self._sources(), self.clock, wait_seconds=wait_seconds)
 
     def follow_in_catalog(self) -> None:
@@ -50,9 +55,11 @@ class Cataloguing(Evidence):
 
     def rebuild_catalog(self) -> Synced:
         """Make it anew from the copies alone. Look at ``state.problems``."""
+        from kb_dr.operations.sync_catalog import rebuild_catalog
+
         return rebuild_catalog(self.database, self._sources(), self.clock)
 
-    def check_catalog(self) -> "CatalogCheck":
+    def check_catalog(self) -> CatalogCheck:
         """Compare it with the copies, in both directions; change neither."""
         from kb_dr.operations.check_catalog import check_catalog
 
@@ -84,13 +91,13 @@ class Cataloguing(Evidence):
             return ()
         return (try_rebuild(self.database, self._sources((copy,)), self.clock, copy),)
 
-    def trace(self, backup: "BackupId") -> "BackupLineage":
+    def trace(self, backup: BackupId) -> BackupLineage:
         """One backup forward to its copies, children and proofs; read from the copies alone."""
         from kb_dr.operations.trace_lineage import trace_backup
 
         return trace_backup([self.place(copy) for copy in self.copies], self._sources(), backup)
 
-    def trace_proof(self, proof_id: str, backup: "BackupId | None" = None) -> "ProofLineage":
+    def trace_proof(self, proof_id: str, backup: BackupId | None = None) -> ProofLineage:
         """One proof back to what it read; from the copies alone, faster with its backup."""
         from kb_dr.operations.trace_lineage import trace_proof
 
@@ -98,6 +105,8 @@ class Cataloguing(Evidence):
         return trace_proof(places, self._sources(), proof_id, backup)
 
     def _sources(self, copies: Sequence[str] | None = None) -> Sources:
+        from kb_dr.operations.sync_catalog import Sources
+
         asked = self.copies if copies is None else tuple(copies)
         return Sources(
             service=self.settings.service,

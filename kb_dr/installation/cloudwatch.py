@@ -1,27 +1,29 @@
 """CloudWatch: what stands there and what is put in. Nothing fails, or waits long, for it."""
 
+from __future__ import annotations
+
 import logging
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from kb_dr import wiring
-from kb_dr.domain.backup_id import BackupId, BackupKind
-from kb_dr.domain.cloudwatch_alarms import BACKUP_LOG, RESTORE_LOG
-from kb_dr.domain.cloudwatch_metrics import Datapoint, Scope, failure_points, success_points
-from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import KbDrError
 from kb_dr.installation.places import Places
-from kb_dr.operations.catalog import CatalogEntry
 from kb_dr.operations.known_entries import KnownEntries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from kb_dr.domain.backup_id import BackupId, BackupKind
+    from kb_dr.domain.cloudwatch_metrics import Datapoint, Scope
+    from kb_dr.domain.manifest import StoredManifest
     from kb_dr.domain.proof import Reach
+    from kb_dr.operations.catalog import CatalogEntry
     from kb_dr.operations.cloudwatch import CloudWatchPlan
     from kb_dr.operations.restore_postgres import RestorePlan
     from kb_dr.ports import CloudWatch
@@ -37,7 +39,7 @@ class Ended:
     """What a backup or a restore came to; filled in by whoever carries it out."""
 
     stored: StoredManifest | None = None
-    restored: "Mapping[str, Any] | None" = None
+    restored: Mapping[str, Any] | None = None
 
 
 class CloudWatching(Places):
@@ -49,9 +51,11 @@ class CloudWatching(Places):
     @property
     def scope(self) -> Scope:
         """Whose metrics and alarms these are."""
+        from kb_dr.domain.cloudwatch_metrics import Scope
+
         return Scope(self.settings.service, self.settings.org)
 
-    def plan_cloudwatch(self) -> "CloudWatchPlan":
+    def plan_cloudwatch(self) -> CloudWatchPlan:
         """What `kb-dr cloudwatch apply` would do; nothing is changed."""
         from kb_dr.operations.cloudwatch import plan_cloudwatch
 
@@ -61,7 +65,7 @@ class CloudWatching(Places):
             region=settings.region, topic_arn=settings.topic_arn,
         )  # fmt: skip
 
-    def apply_cloudwatch(self) -> "CloudWatchPlan":
+    def apply_cloudwatch(self) -> CloudWatchPlan:
         """Alarms, dashboard and log groups as they should be; see operations/cloudwatch.py."""
         from kb_dr.operations.cloudwatch import apply_cloudwatch
 
@@ -100,6 +104,13 @@ class CloudWatching(Places):
 
         The block fills in ``stored``; its error goes on as it was.
         """
+        if not self.settings.cloudwatch.on:
+            yield Ended()
+            return
+
+        from kb_dr.domain.cloudwatch_alarms import BACKUP_LOG
+        from kb_dr.domain.cloudwatch_metrics import success_points
+
         ended = Ended()
         try:
             yield ended
@@ -126,8 +137,14 @@ class CloudWatching(Places):
             )
 
     @contextmanager
-    def restore_told(self, plan: "RestorePlan", *, in_place: bool) -> Iterator[Ended]:
+    def restore_told(self, plan: RestorePlan, *, in_place: bool) -> Iterator[Ended]:
         """The same of a restore; the block fills in ``restored`` by restored_event()."""
+        if not self.settings.cloudwatch.on:
+            yield Ended()
+            return
+
+        from kb_dr.domain.cloudwatch_alarms import RESTORE_LOG
+
         recovery = plan.recovery
         event = {
             "backup_id": recovery.stored.manifest.id,
@@ -153,6 +170,8 @@ class CloudWatching(Places):
         error: BaseException,
         kind: BackupKind | None = None,
     ) -> None:
+        from kb_dr.domain.cloudwatch_metrics import failure_points
+
         known = error if isinstance(error, KbDrError) else None
         self._tell(
             what,
@@ -208,11 +227,11 @@ class CloudWatching(Places):
         if thread.is_alive():
             logger.warning("CloudWatch is not told %s: not within %g s", what, NOTE_SECONDS)
 
-    def _cloudwatch(self, *, patient: bool) -> "CloudWatch":
+    def _cloudwatch(self, *, patient: bool) -> CloudWatch:
         return wiring.cloudwatch(self.settings, patient=patient)
 
 
-def restored_event(reach: "Reach", started: datetime, finished: datetime) -> Mapping[str, Any]:
+def restored_event(reach: Reach, started: datetime, finished: datetime) -> Mapping[str, Any]:
     """What is told of a restore that is done."""
     commit = reach.newest_commit
     return {

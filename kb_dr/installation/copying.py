@@ -1,35 +1,31 @@
 """What brings backups and WAL to the further copies, and mends copies that are damaged."""
 
+from __future__ import annotations
+
 import logging
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId, BackupKind
-from kb_dr.domain.copies import copies_to_prove, copy_that_counts, further_copies
-from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.space import Room
-from kb_dr.domain.status import Status
-from kb_dr.domain.wording import moment
 from kb_dr.errors import ConfigurationError, KbDrError, RepositoryError
 from kb_dr.installation.catalog_notes import CatalogNotes
 from kb_dr.installation.evidence import Evidence
 from kb_dr.installation.pinging import Pinging
-from kb_dr.operations.audit_wal import clusters_present
-from kb_dr.operations.catalog import CatalogEntry, read_entries, read_manifest
-from kb_dr.operations.copy_backup import BackupCopy, copy_backup
-from kb_dr.operations.copy_partials import copy_partials
-from kb_dr.operations.copy_wal import WalCopy, follow_wal, recent_wal
-from kb_dr.operations.find_holders import find_holders
-from kb_dr.operations.listed_backups import ALL_KINDS, list_backups
-from kb_dr.ports import Progress, Repository
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from kb_dr.domain.manifest import StoredManifest
+    from kb_dr.domain.space import Room
+    from kb_dr.domain.status import Status
+    from kb_dr.operations.catalog import CatalogEntry
+    from kb_dr.operations.copy_backup import BackupCopy
+    from kb_dr.operations.copy_wal import WalCopy
     from kb_dr.operations.repair_copy import Repair
     from kb_dr.operations.repair_wal import WalRepair
+    from kb_dr.ports import Progress, Repository
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +48,8 @@ class Copying(Evidence, CatalogNotes, Pinging):
     @property
     def further_copies(self) -> tuple[str, ...]:
         """The copies besides the primary, in the order of COPY_NAMES."""
+        from kb_dr.domain.copies import further_copies
+
         return further_copies(self.copies)
 
     def let_go(self, copy: str) -> dict[str, str]:
@@ -69,6 +67,9 @@ class Copying(Evidence, CatalogNotes, Pinging):
 
         A backup this copy has let go of is never brought again, nor one whose parent it has.
         """
+        from kb_dr.domain.manifest import StoredManifest
+        from kb_dr.operations.listed_backups import ALL_KINDS
+
         there = {self.id_of(entry): entry for entry in self.catalog(copy, kinds=ALL_KINDS)}
         elsewhere, let_go = self._held_elsewhere(copy, there)
         damaged = [
@@ -86,6 +87,9 @@ class Copying(Evidence, CatalogNotes, Pinging):
         self, copy: str, there: Mapping[str, CatalogEntry]
     ) -> tuple[dict[str, StoredManifest], tuple[str, ...]]:
         """What other copies hold that belongs into this one, oldest first; and what does not."""
+        from kb_dr.domain.manifest import StoredManifest
+        from kb_dr.operations.listed_backups import ALL_KINDS
+
         gone = set(self.let_go(copy))
         found: dict[str, StoredManifest] = {}
         for source in self._sources_for(copy):
@@ -107,12 +111,13 @@ class Copying(Evidence, CatalogNotes, Pinging):
 
     def repair(
         self, backup: BackupId | None, copy: str, progress: Progress
-    ) -> Iterator["Repair | KbDrError"]:
+    ) -> Iterator[Repair | KbDrError]:
         """Mend one backup in one copy, or every one that other copies hold, oldest first.
 
         Every byte is read. One that could not be looked at is given as its error, and the next
         one is gone on with. Raises ConfigurationError for a backup that retention has let go of.
         """
+        from kb_dr.operations.listed_backups import ALL_KINDS
         from kb_dr.operations.repair_copy import repair_backup
 
         sources, target = self._sources_for(copy), self.checked(copy)
@@ -138,8 +143,9 @@ class Copying(Evidence, CatalogNotes, Pinging):
             except KbDrError as error:
                 yield error
 
-    def repair_wal(self, copy: str, progress: Progress) -> "tuple[WalRepair, ...]":
+    def repair_wal(self, copy: str, progress: Progress) -> tuple[WalRepair, ...]:
         """Mend every WAL file of one copy that is not what its key says."""
+        from kb_dr.operations.audit_wal import clusters_present
         from kb_dr.operations.repair_wal import repair_wal
 
         sources, target = self._sources_for(copy), self.checked(copy)
@@ -170,6 +176,10 @@ class Copying(Evidence, CatalogNotes, Pinging):
             return copied
 
     def _copy_backup(self, backup: BackupId, copy: str, progress: Progress) -> BackupCopy:
+        from kb_dr.domain import layout
+        from kb_dr.operations.copy_backup import copy_backup
+        from kb_dr.operations.find_holders import find_holders
+
         self._refuse_let_go(backup, copy)
         sources = self._sources_for(copy)
         target = self.checked(copy)
@@ -207,6 +217,10 @@ class Copying(Evidence, CatalogNotes, Pinging):
             return done
 
     def _copy_wal(self, progress: Progress, copy: str, *, everything: bool) -> tuple[WalCopy, ...]:
+        from kb_dr.operations.audit_wal import clusters_present
+        from kb_dr.operations.copy_partials import copy_partials
+        from kb_dr.operations.copy_wal import follow_wal, recent_wal
+
         source, *others = self._sources_for(copy)
         target = self.checked(copy)
         done = []
@@ -233,6 +247,8 @@ class Copying(Evidence, CatalogNotes, Pinging):
 
         True when in doubt. Raises what a repository raises that cannot be listed.
         """
+        from kb_dr.operations.audit_wal import clusters_present
+        from kb_dr.operations.copy_wal import recent_wal
         from kb_dr.operations.lacking_wal import lacks_wal
 
         source, target = self._sources_for(copy)[0], self.checked(copy)
@@ -251,6 +267,7 @@ class Copying(Evidence, CatalogNotes, Pinging):
 
     def room_notes(self, status: Status) -> tuple[str, ...]:
         """What to say of copies that fill up; one that cannot be asked is said by its status."""
+        from kb_dr.operations.catalog import read_manifest
         from kb_dr.operations.room import look_at_room
 
         notes = []
@@ -268,6 +285,11 @@ class Copying(Evidence, CatalogNotes, Pinging):
         """The newest logical dump of each copy that holds any: no objective rests on one. A copy
         that cannot be asked is said by its status.
         """
+        from kb_dr.domain.manifest import StoredManifest
+        from kb_dr.domain.wording import moment
+        from kb_dr.operations.catalog import read_entries
+        from kb_dr.operations.listed_backups import list_backups
+
         notes = []
         for each in status.copies:
             with suppress(KbDrError):
@@ -283,6 +305,7 @@ class Copying(Evidence, CatalogNotes, Pinging):
 
     def copies_to_prove(self) -> tuple[str, ...]:
         """The copies this round of proofs reads; see domain/copies.py for the rule."""
+        from kb_dr.domain.copies import copies_to_prove
         from kb_dr.operations.newest_tries import newest_tries
 
         found: dict[str, datetime] = {}
@@ -324,4 +347,6 @@ class Copying(Evidence, CatalogNotes, Pinging):
     @property
     def copy_that_counts(self) -> str:
         """The copy a proof has to read to be believed."""
+        from kb_dr.domain.copies import copy_that_counts
+
         return copy_that_counts(self.copies)

@@ -1,17 +1,19 @@
 """That the watch is alive: noted where others miss it when it no longer is."""
 
+from __future__ import annotations
+
 import logging
 import uuid
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from kb_dr import wiring
-from kb_dr.adapters.state_file import StateFile
 from kb_dr.domain.finding import Finding
-from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
-from kb_dr.domain.ping import WORKS, Signal
-from kb_dr.domain.proof import Outcome
 from kb_dr.errors import KbDrError
 from kb_dr.installation.places import Places
+
+if TYPE_CHECKING:
+    from kb_dr.adapters.state_file import StateFile
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +23,9 @@ class Deadman(Places):
 
     def pings_configured(self) -> Finding:
         """Which works a dead man's switch is told of; none of them is tried, it would count."""
+        from kb_dr.domain.ping import WORKS
+        from kb_dr.domain.proof import Outcome
+
         told = [work for work in WORKS if work in self.settings.pings]
         silent = [work for work in WORKS if work not in self.settings.pings]
         seen = f"told of {', '.join(told)}" if told else "none is configured"
@@ -36,6 +41,8 @@ class Deadman(Places):
         Each of them by itself, and none of them fails the watch: what is not noted grows old,
         which is what others look at.
         """
+        from kb_dr.domain.ping import Signal
+
         try:
             self._watched().write({"at": at.isoformat()})
         except OSError as error:
@@ -68,9 +75,13 @@ class Deadman(Places):
         return max((at for at in known if at is not None and at <= until), default=None)
 
     def _believed_until(self) -> datetime:
+        from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
+
         return self.clock.now() + timedelta(seconds=CLOCK_SLACK_SECONDS)
 
     def _watched(self) -> StateFile:
+        from kb_dr.adapters.state_file import StateFile
+
         return StateFile(self.settings.state_dir / "watch.json")
 
     def _watched_here(self) -> datetime | None:

@@ -1,15 +1,17 @@
 """Logical dumps of the database under protection."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId, BackupKind
-from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import BackupInProgress, KbDrError
 from kb_dr.installation.protection import Protection
-from kb_dr.operations.catalog import read_manifest
-from kb_dr.operations.dump_backup import take_dump
-from kb_dr.operations.listed_backups import list_backups
-from kb_dr.operations.room import require_room
-from kb_dr.ports import Progress, Repository
+
+if TYPE_CHECKING:
+    from kb_dr.domain.manifest import StoredManifest
+    from kb_dr.ports import Progress, Repository
 
 
 class Dumping(Protection):
@@ -22,6 +24,8 @@ class Dumping(Protection):
         than the last one took; BackupInProgress while another dump runs, beside which a base
         backup may run.
         """
+        from kb_dr.operations.dump_backup import take_dump
+
         promised = None if backup is None else str(backup)
         with (
             self.pinged("dump", backup_id=promised) as work,
@@ -48,6 +52,10 @@ class Dumping(Protection):
             return stored
 
     def _require_room_for_dump(self, primary: Repository) -> None:
+        from kb_dr.operations.catalog import read_manifest
+        from kb_dr.operations.listed_backups import list_backups
+        from kb_dr.operations.room import require_room
+
         if primary.space() is None:
             return
         for listed in reversed(list(list_backups(primary, BackupKind.DUMP))):

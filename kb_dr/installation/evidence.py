@@ -1,31 +1,32 @@
 """What is known of the backups: catalogs, proofs, drills, controls."""
 
+from __future__ import annotations
+
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kb_dr.domain.backup_id import BackupId, BackupKind
-from kb_dr.domain.control import ALL, ControlRun, in_order, void_through
-from kb_dr.domain.finding import Finding
-from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Proof, Standing, Void, failed_parent, standing
 from kb_dr.errors import NoUsableBackup, RepositoryError, UnreadableRecord
 from kb_dr.installation.catalog_notes import CatalogNotes
-from kb_dr.installation.places import CLOSED
-from kb_dr.operations import catalog as catalogs
-from kb_dr.operations.catalog import CatalogEntry, Unreadable
-from kb_dr.operations.holds import GatheredHolds, gather_holds
 from kb_dr.operations.known_entries import KnownEntries
-from kb_dr.operations.listed_backups import ALL_KINDS, KINDS
-from kb_dr.ports import Repository
+from kb_dr.operations.listed_backups import KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from kb_dr.domain.control import ControlRun
     from kb_dr.domain.drill import Drill
+    from kb_dr.domain.finding import Finding
+    from kb_dr.domain.manifest import StoredManifest
+    from kb_dr.domain.proof import Proof, Standing, Void
     from kb_dr.domain.status import Status
     from kb_dr.operations.backup_chain import Chains
+    from kb_dr.operations.catalog import CatalogEntry
+    from kb_dr.operations.holds import GatheredHolds
     from kb_dr.operations.status import Asked
+    from kb_dr.ports import Repository
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +71,14 @@ class Evidence(CatalogNotes):
         has read within the last quarter of an hour and the listing shows unchanged is not read
         again.
         """
+        from kb_dr.operations import catalog as catalogs
+
         return catalogs.load_catalog(self.checked(copy), self.known_manifests, kinds=kinds)
 
     def find_backup(self, backup: BackupId) -> StoredManifest:
         """One backup's manifest, from the first copy that has it."""
+        from kb_dr.operations import catalog as catalogs
+
         missing: NoUsableBackup | None = None
         for copy in self.copies:
             try:
@@ -94,6 +99,8 @@ class Evidence(CatalogNotes):
 
     def has_copy(self, copy: str, stored: StoredManifest) -> bool:
         """Whether one copy holds this very manifest."""
+        from kb_dr.operations import catalog as catalogs
+
         try:
             there = catalogs.read_manifest(self.checked(copy), stored.manifest.backup_id)
         except NoUsableBackup:
@@ -140,7 +147,7 @@ class Evidence(CatalogNotes):
             found[name] = found.get(name, "") + sign
         return found
 
-    def drills(self) -> "tuple[Drill, ...]":
+    def drills(self) -> tuple[Drill, ...]:
         """Every drill, wherever its record is kept, oldest first; raises when none can be read."""
         from kb_dr.operations.drill_records import load_drills
 
@@ -172,6 +179,8 @@ class Evidence(CatalogNotes):
         A repository that cannot be opened is passed over only when the other can. Raises
         UnreadableRecord for one that can be read nowhere: it may be that of a blind verifier.
         """
+        from kb_dr.domain.control import in_order
+        from kb_dr.installation.places import CLOSED
         from kb_dr.operations.controls import gather_control_runs
 
         places: list[Repository] = []
@@ -202,6 +211,8 @@ class Evidence(CatalogNotes):
 
     def void_through(self) -> Void | None:
         """Which proofs are void. What nobody can tell is not proven: all of them then."""
+        from kb_dr.domain.control import ALL, void_through
+
         try:
             return void_through(self.controls())
         except RepositoryError as error:
@@ -210,6 +221,8 @@ class Evidence(CatalogNotes):
 
     def gathered_holds(self, backup: BackupId | None = None) -> GatheredHolds:
         """The holds (of one backup) that can be read now, and why some may be missing."""
+        from kb_dr.operations.holds import gather_holds
+
         return gather_holds(self._every_place(), backup)
 
     def standings(self, stored: StoredManifest, copies: Sequence[str]) -> dict[str, Standing]:
@@ -225,6 +238,8 @@ class Evidence(CatalogNotes):
         known: dict[str, tuple[Proof, ...]] | None = None,
     ) -> dict[str, Standing]:
         """``parents`` are those of its chain: one that failed since speaks against it, too."""
+        from kb_dr.domain.proof import Standing, failed_parent
+
         known = {} if known is None else known
         found: dict[str, Standing] = {}
         for copy in copies:
@@ -239,6 +254,8 @@ class Evidence(CatalogNotes):
         void: Void | None,
         known: dict[str, tuple[Proof, ...]],
     ) -> tuple[Standing, Proof | None]:
+        from kb_dr.domain.proof import standing
+
         name = stored.manifest.id
         if name not in known:
             known[name] = self.proofs(stored.manifest.backup_id)
@@ -247,7 +264,9 @@ class Evidence(CatalogNotes):
 
     def overview(self, copy: str) -> tuple[BackupOverview, ...]:
         """The backups of one copy, with the standing of every copy that holds them."""
+        from kb_dr.operations import catalog as catalogs
         from kb_dr.operations.backup_chain import chains_in
+        from kb_dr.operations.listed_backups import ALL_KINDS
 
         void, entries = self.void_through(), self.catalog(copy, kinds=ALL_KINDS)
         chains = {copy: chains_in(entries)}
@@ -273,6 +292,8 @@ class Evidence(CatalogNotes):
 
     def id_of(self, entry: CatalogEntry) -> str:
         """The id of a backup, also of one whose manifest cannot be read."""
+        from kb_dr.operations.catalog import Unreadable
+
         if isinstance(entry, Unreadable):
             return f"{self.settings.service}-{entry.kind}-{entry.stamp}"
         return entry.manifest.id
@@ -283,10 +304,13 @@ class Evidence(CatalogNotes):
         copy: str,
         others: Mapping[str, Mapping[str, CatalogEntry] | str],
         void: Void | None,
-        chains: "Mapping[str, Chains]",
+        chains: Mapping[str, Chains],
         known: dict[str, tuple[Proof, ...]],
         held: GatheredHolds,
     ) -> BackupOverview:
+        from kb_dr.domain.manifest import StoredManifest
+        from kb_dr.operations.catalog import Unreadable
+
         name = self.id_of(entry)
         if isinstance(entry, Unreadable):
             reasons = _reasons(held, name)
@@ -332,8 +356,8 @@ class Evidence(CatalogNotes):
         also: Sequence[Finding] = (),
         *,
         everything: bool = False,
-        source: "Asked | None" = None,
-    ) -> "Status":
+        source: Asked | None = None,
+    ) -> Status:
         from kb_dr.operations.status import take_status
 
         return take_status(

@@ -1,15 +1,16 @@
 """The keys of what is stored."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
-from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.key_check import KeyCheck
 from kb_dr.installation.dumping import Dumping
-from kb_dr.operations.catalog import read_manifest
-from kb_dr.operations.check_keys import check_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kb_dr.domain.backup_id import BackupId
+    from kb_dr.domain.key_check import KeyCheck
     from kb_dr.operations.reencrypt_backup import Reencrypted
     from kb_dr.operations.reencrypt_wal import ReencryptedWal
     from kb_dr.ports import Progress
@@ -20,6 +21,9 @@ class Keys(Dumping):
 
     def check_keys(self, copies: Sequence[str], *, every_file: bool = False) -> KeyCheck:
         """Whether everything retained in these copies opens with an identity held here."""
+        from kb_dr.domain.key_check import KeyCheck
+        from kb_dr.operations.check_keys import check_keys
+
         check = KeyCheck(self.codec.identities)
         for copy in copies:
             looks = check_keys(
@@ -33,13 +37,14 @@ class Keys(Dumping):
 
     def check_reencryptable(self, backup: BackupId) -> None:
         """Raise what reencrypt() would raise before it begins."""
+        from kb_dr.operations.catalog import read_manifest
         from kb_dr.operations.reencrypt_backup import check_reencryptable
 
         check_reencryptable(read_manifest(self.checked("primary"), backup).manifest, self.codec)
 
     def reencrypt(
-        self, backup: BackupId, progress: "Progress"
-    ) -> "tuple[Reencrypted, tuple[ReencryptedWal, ...]]":
+        self, backup: BackupId, progress: Progress
+    ) -> tuple[Reencrypted, tuple[ReencryptedWal, ...]]:
         """Encrypt a backup and its WAL anew in the primary, and bring both to the other copies.
 
         There, too, the old WAL goes once the new stands. Raises as reencrypt_backup() does.

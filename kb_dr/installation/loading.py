@@ -1,28 +1,28 @@
 """Dumps and local files into databases of running servers."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kb_dr import wiring
-from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.cloudwatch_alarms import RESTORE_LOG
-from kb_dr.domain.database_url import FORM, DatabaseUrl, database_url, parse_database_url
 from kb_dr.errors import ConfigurationError, KbDrError, PostgresError
 from kb_dr.installation.recovery import Recovery
-from kb_dr.ports import Progress
 from kb_dr.settings import Settings, SourceSettings
-from kb_dr.settings.hosts import is_local
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from kb_dr.domain.backup_id import BackupId
+    from kb_dr.domain.database_url import DatabaseUrl
     from kb_dr.domain.load_plan import LoadPlan, Part, What
     from kb_dr.operations.load_dump import Loaded
     from kb_dr.operations.plan_load import Asked, Known
     from kb_dr.operations.swap_database import RollBackPlan, RolledBack
-    from kb_dr.ports import Repository
+    from kb_dr.ports import Progress, Repository
 
 _MAINTENANCE = "postgres"
 
@@ -47,7 +47,7 @@ class LoadWords:
 class Loading(Recovery):
     """Plans and carries out restores of dumps; nothing is changed before a plan holds."""
 
-    def plan_load(self, words: LoadWords, part: "Part", progress: Progress) -> "LoadPlan":
+    def plan_load(self, words: LoadWords, part: Part, progress: Progress) -> LoadPlan:
         """What load() would do; refuses what it would refuse, and changes nothing.
 
         A local file is read whole. Raises what plan_load(), choose_dump() and read_local_dump()
@@ -69,7 +69,7 @@ class Loading(Recovery):
             wiring.disk_space(self.settings.scratch_dir),
         )
 
-    def load(self, plan: "LoadPlan", words: LoadWords, progress: Progress) -> "Loaded":
+    def load(self, plan: LoadPlan, words: LoadWords, progress: Progress) -> Loaded:
         """Carry out a plan: a database beside, or in the place of another one."""
         from kb_dr.domain.load_plan import StoredDump
 
@@ -82,7 +82,7 @@ class Loading(Recovery):
         with self._load_told(plan):
             return self._load(plan, words, None, progress)
 
-    def plan_roll_back(self, into: str | None) -> "RollBackPlan":
+    def plan_roll_back(self, into: str | None) -> RollBackPlan:
         """What roll_back_load() would do to the database at ``into``, or that under protection."""
         from kb_dr.operations.plan_load import is_own_server
         from kb_dr.operations.swap_database import plan_roll_back
@@ -101,7 +101,7 @@ class Loading(Recovery):
             service=known.service,
         )
 
-    def roll_back_load(self, plan: "RollBackPlan", into: str | None) -> "RolledBack":
+    def roll_back_load(self, plan: RollBackPlan, into: str | None) -> RolledBack:
         """Bring the old database back."""
         from kb_dr.operations.swap_database import roll_back
 
@@ -115,11 +115,11 @@ class Loading(Recovery):
 
     def _load(
         self,
-        plan: "LoadPlan",
+        plan: LoadPlan,
         words: LoadWords,
-        repository: "Repository | None",
+        repository: Repository | None,
         progress: Progress,
-    ) -> "Loaded":
+    ) -> Loaded:
         from kb_dr.operations.load_dump import LoadSurroundings, load_dump
 
         address, _ = self._target(words.into, in_place=words.replace)
@@ -140,7 +140,7 @@ class Loading(Recovery):
         )
         return load_dump(plan, here, progress)
 
-    def _known(self) -> "Known":
+    def _known(self) -> Known:
         from kb_dr.operations.plan_load import Known
 
         source = self.settings.source
@@ -157,7 +157,7 @@ class Loading(Recovery):
             stamp=f"{self.clock.now():%Y%m%d-%H%M%S}",
         )
 
-    def _what(self, words: LoadWords, address: SourceSettings, progress: Progress) -> "What":
+    def _what(self, words: LoadWords, address: SourceSettings, progress: Progress) -> What:
         from kb_dr.domain.load_plan import StoredDump
         from kb_dr.operations.choose_dump import choose_dump
         from kb_dr.operations.read_local_dump import read_local_dump
@@ -185,8 +185,9 @@ class Loading(Recovery):
         others = "; ".join(f"{name}: {error}" for name, error in failures[1:])
         raise type(first)(f"{first}; {others}", hint=first.hint) from first
 
-    def _target(self, into: str | None, *, in_place: bool) -> "tuple[SourceSettings, Asked]":
+    def _target(self, into: str | None, *, in_place: bool) -> tuple[SourceSettings, Asked]:
         """How the server is reached, and what is asked of it."""
+        from kb_dr.domain.database_url import database_url
         from kb_dr.operations.plan_load import Asked
 
         source = self.settings.source
@@ -203,8 +204,14 @@ class Loading(Recovery):
         )
 
     @contextmanager
-    def _load_told(self, plan: "LoadPlan") -> Iterator[None]:
+    def _load_told(self, plan: LoadPlan) -> Iterator[None]:
         """CloudWatch is told what it comes to, when that is on."""
+        if not self.settings.cloudwatch.on:
+            yield
+            return
+
+        from kb_dr.domain.cloudwatch_alarms import RESTORE_LOG
+
         event = {
             "backup_id": plan.named,
             "into": plan.url,
@@ -225,6 +232,8 @@ def address_of(settings: Settings, typed: DatabaseUrl) -> SourceSettings:
     The password of the settings goes to the server and the user it is of, and to no other: libpq
     looks for those in its own places. Raises ConfigurationError for plain text to another machine.
     """
+    from kb_dr.settings.hosts import is_local
+
     source = settings.source
     host = typed.host or source.host
     port = typed.port or (source.port if host == source.host else 5432)
@@ -249,6 +258,8 @@ def address_of(settings: Settings, typed: DatabaseUrl) -> SourceSettings:
 
 
 def _parsed(into: str) -> DatabaseUrl:
+    from kb_dr.domain.database_url import FORM, parse_database_url
+
     try:
         return parse_database_url(into)
     except ValueError as error:
@@ -261,6 +272,8 @@ def _parsed(into: str) -> DatabaseUrl:
 
 def _is_same_server(one: SourceSettings, other: SourceSettings) -> bool:
     """As far as addresses tell; the system identifier says the rest."""
+    from kb_dr.settings.hosts import is_local
+
     if one.port != other.port:
         return False
     return one.host == other.host or (is_local(one.host) and is_local(other.host))

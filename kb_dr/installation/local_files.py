@@ -1,19 +1,24 @@
 """Dumps in files of their own: written, and looked at without a restore."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupKind
-from kb_dr.domain.dump import DumpFormat
-from kb_dr.domain.file_validation import FileValidation
 from kb_dr.errors import ConfigurationError
 from kb_dr.installation.cloudwatch import CloudWatching
 from kb_dr.installation.pinging import Pinging
-from kb_dr.operations.validate_file import validate_file
-from kb_dr.operations.write_local_dump import LocalDump, LocalDumpTools, write_local_dump
-from kb_dr.ports import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from kb_dr.domain.dump import DumpFormat
+    from kb_dr.domain.file_validation import FileValidation
+    from kb_dr.operations.write_local_dump import LocalDump
+    from kb_dr.ports import Progress
 
 
 class LocalFiles(CloudWatching, Pinging):
@@ -31,6 +36,9 @@ class LocalFiles(CloudWatching, Pinging):
 
         The repository is not asked, and does not know of it: no objective rests on it.
         """
+        from kb_dr.domain.dump import DumpFormat
+        from kb_dr.operations.write_local_dump import LocalDumpTools, write_local_dump
+
         with self._failure_told():
             return write_local_dump(
                 wiring.dump_source(self.settings),
@@ -52,6 +60,8 @@ class LocalFiles(CloudWatching, Pinging):
         self, path: Path, progress: Progress, *, checksum: bool = True
     ) -> FileValidation:
         """Look at a file or a directory that a dump was written into."""
+        from kb_dr.operations.validate_file import validate_file
+
         return validate_file(
             path,
             lambda: wiring.dump_loader(self.settings, self.settings.source),

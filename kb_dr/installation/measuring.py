@@ -1,23 +1,15 @@
 """What monitoring systems are told, made anew from the copies and the source at each look."""
 
+from __future__ import annotations
+
 import logging
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Callable
-from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from kb_dr import __version__
-from kb_dr.domain.control import ALL
-from kb_dr.domain.judge_integrity import RECENT_DAYS
-from kb_dr.domain.measured import WINDOWS, Measured
-from kb_dr.domain.metric import Metric
-from kb_dr.domain.metrics import metrics_of
-from kb_dr.domain.proof import Proof, Standing
-from kb_dr.domain.space import Space
 from kb_dr.errors import KbDrError
 from kb_dr.installation.alerting import Alerting
 from kb_dr.installation.deadman import Deadman
@@ -25,7 +17,15 @@ from kb_dr.installation.watching import Watching
 from kb_dr.operations.known_entries import KnownEntries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from kb_dr.domain.measured import Measured
+    from kb_dr.domain.metric import Metric
+    from kb_dr.domain.proof import Proof
     from kb_dr.domain.source_facts import SourceFacts
+    from kb_dr.domain.space import Space
     from kb_dr.domain.status import Status
 
 logger = logging.getLogger(__name__)
@@ -48,9 +48,14 @@ class Measuring(Watching, Alerting, Deadman):
 
         Raises nothing of ours. An installation measures once: what it found closed stays closed.
         """
+        from kb_dr.domain.metrics import metrics_of
+
         return metrics_of(self._measured())
 
     def _measured(self) -> Measured:
+        from kb_dr.domain.control import ALL
+        from kb_dr.domain.judge_integrity import RECENT_DAYS
+        from kb_dr.domain.measured import WINDOWS, Measured
         from kb_dr.operations.listed_backups import ALL_KINDS
         from kb_dr.operations.recent_proofs import recent_proofs
         from kb_dr.operations.taken_backups import recent_backups, recent_tries
@@ -107,15 +112,16 @@ class Measuring(Watching, Alerting, Deadman):
             seconds=self.clock.monotonic() - clock_began,
         )
 
-    def _measured_source(self) -> "tuple[SourceFacts | None, datetime | None]":
+    def _measured_source(self) -> tuple[SourceFacts | None, datetime | None]:
         asked = self.clock.now()
         facts = _told(self._measured_facts)
         return facts, asked + (self.clock.now() - asked) / 2
 
-    def _measured_facts(self) -> "SourceFacts":
+    def _measured_facts(self) -> SourceFacts:
         return self.source.facts()
 
     def _measured_dump(self) -> datetime | None:
+        from kb_dr.domain.proof import Standing
         from kb_dr.operations.recent_backups import list_dumps, look_at_dumps
 
         primary = self._opened("primary")
@@ -168,6 +174,8 @@ def _told(look: Callable[[], T], *, said_at: int = logging.DEBUG) -> T | None:
 
 def _space_of(path: Path) -> Space | None:
     """The file system a directory lies on, or will; None when that cannot be told."""
+    from kb_dr.domain.space import Space
+
     while not path.exists() and path != path.parent:
         path = path.parent
     try:

@@ -1,19 +1,24 @@
 """Tells a dead man's switch of work: that it began, and how it ended."""
 
+from __future__ import annotations
+
 import logging
 import time
 import uuid
-from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from kb_dr import wiring
-from kb_dr.adapters.state_file import StateFile
-from kb_dr.domain.ping import PingRound, Signal
 from kb_dr.errors import KbDrError
 from kb_dr.installation.places import Places
 from kb_dr.logs import bound
-from kb_dr.ports import Pinger
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from kb_dr.domain.ping import PingRound
+    from kb_dr.ports import Pinger
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +88,8 @@ class Pinging(Places):
         return any(outer.name == name for outer in _AT_WORK.get())
 
     def _told(self, work: Work, parts: Collection[str], every: bool) -> Iterator[Work]:
+        from kb_dr.domain.ping import Signal
+
         pinger = wiring.pinger(self.settings, work.name)
         if pinger is None or (parts and work.part and work.part not in parts):
             yield work
@@ -106,10 +113,12 @@ class Pinging(Places):
         pinger: Pinger,
         run: str,
         seconds: float,
-        rounds: "_Rounds | None",
+        rounds: _Rounds | None,
         parts: tuple[str, ...],
         every: bool,
     ) -> None:
+        from kb_dr.domain.ping import Signal
+
         if work.idle:
             signal, seen = Signal.LOG, work.idle
         elif work.problems:
@@ -141,6 +150,8 @@ class _Rounds:
     """The round of one work, as it is kept on this machine."""
 
     def __init__(self, places: Places, name: str) -> None:
+        from kb_dr.adapters.state_file import StateFile
+
         self._file = StateFile(places.settings.state_dir / "pings" / f"{name}.json")
         self._name = name
 
@@ -185,6 +196,8 @@ class _Rounds:
             return () if not part else tuple(each for each in parts if each != part)
 
     def _read(self) -> PingRound:
+        from kb_dr.domain.ping import PingRound
+
         found = self._file.read()
         run = found.get("run")
         if not isinstance(run, str):

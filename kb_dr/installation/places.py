@@ -1,10 +1,10 @@
 """Where an installation keeps things, and what it reaches them with."""
 
+from __future__ import annotations
+
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kb_dr import wiring
 from kb_dr.errors import (
@@ -14,18 +14,22 @@ from kb_dr.errors import (
     RepositoryUnavailable,
     WrongRepository,
 )
-from kb_dr.operations.initialise import check_marker
-from kb_dr.ports import (
-    Bucket,
-    Clock,
-    Codec,
-    HeartbeatTable,
-    PostgresHost,
-    Repository,
-    ScratchSpace,
-    SourceServer,
-)
-from kb_dr.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+
+    from kb_dr.ports import (
+        Bucket,
+        Clock,
+        Codec,
+        HeartbeatTable,
+        PostgresHost,
+        Repository,
+        ScratchSpace,
+        SourceServer,
+    )
+    from kb_dr.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +67,8 @@ class Places:
 
     def checked(self, copy: str) -> Repository:
         """The repository of that name, its marker read: never another service's, never empty."""
+        from kb_dr.operations.initialise import check_marker
+
         found = self.repository(copy)
         check_marker(found, service=self.settings.service, org=self.settings.org)
         return found
@@ -128,6 +134,8 @@ class Places:
         return found
 
     def _check(self, repository: Repository) -> None:
+        from kb_dr.operations.initialise import check_marker
+
         check_marker(repository, service=self.settings.service, org=self.settings.org)
 
     @cached_property

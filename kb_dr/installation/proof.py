@@ -1,25 +1,28 @@
 """What proves that a service can be brought back: verification, controls, drills."""
 
+from __future__ import annotations
+
 import secrets
 import socket
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId, BackupKind
-from kb_dr.domain.control import ControlRun, Damage
 from kb_dr.domain.finding import Finding
-from kb_dr.domain.proof import Outcome, Proof, Verdict, is_void
 from kb_dr.errors import KbDrError
 from kb_dr.installation.cataloguing import Cataloguing
 from kb_dr.installation.pinging import Pinging, Work
 from kb_dr.installation.recovery import Recovery
-from kb_dr.ports import Progress, Repository
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kb_dr.domain.control import ControlRun, Damage
     from kb_dr.domain.drill import Drill
+    from kb_dr.domain.proof import Proof
     from kb_dr.domain.recovery import RecoveryPlan
     from kb_dr.operations.proof_run import Loading
+    from kb_dr.ports import Progress, Repository
 
 
 class Proving(Recovery, Cataloguing, Pinging):
@@ -35,6 +38,8 @@ class Proving(Recovery, Cataloguing, Pinging):
             return proof
 
     def _say_unless_proven(self, proof: Proof, work: Work) -> None:
+        from kb_dr.domain.proof import Verdict, is_void
+
         if proof.verdict is not Verdict.PROVEN:
             work.failed(f"{proof.verdict}: {proof.reason}")
             return
@@ -53,7 +58,7 @@ class Proving(Recovery, Cataloguing, Pinging):
         other: Repository | None,
         progress: Progress,
         backup: BackupId | None,
-        plan: "RecoveryPlan | None" = None,
+        plan: RecoveryPlan | None = None,
     ) -> Proof:
         from kb_dr.operations.verify import verify_backup
 
@@ -81,7 +86,7 @@ class Proving(Recovery, Cataloguing, Pinging):
 
         return newest_dump(self.checked(copy))
 
-    def _loading(self) -> "Loading":
+    def _loading(self) -> Loading:
         from kb_dr.operations.proof_run import Loading
 
         settings = self.settings
@@ -97,9 +102,13 @@ class Proving(Recovery, Cataloguing, Pinging):
         copy: str,
         progress: Progress,
         *,
-        damages: Sequence[Damage] = tuple(Damage),
+        damages: Sequence[Damage] | None = None,
     ) -> ControlRun:
-        """Hand the verifier damaged copies of a backup (None: the newest proven) of one copy."""
+        """Hand the verifier damaged copies of a backup (None: the newest proven) of one copy.
+
+        ``damages``: every kind there is, unless some are named.
+        """
+        from kb_dr.domain.control import Damage
         from kb_dr.operations.run_controls import ControlTools, run_controls
 
         other = self._other_than(copy)
@@ -120,13 +129,13 @@ class Proving(Recovery, Cataloguing, Pinging):
                 tools,
                 progress,
                 backup=wanted,
-                damages=damages,
+                damages=tuple(Damage) if damages is None else damages,
                 also_store_in=() if other is None else (other,),
             )
 
     def drill(
         self, copy: str | None, progress: Progress, *, seed: int | None, to_the_end: bool = False
-    ) -> "Drill":
+    ) -> Drill:
         """Recover one copy (None: the one drilled the longest ago) into scratch, keep the record.
 
         ``seed`` None: one is drawn, and stands in the record.
@@ -141,7 +150,7 @@ class Proving(Recovery, Cataloguing, Pinging):
             work.concerns(copy=name)
             repository, other = self.checked(name), self._other_than(name)
 
-            def prove(plan: "RecoveryPlan") -> Proof:
+            def prove(plan: RecoveryPlan) -> Proof:
                 return self._prove(
                     repository, other, progress, plan.stored.manifest.backup_id, plan
                 )
@@ -180,6 +189,8 @@ class Proving(Recovery, Cataloguing, Pinging):
 
     def void_by_now(self) -> tuple[Finding, ...]:
         """What a drill has to say for as long as no proof of this host can be believed."""
+        from kb_dr.domain.proof import Outcome
+
         void, host = self.void_through(), socket.gethostname()
         if void is None or not void.covers(host, self.clock.now()):
             return ()

@@ -1,31 +1,30 @@
 """What keeps a service recoverable: backups, WAL, copies."""
 
+from __future__ import annotations
+
 import logging
 import socket
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from kb_dr import wiring
 from kb_dr.domain.backup_id import BackupId, BackupKind
-from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import BackupInProgress, KbDrError, PostgresUnavailable
 from kb_dr.installation.buckets import Buckets
 from kb_dr.installation.copying import Copying
 from kb_dr.installation.local_files import LocalFiles
-from kb_dr.operations.audit_wal import WalAudit, audit_wal, clusters_present, stored_segment_bytes
-from kb_dr.operations.base_backup import BackupTools, take_base_backup
-from kb_dr.operations.catalog import readable
-from kb_dr.operations.incremental_backup import ChainRules, take_incremental_backup
-from kb_dr.operations.initialise import Marker, init_repository, is_ours
-from kb_dr.operations.name_backup import next_backup_id
-from kb_dr.operations.room import look_at_room, newest_full, require_room
-from kb_dr.operations.validate_backup import Validation, validate_backup
-from kb_dr.ports import Progress, Repository
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from kb_dr.domain.manifest import StoredManifest
+    from kb_dr.operations.audit_wal import WalAudit
+    from kb_dr.operations.base_backup import BackupTools
     from kb_dr.operations.flush_stream import Flushed
+    from kb_dr.operations.initialise import Marker
+    from kb_dr.operations.validate_backup import Validation
+    from kb_dr.ports import Progress, Repository
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +38,8 @@ class Protection(LocalFiles, Copying, Buckets):
         The bucket retains what the settings say before anything is written to it; that of somebody
         else is never told to.
         """
+        from kb_dr.operations.initialise import init_repository, is_ours
+
         wiring.make_place(self.settings, copy)
         repository, service, org = self.repository(copy), self.settings.service, self.settings.org
         is_ours(repository, service=service, org=org)
@@ -47,6 +48,8 @@ class Protection(LocalFiles, Copying, Buckets):
 
     def new_backup_id(self, kind: BackupKind = BackupKind.FULL) -> BackupId:
         """The id a backup that starts now will have; later than every one there is."""
+        from kb_dr.operations.name_backup import next_backup_id
+
         return next_backup_id(
             self.checked("primary"), self.settings.service, self.clock.now(), kind
         )
@@ -57,6 +60,8 @@ class Protection(LocalFiles, Copying, Buckets):
         Raises NotEnoughSpace, before anything is asked of the source, when less is free there
         than the last one took.
         """
+        from kb_dr.operations.base_backup import take_base_backup
+
         with (
             self.pinged("backup", backup_id=_named(backup)) as work,
             self.backup_told(BackupKind.FULL, backup) as told,
@@ -81,6 +86,8 @@ class Protection(LocalFiles, Copying, Buckets):
         """Take one increment into the primary repository: native, a recovery point, or a full
         one (with an id of that kind) where there is no parent; its notes say why.
         """
+        from kb_dr.operations.incremental_backup import ChainRules, take_incremental_backup
+
         with (
             self.pinged("increment", backup_id=_named(backup)) as work,
             self.backup_told(BackupKind.INCR, backup) as told,
@@ -113,12 +120,16 @@ class Protection(LocalFiles, Copying, Buckets):
         self._sweep_after(stored)
 
     def _require_room(self, primary: Repository) -> None:
+        from kb_dr.operations.room import look_at_room, newest_full, require_room
+
         if primary.space() is None:
             return
         room = look_at_room(primary, self.settings.space_warning_percent, newest_full(primary))
         require_room(primary, room.needed_bytes, "back up")
 
     def _backup_tools(self) -> BackupTools:
+        from kb_dr.operations.base_backup import BackupTools
+
         return BackupTools(
             service=self.settings.service,
             org=self.settings.org,
@@ -166,7 +177,7 @@ class Protection(LocalFiles, Copying, Buckets):
                 "received to the copies without it.",
             ) from error
 
-    def flush_stream(self, *, slot: str | None = None) -> "tuple[Flushed, ...]":
+    def flush_stream(self, *, slot: str | None = None) -> tuple[Flushed, ...]:
         """Bring what a stream has received to every copy, without the source."""
         from kb_dr.operations.flush_stream import flush_stream
 
@@ -185,6 +196,8 @@ class Protection(LocalFiles, Copying, Buckets):
         self, backup: BackupId, copy: str, *, deep: bool, progress: Progress
     ) -> Validation:
         """Look at every object of one backup in one copy."""
+        from kb_dr.operations.validate_backup import validate_backup
+
         return validate_backup(
             self.checked(copy),
             self.codec,
@@ -196,6 +209,8 @@ class Protection(LocalFiles, Copying, Buckets):
 
     def clusters_backed_up(self, copy: str) -> frozenset[int]:
         """The clusters, by system identifier, that one copy holds backups of."""
+        from kb_dr.operations.catalog import readable
+
         found = readable(self.catalog(copy))
         return frozenset(each.manifest.source.system_identifier for each in found)
 
@@ -203,6 +218,8 @@ class Protection(LocalFiles, Copying, Buckets):
         self, copy: str, *, deep: bool = False, progress: Progress | None = None
     ) -> tuple[WalAudit, ...]:
         """Walk the WAL archive of each cluster in one copy."""
+        from kb_dr.operations.audit_wal import audit_wal, clusters_present, stored_segment_bytes
+
         repository = self.checked(copy)
         return tuple(
             audit_wal(
@@ -221,6 +238,7 @@ class Protection(LocalFiles, Copying, Buckets):
         """Remove what unfinished backups left in the primary repository more than a day ago, and
         in every copy what was streamed of segments and is needed no more.
         """
+        from kb_dr.operations.audit_wal import clusters_present
         from kb_dr.operations.sweep import sweep
         from kb_dr.operations.sweep_partials import sweep_partials
 

@@ -1,14 +1,16 @@
 """Readiness, and the week in one message: what is shown to whoever answers for the service."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
-from kb_dr.domain.alert import Alert
 from kb_dr.domain.severity import Severity
 from kb_dr.installation.alerting import Alerting
 from kb_dr.installation.deadman import Deadman
 from kb_dr.installation.reports import Reports
 
 if TYPE_CHECKING:
+    from kb_dr.domain.alert import Alert
     from kb_dr.domain.notice import Notice
     from kb_dr.domain.readiness import OpenAlert, Readiness
     from kb_dr.domain.status import Status
@@ -21,11 +23,11 @@ class Readying(Reports, Alerting, Deadman):
 
     if TYPE_CHECKING:
 
-        def status(self, *, everything: bool = False) -> "Status":
+        def status(self, *, everything: bool = False) -> Status:
             """Of Installation."""
             ...
 
-    def readiness(self) -> "Readiness":
+    def readiness(self) -> Readiness:
         """Could we recover now, what was promised beside what was measured, what to do next.
 
         Raises nothing of ours but for settings that cannot be used: what cannot be looked at
@@ -49,7 +51,7 @@ class Readying(Reports, Alerting, Deadman):
             watched_at=self.last_watch,
         )
 
-    def draw_readiness(self, readiness: "Readiness") -> bytes:
+    def draw_readiness(self, readiness: Readiness) -> bytes:
         """How RTO, RPO, size, duration and coverage went, as a picture (PNG)."""
         from kb_dr.adapters.readiness_picture import draw_readiness
 
@@ -61,7 +63,7 @@ class Readying(Reports, Alerting, Deadman):
             title=f"Recovery of {readiness.service}",
         )
 
-    def weekly_digest(self, *, run_id: str = "") -> "Notice":
+    def weekly_digest(self, *, run_id: str = "") -> Notice:
         """The week in one message, not sent."""
         from kb_dr.domain.weekly_digest import weekly_digest
 
@@ -69,7 +71,7 @@ class Readying(Reports, Alerting, Deadman):
         alerts = None if readiness.alerts is None else self._every_alert()
         return weekly_digest(readiness, alerts, run_id=run_id)
 
-    def tell_the_week(self, *, run_id: str = "") -> "Notice":
+    def tell_the_week(self, *, run_id: str = "") -> Notice:
         """Send the week's digest to whom it concerns; one of this week that was sent is not sent
         again.
         """
@@ -78,10 +80,10 @@ class Readying(Reports, Alerting, Deadman):
         self.deliver(seconds=_DELIVER_SECONDS)
         return notice
 
-    def _open_alerts(self) -> "tuple[OpenAlert, ...]":
+    def _open_alerts(self) -> tuple[OpenAlert, ...]:
         return tuple(_as_open(each) for each in self.alerts() if _calls(each))
 
-    def _every_alert(self) -> "tuple[OpenAlert, ...] | None":
+    def _every_alert(self) -> tuple[OpenAlert, ...] | None:
         from kb_dr.errors import KbDrError
 
         try:
@@ -96,7 +98,7 @@ def _calls(alert: Alert) -> bool:
     return alert.severity is not Severity.INFO
 
 
-def _as_open(alert: Alert) -> "OpenAlert":
+def _as_open(alert: Alert) -> OpenAlert:
     from kb_dr.domain.readiness import OpenAlert
 
     return OpenAlert(

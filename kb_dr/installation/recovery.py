@@ -1,8 +1,8 @@
 """What brings a service back: plans, restores, replacements in place."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kb_dr import wiring
@@ -13,16 +13,19 @@ from kb_dr.errors import (
     RepositoryError,
     TimelineForked,
 )
-from kb_dr.installation.cloudwatch import CloudWatching, restored_event
-from kb_dr.ports import Progress, Repository
+from kb_dr.installation.cloudwatch import CloudWatching
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from kb_dr.domain.recoverable_window import RecoverableWindow
     from kb_dr.domain.replacement import Replacement
     from kb_dr.operations.plan_replacement import ReplacePlan
     from kb_dr.operations.plan_target import Planned, Wanted
     from kb_dr.operations.replace_postgres import Replaced, Surroundings
     from kb_dr.operations.restore_postgres import Restored, RestorePlan
+    from kb_dr.ports import Progress, Repository
 
 _MEASURED_BACKUPS = 128
 """Newest backups among whose proofs a forecast looks for measured restores."""
@@ -31,7 +34,7 @@ _MEASURED_BACKUPS = 128
 class Recovery(CloudWatching):
     """Plans and carries out restores; nothing is changed before a plan holds."""
 
-    def plan_recovery(self, wanted: "Wanted", copy: str | None) -> "Planned":
+    def plan_recovery(self, wanted: Wanted, copy: str | None) -> Planned:
         """The recovery that gives what is wanted, from one copy or the first that can give it.
 
         Raises what plan_target() raises; of several copies that cannot, the first one's error,
@@ -56,7 +59,7 @@ class Recovery(CloudWatching):
         others = "; ".join(f"{name}: {error}" for name, error in failures[1:])
         raise type(first)(f"{first}; {others}", hint=first.hint) from first
 
-    def recovery_windows(self, copy: str | None = None) -> "tuple[RecoverableWindow, ...]":
+    def recovery_windows(self, copy: str | None = None) -> tuple[RecoverableWindow, ...]:
         """What one copy, or each that answers, can be recovered to.
 
         Raises what list_recovery_windows() raises when no copy answers.
@@ -76,7 +79,7 @@ class Recovery(CloudWatching):
             raise failure
         return tuple(found)
 
-    def plan_restore(self, wanted: "Wanted", copy: str | None, target: Path) -> "RestorePlan":
+    def plan_restore(self, wanted: Wanted, copy: str | None, target: Path) -> RestorePlan:
         """What restore() would do; refuses what it would refuse, and changes nothing."""
         from kb_dr.operations.restore_postgres import plan_restore
 
@@ -88,7 +91,7 @@ class Recovery(CloudWatching):
         )
         return self._with_forecast(plan)
 
-    def _with_forecast(self, plan: "RestorePlan") -> "RestorePlan":
+    def _with_forecast(self, plan: RestorePlan) -> RestorePlan:
         """How long it is going to take, by what was measured."""
         from kb_dr.domain.forecast import RestoreWork, forecast, measured_runs
         from kb_dr.operations.backup_proofs import gather_proofs_of
@@ -107,8 +110,9 @@ class Recovery(CloudWatching):
         measured = measured_runs(proof for each in proofs.values() for proof in each)
         return replace(plan, forecast=forecast(work, measured, copy=recovery.copy, checked=False))
 
-    def restore(self, plan: "RestorePlan", progress: Progress) -> "Restored":
+    def restore(self, plan: RestorePlan, progress: Progress) -> Restored:
         """Carry out a plan: a promoted, stopped cluster in a new directory."""
+        from kb_dr.installation.cloudwatch import restored_event
         from kb_dr.operations.restore_postgres import restore_postgres
 
         with (
@@ -121,7 +125,7 @@ class Recovery(CloudWatching):
             told.restored = restored_event(done.reach, done.started, done.finished)
         return done
 
-    def plan_replacement(self, wanted: "Wanted", copy: str | None, target: Path) -> "ReplacePlan":
+    def plan_replacement(self, wanted: Wanted, copy: str | None, target: Path) -> ReplacePlan:
         """What replace() would do; refuses what it would refuse, and changes nothing."""
         from kb_dr.operations.plan_replacement import plan_replacement
 
@@ -138,8 +142,9 @@ class Recovery(CloudWatching):
         )
         return replace(plan, restore=self._with_forecast(plan.restore))
 
-    def replace(self, plan: "ReplacePlan", progress: Progress) -> "Replaced":
+    def replace(self, plan: ReplacePlan, progress: Progress) -> Replaced:
         """Carry out a plan: the service runs on the restored cluster, or as it did before."""
+        from kb_dr.installation.cloudwatch import restored_event
         from kb_dr.operations.replace_postgres import replace_postgres
 
         with (
@@ -150,7 +155,7 @@ class Recovery(CloudWatching):
             told.restored = restored_event(done.reach, done.started, done.finished)
         return done
 
-    def unfinished_replacement(self, target: Path) -> "Replacement | None":
+    def unfinished_replacement(self, target: Path) -> Replacement | None:
         """The replacement of ``target`` that is at work or was killed, by its journal."""
         target = target.absolute()
         # Nothing stands beside the root of the file system.
@@ -162,7 +167,7 @@ class Recovery(CloudWatching):
 
         return repair_replacement(target, self.around(self.primary))
 
-    def around(self, repository: Repository) -> "Surroundings":
+    def around(self, repository: Repository) -> Surroundings:
         """What a replacement from one copy works with."""
         from kb_dr.operations.replace_postgres import Surroundings
 
@@ -183,8 +188,8 @@ class Recovery(CloudWatching):
 
 
 def _with_reason(
-    planned: "Planned", asked: str | None, failures: Sequence[tuple[str, KbDrError]]
-) -> "Planned":
+    planned: Planned, asked: str | None, failures: Sequence[tuple[str, KbDrError]]
+) -> Planned:
     """Say why this copy was read."""
     if asked is not None:
         why = f"read from {asked}: asked for"

@@ -1,9 +1,10 @@
 """What an operator, or an auditor, is shown of all that is kept."""
 
+from __future__ import annotations
+
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
 from kb_dr.errors import RepositoryError
 from kb_dr.installation.evidence import Evidence
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class Reports(Evidence):
     """Makes integrity reports, and reads those there are."""
 
-    def make_report(self, progress: "Progress", *, every_byte: bool = False) -> "IntegrityReport":
+    def make_report(self, progress: Progress, *, every_byte: bool = False) -> IntegrityReport:
         """Look at every copy, read a part of it again (or all), and keep what was seen.
 
         It is kept in each copy that is ours: another service's is a shortfall, and is left alone.
@@ -35,13 +36,13 @@ class Reports(Evidence):
             kept_in=self._our_own(),
         )
 
-    def reports(self, *, days: float = 90) -> "tuple[IntegrityReport, ...]":
+    def reports(self, *, days: float = 90) -> tuple[IntegrityReport, ...]:
         """The reports of late, wherever they are kept, oldest first; none from a copy that is
         down, and none from the future: it would be the newest for as long.
         """
         return self._reports_of_late(days)[0]
 
-    def reports_judged(self, *, days: float) -> "JudgedReports | None":
+    def reports_judged(self, *, days: float) -> JudgedReports | None:
         """What the reports of late say of the copies as they are configured now."""
         from kb_dr.domain.judge_integrity import judge_reports
 
@@ -49,9 +50,8 @@ class Reports(Evidence):
         copies = {name: self.repository(name).url for name in self.copies}
         return judge_reports(reports, copies, unread=unread)
 
-    def _reports_of_late(
-        self, days: float
-    ) -> "tuple[tuple[IntegrityReport, ...], tuple[str, ...]]":
+    def _reports_of_late(self, days: float) -> tuple[tuple[IntegrityReport, ...], tuple[str, ...]]:
+        from kb_dr.domain.objective import CLOCK_SLACK_SECONDS
         from kb_dr.operations.report_records import gather_reports
 
         now, service = self.clock.now(), self.settings.service
@@ -60,7 +60,7 @@ class Reports(Evidence):
         ours = (each for each in found.reports if each.service == service and each.at <= latest)
         return tuple(ours), found.unread
 
-    def _our_own(self) -> "list[Repository]":
+    def _our_own(self) -> list[Repository]:
         """The copies that can be opened; another service's is none of ours. The first one's error
         when none can: no reports is not what was seen then.
         """
@@ -75,7 +75,7 @@ class Reports(Evidence):
             raise failure
         return found
 
-    def bands(self) -> "dict[str, CopyBands]":
+    def bands(self) -> dict[str, CopyBands]:
         """Of each copy, what of the time until now is proven, recoverable, or a gap."""
         from kb_dr.operations.integrity_report import copy_bands
 
@@ -86,7 +86,7 @@ class Reports(Evidence):
             for each in places
         }
 
-    def draw_window(self, bands: "dict[str, CopyBands]", at: datetime) -> bytes:
+    def draw_window(self, bands: dict[str, CopyBands], at: datetime) -> bytes:
         """The same as a picture (PNG)."""
         from kb_dr.adapters.window_picture import draw_windows
 
@@ -100,7 +100,7 @@ class Reports(Evidence):
             title=f"What of {self.settings.service} can be recovered",
         )
 
-    def draw_report(self, report: "IntegrityReport") -> bytes:
+    def draw_report(self, report: IntegrityReport) -> bytes:
         """The picture of a report's moment (PNG)."""
         from kb_dr.adapters.window_picture import draw_windows
 
@@ -114,7 +114,7 @@ class Reports(Evidence):
             title=f"What of {report.service} can be recovered",
         )
 
-    def _report_settings(self) -> "ReportSettings":
+    def _report_settings(self) -> ReportSettings:
         from kb_dr.operations.integrity_report import ReportSettings
 
         settings = self.settings

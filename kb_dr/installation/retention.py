@@ -1,24 +1,25 @@
 """What is kept: holds, and what retention expires, purges and brings back."""
 
+from __future__ import annotations
+
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from kb_dr.domain.backup_id import BackupId
-from kb_dr.domain.hold import HoldEvent
 from kb_dr.errors import NoUsableBackup, RepositoryError
 from kb_dr.installation.cataloguing import Cataloguing
 from kb_dr.installation.pinging import Pinging
-from kb_dr.installation.places import CLOSED
-from kb_dr.operations import holds
-from kb_dr.ports import Progress, Repository
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kb_dr.domain.hold import HoldEvent
     from kb_dr.operations.apply_retention import AppliedRetention
     from kb_dr.operations.plan_copy_retention import CopyRetention
     from kb_dr.operations.undelete_backup import Undeleted
+    from kb_dr.ports import Progress, Repository
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class Retention(Cataloguing, Pinging):
         Raises NoUsableBackup when no copy holds it, ConfigurationError without a reason, and what
         a copy raised that could not be asked when no other holds it.
         """
+        from kb_dr.operations import holds
+
         places = self._answering()
         self._require_somewhere(backup, places)
         event = holds.hold(places, self.clock, backup, reason)
@@ -59,6 +62,8 @@ class Retention(Cataloguing, Pinging):
         Raises NoUsableBackup when nobody has heard of it, and what kept a hold from being read
         when there may be one.
         """
+        from kb_dr.operations import holds
+
         places = self._answering()
         gathered = self.gathered_holds(backup)
         here, expired = holds.where_it_stands(backup, places)
@@ -82,7 +87,7 @@ class Retention(Cataloguing, Pinging):
             raise gathered.problems[0]
         return gathered.in_force(str(backup))
 
-    def plan_retention(self, copy: str) -> "CopyRetention":
+    def plan_retention(self, copy: str) -> CopyRetention:
         """What goes from one copy now, and why. Nothing is written."""
         from kb_dr.operations.plan_copy_retention import plan_copy_retention
 
@@ -106,7 +111,7 @@ class Retention(Cataloguing, Pinging):
             service=self.settings.service,
         )
 
-    def apply_retention(self, planned: "CopyRetention", progress: Progress) -> "AppliedRetention":
+    def apply_retention(self, planned: CopyRetention, progress: Progress) -> AppliedRetention:
         """Do what a plan that was made just now says; see operations.apply_retention."""
         from kb_dr.operations.apply_retention import apply_retention
 
@@ -123,8 +128,9 @@ class Retention(Cataloguing, Pinging):
             self.follow_in_catalog()
             return applied
 
-    def undelete(self, backup: BackupId, copy: str, reason: str) -> "Undeleted":
+    def undelete(self, backup: BackupId, copy: str, reason: str) -> Undeleted:
         """Bring a backup that expired back into a copy, held, so that it does not go again."""
+        from kb_dr.operations import holds
         from kb_dr.operations.undelete_backup import HELD_FOR, undelete_backup
 
         repository, places = self.checked(copy), self._answering()
@@ -148,6 +154,8 @@ class Retention(Cataloguing, Pinging):
 
     def _answering(self) -> list[Repository]:
         """Every copy that can be opened; the error of the last one when none can."""
+        from kb_dr.installation.places import CLOSED
+
         found: list[Repository] = []
         failure: RepositoryError | None = None
         for copy in self.copies:
@@ -161,6 +169,8 @@ class Retention(Cataloguing, Pinging):
         return found
 
     def _require_somewhere(self, backup: BackupId, places: Sequence[Repository]) -> None:
+        from kb_dr.operations import holds
+
         here, expired = holds.where_it_stands(backup, places)
         if here or expired:
             return

@@ -1,28 +1,28 @@
 """The watch: is it true now, each sentence that has to be?"""
 
+from __future__ import annotations
+
 import socket
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kb_dr import wiring
-from kb_dr.domain.source_facts import SourceFacts
-from kb_dr.domain.space import Space
-from kb_dr.domain.status import Status
-from kb_dr.domain.watch.conclude import Unknown
-from kb_dr.domain.watch.copies import Probed
-from kb_dr.domain.watch_checks import HOURLY_CHECKS, MINUTE_CHECKS
-from kb_dr.domain.watched import Watched
 from kb_dr.errors import ConfigurationError, KbDrError, PostgresError, RepositoryError
 from kb_dr.installation.keys import Keys
 from kb_dr.installation.reports import Reports
-from kb_dr.operations.initialise import check_marker
-from kb_dr.operations.probe_repository import probe_repository
 from kb_dr.settings import S3Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from kb_dr.domain.source_facts import SourceFacts
+    from kb_dr.domain.space import Space
+    from kb_dr.domain.status import Status
+    from kb_dr.domain.watch.conclude import Unknown
+    from kb_dr.domain.watch.copies import Probed
+    from kb_dr.domain.watched import Watched
     from kb_dr.ports import Repository
 
 _PATIENCE_SECONDS = 5.0
@@ -40,6 +40,7 @@ class Watching(Keys, Reports):
         Raises nothing of ours but ConfigurationError for a name that is none: what cannot be told
         is COULD_NOT_RUN. A copy that was away at the last look is asked anew.
         """
+        from kb_dr.domain.watch_checks import HOURLY_CHECKS, MINUTE_CHECKS
         from kb_dr.operations.take_watch import Watch
 
         every = (*MINUTE_CHECKS, *HOURLY_CHECKS)
@@ -58,6 +59,10 @@ class Watching(Keys, Reports):
         """Whether one copy can be read and written, asked with little patience, and when it was
         made. One that cannot be read is not asked again at this look.
         """
+        from kb_dr.domain.watch.conclude import Unknown
+        from kb_dr.operations.initialise import check_marker
+        from kb_dr.operations.probe_repository import probe_repository
+
         settings = self.settings
         try:
             at = self._impatient(copy)
@@ -75,13 +80,13 @@ class Watching(Keys, Reports):
         except RepositoryError as error:
             return Unknown(str(error), error.hint), made_at
 
-    def answered(self, copy: str) -> "Repository":
+    def answered(self, copy: str) -> Repository:
         """A copy whose answer() was heard, its marker with it; what it met then, if it failed."""
         if copy in self._closed:
             raise self._closed[copy]
         return self.repository(copy)
 
-    def _impatient(self, copy: str) -> "Repository":
+    def _impatient(self, copy: str) -> Repository:
         if not isinstance(self.settings.location(copy), S3Settings):
             return self.repository(copy)
         seconds = min(self.settings.s3_timeout_seconds, _PATIENCE_SECONDS)
@@ -112,6 +117,8 @@ class _Said:
 
     def facts(self) -> SourceFacts:
         """What it said then."""
+        from kb_dr.domain.watch.conclude import Unknown
+
         if isinstance(self.seen, Unknown):
             raise PostgresError(self.seen.why, hint=self.seen.hint)
         return self.seen

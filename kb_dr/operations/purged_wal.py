@@ -3,21 +3,27 @@
 The record stands in that repository alone: what one copy let go of is a gap in any other.
 """
 
+from __future__ import annotations
+
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from kb_dr import records
 from kb_dr.domain import layout
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.purged_wal import PurgedStretch, PurgedWal, Stretches, covers, joined, without
-from kb_dr.domain.retention import WalRange
 from kb_dr.domain.wal_names import Segment, is_history, is_segment
 from kb_dr.operations.catalog import walk_catalog
 from kb_dr.operations.kept_records import keep_record, parse_kept, read_kept
 from kb_dr.operations.needed_wal import needed_segments
-from kb_dr.ports import Clock, Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from kb_dr.domain.retention import WalRange
+    from kb_dr.ports import Clock, Repository
 
 _READ = 3
 """Each record says all; two runs at once may each have left out what the other was adding."""

@@ -166,7 +166,9 @@ def _pages_on(
 def _code_server(
     port: int, home: Path, environment: Mapping[str, str]
 ) -> AbstractContextManager[_Service]:
-    words = ["-m", "dagster", "code-server", "start", "-m", "kb_dr.definitions",
+    # Not `code-server start`: that is one more process that hands each question on, and all it is
+    # good for is definitions that change while it runs.
+    words = ["-m", "dagster", "api", "grpc", "-m", "kb_dr.definitions",
              "-h", "127.0.0.1", "-p", str(port)]  # fmt: skip
     return _started("code server", words, home, environment)
 

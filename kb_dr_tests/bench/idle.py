@@ -23,7 +23,12 @@ from kb_dr_tests.bench.contest import Idle, Waiting
 from kb_dr_tests.bench.waiting import ENTRIES, Ui, first_byte, running_ui, services_of, wait_for_it
 
 CODE_SERVER, RUNS, DAEMON, WEBSERVER = "code server", "runs", "daemon", "webserver"
-_WORDS = {"dagster._daemon": DAEMON, "dagster_webserver": WEBSERVER, "code-server": CODE_SERVER}
+_WORDS = {
+    "dagster._daemon": DAEMON,
+    "dagster_webserver": WEBSERVER,
+    "code-server": CODE_SERVER,
+    " api grpc": CODE_SERVER,
+}
 _SETTLE_SECONDS = 75.0
 """A whole minute's schedules, with the first reading of everything, are over by then."""
 
@@ -53,7 +58,7 @@ class Done:
 def by_part(trees: Iterable[Iterable[Process]]) -> dict[str, float]:
     """CPU seconds so far of each part; each tree begins with the service itself.
 
-    Runs are children of the code server, which has an inner server that loads the definitions.
+    Runs are children of the code server; one that can reload has an inner server besides.
     """
     found = dict.fromkeys((DAEMON, CODE_SERVER, RUNS, WEBSERVER), 0.0)
     for leader, *children in map(list, trees):

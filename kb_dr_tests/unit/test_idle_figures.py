@@ -34,6 +34,13 @@ def test_what_a_run_takes_is_not_the_code_servers_own() -> None:
     assert found == {"daemon": 3.5, "code server": 5.0, "runs": 22.25, "webserver": 2.0}
 
 
+def test_a_code_server_without_an_inner_one_has_runs_as_well() -> None:
+    server = Process(4, "python -m dagster api grpc -m kb_dr.definitions", 4.0, 20.0)
+    found = by_part([DAEMON, [server, CODE[2]]])
+
+    assert found == {"daemon": 3.5, "code server": 4.0, "runs": 22.0, "webserver": 0.0}
+
+
 def test_only_what_was_taken_meanwhile_counts() -> None:
     before, later = by_part([DAEMON, CODE]), [Process(1, DAEMON[0].words, 4.0, 0.5)]
 

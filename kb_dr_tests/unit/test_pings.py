@@ -203,7 +203,7 @@ def test_an_increment_that_had_nothing_to_do_is_neither_well_nor_not(
     def busy(*_given: object, **_more: object) -> None:
         raise BackupInProgress("back up: another backup is at work")
 
-    monkeypatch.setattr("kb_dr.installation.protection.take_incremental_backup", busy)
+    monkeypatch.setattr("kb_dr.operations.incremental_backup.take_incremental_backup", busy)
     monkeypatch.setattr("kb_dr.wiring.base_backup_program", lambda _settings: None)
     with pytest.raises(BackupInProgress):
         Installation.back_up_incremental(told, None, RecordingProgress())
