@@ -14,7 +14,9 @@ from kb_dr.errors import (
     RepositoryUnavailable,
     WrongRepository,
 )
+from kb_dr.operations.catalog import CatalogEntry
 from kb_dr.operations.initialise import check_marker
+from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.ports import (
     Bucket,
     Clock,
@@ -37,6 +39,9 @@ CLOSED = (RepositoryUnavailable, RepositoryRefused, BucketMissing, WrongReposito
 
 class Places:
     """The repositories, the source and this machine, as the settings name them."""
+
+    known_manifests: KnownEntries[CatalogEntry] = KnownEntries()
+    """Of the whole process: a daemon opens an installation at each look, every few seconds."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings

@@ -8,7 +8,13 @@ from kb_dr.domain.recovery_target import Latest, PointTarget, RecoveryTarget
 from kb_dr.domain.wording import first_few
 from kb_dr.errors import NoUsableBackup, TimelineForked
 from kb_dr.operations.backup_chain import chains_in
-from kb_dr.operations.catalog import load_catalog, read_manifest, readable, unreadable
+from kb_dr.operations.catalog import (
+    lean_entry,
+    load_catalog,
+    read_manifest,
+    readable,
+    unreadable,
+)
 from kb_dr.operations.choose_backup import LATEST, choose_backup, known_to_be_bad
 from kb_dr.operations.needed_wal import refuse_dump
 from kb_dr.operations.plan_point_recovery import plan_point_recovery
@@ -47,7 +53,8 @@ def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Want
     if wanted.backup is not None:
         asked = read_manifest(repository, wanted.backup)
         refuse_dump(asked.manifest)
-        others = [each for each in readable(load_catalog(repository)) if each != asked]
+        catalog = load_catalog(repository, shape=lean_entry)
+        others = [each for each in readable(catalog) if each.manifest.id != asked.manifest.id]
         plan = plan_point_recovery(
             repository,
             codec,
@@ -95,7 +102,7 @@ def _plan_to_the_end(repository: Repository, codec: Codec, clock: Clock, wanted:
 def _plan_to_a_point(
     repository: Repository, codec: Codec, clock: Clock, target: PointTarget, timeline: int | None
 ) -> Planned:
-    catalog = load_catalog(repository)
+    catalog = load_catalog(repository, shape=lean_entry)
     broken = chains_in(catalog).broken
     backups = [each for each in readable(catalog) if each.manifest.id not in broken]
     passed_over = [f"{each.key}: {each.why}" for each in unreadable(catalog)]
@@ -112,4 +119,4 @@ def _plan_to_a_point(
         if why is None:
             return Planned(plan, tuple(passed_over))
         passed_over.append(f"{plan.stored.manifest.id}: {why}")
-        backups.remove(plan.stored)
+        backups = [each for each in backups if each.manifest.id != plan.stored.manifest.id]
