@@ -42,7 +42,9 @@ class Recovery(CloudWatching):
         failures: list[tuple[str, KbDrError]] = []
         for name in self.copies if copy is None else (copy,):
             try:
-                planned = plan_target(self.checked(name), self.codec, self.clock, wanted)
+                planned = plan_target(
+                    self.checked(name), self.codec, self.clock, wanted, self.known_manifests
+                )
             except (RepositoryError, RecoveryError, PostgresError) as error:
                 if isinstance(error, TimelineForked) and wanted.timeline is None:
                     # Not ours to guess; and a copy that lags behind would, for want of the rest.

@@ -9,6 +9,7 @@ from kb_dr.domain.wording import first_few
 from kb_dr.errors import NoUsableBackup, TimelineForked
 from kb_dr.operations.backup_chain import chains_in
 from kb_dr.operations.catalog import (
+    CatalogEntry,
     lean_entry,
     load_catalog,
     read_manifest,
@@ -16,6 +17,7 @@ from kb_dr.operations.catalog import (
     unreadable,
 )
 from kb_dr.operations.choose_backup import LATEST, choose_backup, known_to_be_bad
+from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.operations.needed_wal import refuse_dump
 from kb_dr.operations.plan_point_recovery import plan_point_recovery
 from kb_dr.operations.plan_recovery import plan_recovery
@@ -41,8 +43,16 @@ class Planned:
     passed_over: tuple[str, ...] = ()
 
 
-def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Wanted) -> Planned:
+def plan_target(
+    repository: Repository,
+    codec: Codec,
+    clock: Clock,
+    wanted: Wanted,
+    known: KnownEntries[CatalogEntry] | None = None,
+) -> Planned:
     """The recovery from this copy that gives what is wanted; nothing is changed.
+
+    ``known`` as in load_catalog(); the backup that is chosen is read again.
 
     A backup that is known to be bad, or whose chain is broken, is passed over unless it is asked
     for by its id. Raises what choose_backup(), plan_recovery() and plan_point_recovery() raise.
@@ -53,7 +63,7 @@ def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Want
     if wanted.backup is not None:
         asked = read_manifest(repository, wanted.backup)
         refuse_dump(asked.manifest)
-        catalog = load_catalog(repository, shape=lean_entry)
+        catalog = load_catalog(repository, known, shape=lean_entry)
         others = [each for each in readable(catalog) if each.manifest.id != asked.manifest.id]
         plan = plan_point_recovery(
             repository,
@@ -65,7 +75,7 @@ def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Want
             only=wanted.backup,
         )
         return Planned(plan)
-    return _plan_to_a_point(repository, codec, clock, target, wanted.timeline)
+    return _plan_to_a_point(repository, codec, clock, target, wanted.timeline, known)
 
 
 def _plan_to_the_end(repository: Repository, codec: Codec, clock: Clock, wanted: Wanted) -> Planned:
@@ -100,9 +110,14 @@ def _plan_to_the_end(repository: Repository, codec: Codec, clock: Clock, wanted:
 
 
 def _plan_to_a_point(
-    repository: Repository, codec: Codec, clock: Clock, target: PointTarget, timeline: int | None
+    repository: Repository,
+    codec: Codec,
+    clock: Clock,
+    target: PointTarget,
+    timeline: int | None,
+    known: KnownEntries[CatalogEntry] | None,
 ) -> Planned:
-    catalog = load_catalog(repository, shape=lean_entry)
+    catalog = load_catalog(repository, known, shape=lean_entry)
     broken = chains_in(catalog).broken
     backups = [each for each in readable(catalog) if each.manifest.id not in broken]
     passed_over = [f"{each.key}: {each.why}" for each in unreadable(catalog)]
