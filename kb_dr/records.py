@@ -5,6 +5,7 @@ UnreadableRecord, never a default. Fields this version does not know are passed 
 older kb_dr can read what a newer one added without changing the meaning of the rest.
 """
 
+from threading import Lock
 from typing import Any, TypeVar, get_origin
 
 import msgspec
@@ -31,7 +32,7 @@ def as_builtins(value: object) -> Any:
 def from_json(kind: type[T], body: bytes, *, what: str) -> T:
     """Read one record; ``what`` names it in the error."""
     try:
-        version = msgspec.json.decode(body, type=_Versioned).schema_version
+        version = _decoder(_Versioned).decode(body).schema_version
     except msgspec.MsgspecError as error:
         raise UnreadableRecord(f"read {what}: {error}") from error
     if version != SCHEMA_VERSION:
@@ -40,7 +41,7 @@ def from_json(kind: type[T], body: bytes, *, what: str) -> T:
             hint="It was written by another version of kb_dr; use that version, or a newer one.",
         )
     try:
-        return msgspec.json.decode(body, type=kind, dec_hook=_decode)
+        return _decoder(kind).decode(body)
     except msgspec.MsgspecError as error:
         raise UnreadableRecord(f"read {what}: {error}") from error
 
@@ -48,13 +49,40 @@ def from_json(kind: type[T], body: bytes, *, what: str) -> T:
 def schema_version_of(body: bytes) -> int | None:
     """The schema version a record claims; None when it claims none."""
     try:
-        return msgspec.json.decode(body, type=_Versioned).schema_version
+        return _decoder(_Versioned).decode(body).schema_version
     except msgspec.MsgspecError:
         return None
 
 
+def from_builtins(kind: type[T], plain: object) -> T:
+    """A value from dicts, lists, strings and numbers, as strictly as from_json() reads one.
+
+    Raises msgspec.ValidationError when they make none.
+    """
+    _decoder(kind)
+    return msgspec.convert(plain, kind, dec_hook=_decode)
+
+
 class _Versioned(msgspec.Struct):
     schema_version: int
+
+
+_BUILDING = Lock()
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """What reads such a record; one for the whole process.
+
+    msgspec keeps what it knows of a class in that class, and puts it there before it is whole: two
+    threads that read the first record of a kind at once end the process with SIGSEGV. So it gets
+    to know each kind under a lock.
+    """
+    known = _DECODERS.get(kind)
+    if known is None:
+        with _BUILDING:
+            known = _DECODERS.setdefault(kind, msgspec.json.Decoder(kind, dec_hook=_decode))
+    return known
 
 
 # Both are msgspec's hooks: NotImplementedError is how it is told that a type is not known here.

@@ -2,29 +2,28 @@
 
 from typing import Any
 
-import msgspec
 from psycopg.types.json import Jsonb
 
 from kb_dr.adapters.postgres_session import Session
 from kb_dr.domain.alert import Alert
 from kb_dr.domain.alert_book import Changes
 from kb_dr.domain.delivery import ChannelState, Delivery
-from kb_dr.records import as_builtins
+from kb_dr.records import as_builtins, from_builtins
 
 
 def read_alert(body: Any) -> Alert:
     """One alert of its ``body``."""
-    return msgspec.convert(body, Alert)
+    return from_builtins(Alert, body)
 
 
 def read_delivery(body: Any) -> Delivery:
     """One delivery of its ``body``."""
-    return msgspec.convert(body, Delivery)
+    return from_builtins(Delivery, body)
 
 
 def read_channel(body: Any) -> ChannelState:
     """One channel's state of its ``body``."""
-    return msgspec.convert(body, ChannelState)
+    return from_builtins(ChannelState, body)
 
 
 def write_changes(session: Session, changes: Changes) -> None:

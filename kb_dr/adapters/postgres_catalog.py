@@ -17,6 +17,7 @@ from kb_dr.adapters.catalog_tables import TABLES, copy_in, gathered, select_tabl
 from kb_dr.adapters.postgres_session import Session
 from kb_dr.domain.catalog_rows import BackupRows, SyncedCopy, SyncState
 from kb_dr.errors import CatalogError, CatalogUnavailable
+from kb_dr.records import from_builtins
 from kb_dr.settings import CatalogSettings
 
 SCHEMA = "public"
@@ -117,7 +118,7 @@ class PostgresCatalogReader:
         if row is None:
             return None
         began, finished, backups, copies = row
-        return SyncState(began, finished, backups, tuple(msgspec.convert(copies, list[SyncedCopy])))
+        return SyncState(began, finished, backups, tuple(from_builtins(list[SyncedCopy], copies)))
 
     def tokens(self) -> Mapping[str, str]:
         named = " union ".join(f"select backup_id from {table.name}" for table in TABLES)  # noqa: S608 - names of ours

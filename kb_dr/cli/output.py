@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,12 @@ from kb_dr.domain.wording import age as age  # part of what verbs print with
 from kb_dr.domain.wording import moment as moment
 from kb_dr.domain.wording import size as size
 from kb_dr.records import as_builtins
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_NO_TERMINAL = 200
+"""So wide a table is where nothing shows how wide it may be."""
 
 
 def print_json(value: object) -> None:
@@ -27,9 +33,9 @@ def print_table(
     """
     # Not before a table is printed: what is asked for as JSON has no use for it, nor has a start.
     from rich.console import Console
-    from rich.table import Table
 
     from kb_dr.cli.column_widths import column_widths
+    from kb_dr.cli.long_table import LONG, natural_widths, print_long
 
     # No markup: a reason somebody typed may hold brackets, and must not break the table it is in.
     console = Console(highlight=False, markup=False, emoji=False)
@@ -42,17 +48,32 @@ def print_table(
             return
         widths = [*fitting]
     else:
-        console = Console(highlight=False, markup=False, emoji=False, width=200)
+        console = Console(highlight=False, markup=False, emoji=False, width=_NO_TERMINAL)
+    # Beside the table, not in it: a command to type next must not be broken to its width.
+    console.print(title, style="table.title", soft_wrap=True)
+    long = None
+    if len(cells) >= LONG:
+        fixed = [each for each in widths if each is not None]
+        long = fixed or natural_widths(columns, cells, _NO_TERMINAL)
+    if long:
+        print_long(console, columns, cells, long)
+    else:
+        console.print(_table(columns, cells, widths))
+    if caption:
+        console.print(caption, style="table.caption", soft_wrap=True)
+
+
+def _table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int | None]
+) -> "Table":
+    from rich.table import Table
+
     table = Table(pad_edge=False, show_header=any(columns))
     for name, width in zip(columns, widths, strict=True):
         table.add_column(name, overflow="fold", width=width)
-    for row in cells:
+    for row in rows:
         table.add_row(*row)
-    # Beside the table, not in it: a command to type next must not be broken to its width.
-    console.print(title, style="table.title", soft_wrap=True)
-    console.print(table)
-    if caption:
-        console.print(caption, style="table.caption", soft_wrap=True)
+    return table
 
 
 def _print_lines(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.errors import NoUsableBackup, RepositoryError, UnreadableRecord
 from kb_dr.installation.catalog_notes import CatalogNotes
-from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.operations.listed_backups import KINDS
 
 if TYPE_CHECKING:
@@ -61,19 +60,25 @@ class BackupOverview:
 class Evidence(CatalogNotes):
     """Reads what the repositories hold, wherever it is kept."""
 
-    known_manifests: KnownEntries[CatalogEntry] = KnownEntries()
-    """Of the whole process: a daemon opens an installation at each look, every few seconds."""
-
     def catalog(
         self, copy: str, *, kinds: Sequence[BackupKind] = KINDS
     ) -> tuple[CatalogEntry, ...]:
-        """Every backup of these kinds of one copy, oldest first; for showing. What this process
-        has read within the last quarter of an hour and the listing shows unchanged is not read
-        again.
+        """Every backup of these kinds of one copy, oldest first, in its lean form; for showing.
+        What this process has read within the last quarter of an hour and the listing shows
+        unchanged is not read again.
         """
         from kb_dr.operations import catalog as catalogs
 
         return catalogs.load_catalog(self.checked(copy), self.known_manifests, kinds=kinds)
+
+    def whole(self, stored: StoredManifest) -> StoredManifest:
+        """A backup of catalog() with all that is in its manifest, from the same copy.
+
+        Raises what catalog.whole() raises.
+        """
+        from kb_dr.operations import catalog as catalogs
+
+        return catalogs.whole(self.checked(stored.copy), stored)
 
     def find_backup(self, backup: BackupId) -> StoredManifest:
         """One backup's manifest, from the first copy that has it."""

@@ -14,11 +14,13 @@ from kb_dr.errors import (
     RepositoryUnavailable,
     WrongRepository,
 )
+from kb_dr.operations.known_entries import KnownEntries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
+    from kb_dr.operations.catalog import CatalogEntry
     from kb_dr.ports import (
         Bucket,
         Clock,
@@ -41,6 +43,9 @@ CLOSED = (RepositoryUnavailable, RepositoryRefused, BucketMissing, WrongReposito
 
 class Places:
     """The repositories, the source and this machine, as the settings name them."""
+
+    known_manifests: KnownEntries[CatalogEntry] = KnownEntries()
+    """Of the whole process: a daemon opens an installation at each look, every few seconds."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings

@@ -45,7 +45,9 @@ class Recovery(CloudWatching):
         failures: list[tuple[str, KbDrError]] = []
         for name in self.copies if copy is None else (copy,):
             try:
-                planned = plan_target(self.checked(name), self.codec, self.clock, wanted)
+                planned = plan_target(
+                    self.checked(name), self.codec, self.clock, wanted, self.known_manifests
+                )
             except (RepositoryError, RecoveryError, PostgresError) as error:
                 if isinstance(error, TimelineForked) and wanted.timeline is None:
                     # Not ours to guess; and a copy that lags behind would, for want of the rest.
@@ -72,7 +74,7 @@ class Recovery(CloudWatching):
         failed = 0
         for name in asked:
             try:
-                found += list_recovery_windows(self.checked(name), self.codec)
+                found += list_recovery_windows(self.checked(name), self.codec, self.known_manifests)
             except KbDrError as error:
                 failure, failed = failure or error, failed + 1
         if failure is not None and failed == len(asked):
@@ -101,7 +103,11 @@ class Recovery(CloudWatching):
         # Of this copy alone: the other one may be what is down.
         repository, settings = self.repository(recovery.copy), self.settings
         newest = CatalogPart(
-            repository, service=settings.service, org=settings.org, now=self.clock.now()
+            repository,
+            service=settings.service,
+            org=settings.org,
+            now=self.clock.now(),
+            known=self.known_manifests,
         )
         newest.reach(_MEASURED_BACKUPS)
         proofs, _ = gather_proofs_of([repository], newest.names)

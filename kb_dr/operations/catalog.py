@@ -8,7 +8,7 @@ dump must never be taken for a base. Whoever keeps, copies, counts or lets go as
 """
 
 import heapq
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -19,6 +19,7 @@ from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import Manifest, StoredManifest, manifest_digest
 from kb_dr.errors import NoUsableBackup, ObjectMissing, UnreadableRecord
 from kb_dr.operations.known_entries import KnownEntries
+from kb_dr.operations.lean_manifest import LEAN_BYTES, lean
 from kb_dr.operations.listed_backups import KINDS, ListedBackup, list_backups, newest_first
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Repository
@@ -40,6 +41,9 @@ class Unreadable:
 
 
 CatalogEntry = StoredManifest | Unreadable
+
+Shape = Callable[[CatalogEntry], CatalogEntry]
+"""What is kept of an entry that was read."""
 
 
 def store_manifest(repository: Repository, manifest: Manifest) -> StoredManifest:
@@ -85,15 +89,17 @@ def load_catalog(
     known: "KnownEntries[CatalogEntry] | None" = None,
     *,
     kinds: Sequence[BackupKind] = KINDS,
+    shape: Shape | None = None,
 ) -> tuple[CatalogEntry, ...]:
     """Every backup of these kinds of this copy, oldest first.
 
     A manifest that cannot be read is an Unreadable entry: it hides no other, and it is not
     passed over. A listing or a read that fails raises; half a catalog is none.
 
-    ``known`` spares reading what it has seen lately; never give it to what deletes.
+    ``known`` spares reading what it has seen lately; never give it to what deletes. What comes out
+    of it is lean(): whole() reads one as it stands. ``shape``: what is kept of each, as it is read.
     """
-    return tuple(walk_catalog(repository, known, kinds=kinds))
+    return tuple(walk_catalog(repository, known, kinds=kinds, shape=shape))
 
 
 def walk_catalog(
@@ -101,19 +107,25 @@ def walk_catalog(
     known: "KnownEntries[CatalogEntry] | None" = None,
     *,
     kinds: Sequence[BackupKind] = KINDS,
+    shape: Shape | None = None,
 ) -> Iterator[CatalogEntry]:
     """As load_catalog(), one after the other and in bounded memory, however many there are."""
     each_kind = (list_backups(repository, kind) for kind in kinds)
     listed = heapq.merge(*each_kind, key=lambda each: (each.stamp, each.kind))
-    return (entry for _, entry in _read_ahead(repository, listed, known))
+    return (entry for _, entry in _read_ahead(repository, listed, known, shape))
 
 
 def each_entry(
-    repository: Repository, *, kinds: Sequence[BackupKind] = KINDS
+    repository: Repository,
+    known: "KnownEntries[CatalogEntry] | None" = None,
+    *,
+    kinds: Sequence[BackupKind] = KINDS,
+    shape: Shape | None = None,
 ) -> Iterator[tuple[BackupKind, str, CatalogEntry]]:
     """As walk_catalog(), with kind and stamp, kind by kind."""
     listed = (each for kind in kinds for each in list_backups(repository, kind))
-    return ((each.kind, each.stamp, entry) for each, entry in _read_ahead(repository, listed))
+    found = _read_ahead(repository, listed, known, shape)
+    return ((each.kind, each.stamp, entry) for each, entry in found)
 
 
 def entries_besides(
@@ -149,22 +161,26 @@ def read_entries(
     repository: Repository,
     listed: Sequence[ListedBackup],
     known: "KnownEntries[CatalogEntry] | None" = None,
+    *,
+    shape: Shape | None = None,
 ) -> list[CatalogEntry]:
-    """What these are, in their order; those without a manifest are left out. ``known`` as in
-    load_catalog().
+    """What these are, in their order; those without a manifest are left out. ``known`` and
+    ``shape`` as in load_catalog().
     """
-    return [entry for _, entry in _read_ahead(repository, iter(listed), known)]
+    return [entry for _, entry in _read_ahead(repository, iter(listed), known, shape)]
 
 
 def _read_ahead(
     repository: Repository,
     listed: Iterator[ListedBackup],
     known: "KnownEntries[CatalogEntry] | None" = None,
+    shape: Shape | None = None,
 ) -> Iterator[tuple[ListedBackup, CatalogEntry]]:
     """Each with its manifest, a few read at once and never more than a few held."""
+    shape = shape or (_whole if known is None else lean_entry)
 
     def read(some: Sequence[ListedBackup]) -> list[tuple[ListedBackup, CatalogEntry]]:
-        found = ((each, _read(repository, each, known)) for each in some)
+        found = ((each, _read(repository, each, known, shape)) for each in some)
         return [(each, entry) for each, entry in found if entry is not None]
 
     while batch := list(islice(listed, _HELD)):
@@ -179,7 +195,10 @@ def _read_ahead(
 
 
 def _read(
-    repository: Repository, listed: ListedBackup, known: "KnownEntries[CatalogEntry] | None"
+    repository: Repository,
+    listed: ListedBackup,
+    known: "KnownEntries[CatalogEntry] | None",
+    shape: Shape,
 ) -> CatalogEntry | None:
     if known is not None and listed.manifest is not None:
         entry = known.get(repository.url, listed.manifest)
@@ -190,9 +209,33 @@ def _read(
         body = repository.read(key)
     except ObjectMissing:
         return None  # purged since the listing
-    entry = _entry(repository, key, listed.kind, listed.stamp, body)
+    entry = shape(_entry(repository, key, listed.kind, listed.stamp, body))
     if known is not None and listed.manifest is not None:
-        known.put(repository.url, listed.manifest, entry)
+        known.put(repository.url, listed.manifest, entry, held_bytes=LEAN_BYTES)
+    return entry
+
+
+def lean_entry(entry: CatalogEntry) -> CatalogEntry:
+    """The entry for judging: see lean()."""
+    return lean(entry) if isinstance(entry, StoredManifest) else entry
+
+
+def whole(repository: Repository, stored: StoredManifest) -> StoredManifest:
+    """All of the backup that ``stored`` is a lean form of, read from this copy.
+
+    Raises what read_manifest() raises, and NoUsableBackup when another one stands there now.
+    """
+    found = read_manifest(repository, stored.manifest.backup_id)
+    if found.digest != stored.digest:
+        raise NoUsableBackup(
+            f"read {stored.manifest.id} of {repository.name}: its manifest is "
+            f"{found.digest[:12]}…, expected {stored.digest[:12]}…, which was chosen",
+            hint="Something changed it meanwhile: look at it again.",
+        )
+    return found
+
+
+def _whole(entry: CatalogEntry) -> CatalogEntry:
     return entry
 
 

@@ -1,15 +1,15 @@
 """The newest backups of one copy, looked at as far back as somebody needs."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, islice
 
 from kb_dr.domain.backup_id import BackupId, BackupKind
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.errors import KbDrError
-from kb_dr.operations.catalog import CatalogEntry, read_entries
+from kb_dr.operations.catalog import CatalogEntry, Shape, lean_entry, read_entries
 from kb_dr.operations.initialise import check_marker
+from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.operations.listed_backups import ListedBackup, newest_first
 from kb_dr.ports import Repository
 
@@ -20,14 +20,24 @@ _READ_TOGETHER = 64
 class CatalogPart:
     """Some of a copy's catalog, the newest of it. Raises nothing of ours: see ``error``.
 
-    All chunks but one and the samples are left out of its manifests, so that many of them take
-    little memory: it is for judging, not for restoring.
+    Its manifests are lean(): it is for judging, not for restoring.
     """
 
     def __init__(
-        self, repository: Repository, *, service: str, org: str, now: datetime | None = None
+        self,
+        repository: Repository,
+        *,
+        service: str,
+        org: str,
+        now: datetime | None = None,
+        known: KnownEntries[CatalogEntry] | None = None,
+        shape: Shape = lean_entry,
     ) -> None:
+        """``known`` and ``shape`` as in load_catalog(); what ``shape`` leaves must be enough to
+        judge by.
+        """
         self.repository = repository
+        self._known, self._shape = known, shape
         self.error: KbDrError | None = None
         """Why this copy could not be looked at."""
         self.whole = False
@@ -98,11 +108,14 @@ class CatalogPart:
     def _read(self, most: int) -> None:
         ahead = () if self._next is None else (self._next,)
         listed = list(islice(chain(ahead, self._listed), most))
-        self._newest_first += [_lean(each) for each in read_entries(self.repository, listed)]
+        self._newest_first += self._entries(listed)
         if listed:
             self._oldest = listed[-1].stamp
         self._next = next(self._listed, None)
         self.whole = self._next is None
+
+    def _entries(self, listed: Sequence[ListedBackup]) -> list[CatalogEntry]:
+        return read_entries(self.repository, listed, self._known, shape=self._shape)
 
     def _find_parents(self) -> None:
         """Read the chains that lead out of what was looked at, a link of each at a time."""
@@ -112,7 +125,7 @@ class CatalogPart:
         while lacking := {each for each in map(_parent_of, children) if each} - known:
             known |= lacking
             listed = [ListedBackup(kind, stamp, None) for kind, stamp in sorted(lacking)]
-            children = [_lean(each) for each in read_entries(self.repository, listed)]
+            children = self._entries(listed)
             self._parents += children
 
 
@@ -132,13 +145,3 @@ def _parent_of(entry: CatalogEntry) -> tuple[BackupKind, str] | None:
     except ValueError:
         return None  # whoever follows the chain says so
     return parent.kind, parent.stamp
-
-
-def _lean(entry: CatalogEntry) -> CatalogEntry:
-    if not isinstance(entry, StoredManifest):
-        return entry
-    manifest = entry.manifest
-    fingerprint = replace(manifest.fingerprint, tables=())
-    return replace(
-        entry, manifest=replace(manifest, chunks=manifest.chunks[:1], fingerprint=fingerprint)
-    )

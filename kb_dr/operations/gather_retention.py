@@ -18,8 +18,9 @@ from kb_dr.domain.proofs_that_stop import proofs_that_stop
 from kb_dr.domain.retention import Candidate, ExpiredBackup
 from kb_dr.domain.tombstone import PurgeStep, Tombstone
 from kb_dr.errors import ObjectMissing, RepositoryError, UnreadableRecord
-from kb_dr.operations.catalog import Unreadable, each_entry
+from kb_dr.operations.catalog import Unreadable, each_entry, lean_entry
 from kb_dr.operations.controls import gather_control_runs
+from kb_dr.operations.copy_look import CopyLook
 from kb_dr.operations.holds import GatheredHolds, gather_holds
 from kb_dr.operations.initialise import Marker
 from kb_dr.operations.known_damage import known_damage
@@ -104,19 +105,26 @@ class _Said:
 
 
 def gather_retention(
-    repository: Repository, places: Sequence[Repository], *, service: str
+    repository: Repository,
+    places: Sequence[Repository],
+    *,
+    service: str,
+    look: CopyLook | None = None,
 ) -> GatheredCopy:
     """Read one copy, and from every place (it is one of them) what is kept of it.
+
+    ``look``: what was read of it already, where nothing is going to be deleted.
 
     Raises what ``repository`` raises where its listing breaks off or a manifest cannot be asked
     for: half a copy is none. Manifests are read one at a time.
     """
-    said = _ask(repository, places)
+    said = _ask(repository, places, look)
     candidates: list[Candidate] = []
     stored_bytes: dict[str, int] = {}
     unreadable: dict[str, str] = {}
     newest: dict[BackupKind, list[str]] = {}
-    for kind, stamp, entry in each_entry(repository, kinds=ALL_KINDS):
+    known, shape = (look.known, look.shape) if look else (None, lean_entry)
+    for kind, stamp, entry in each_entry(repository, known, kinds=ALL_KINDS, shape=shape):
         newest[kind] = [*newest.get(kind, ()), stamp][-_NEWEST:]
         if isinstance(entry, Unreadable):
             unreadable[f"{service}-{kind}-{stamp}"] = entry.why
@@ -191,9 +199,9 @@ def with_locks(gathered: GatheredCopy, locked: Mapping[str, datetime | None]) ->
     )
 
 
-def _ask(repository: Repository, places: Sequence[Repository]) -> _Said:
+def _ask(repository: Repository, places: Sequence[Repository], look: CopyLook | None) -> _Said:
     holds = gather_holds(places)
-    proofs = gather_proofs(places, repository.name)
+    proofs = look.proofs if look else gather_proofs(places, repository.name)
     controls = gather_control_runs(places)
     told = [*holds.problems, *proofs.problems, *controls.problems]
     return _Said(

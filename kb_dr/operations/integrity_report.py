@@ -26,7 +26,8 @@ from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.status import BackupStatus, CopyStatus
 from kb_dr.errors import KbDrError
 from kb_dr.operations.audit_wal import clusters_present
-from kb_dr.operations.catalog import load_catalog
+from kb_dr.operations.catalog import walk_catalog
+from kb_dr.operations.copy_look import CopyLook, objects_in
 from kb_dr.operations.listed_backups import ALL_KINDS
 from kb_dr.operations.plan_copy_retention import CopyRetention, plan_copy_retention
 from kb_dr.operations.proofs import gather_proofs
@@ -126,13 +127,16 @@ def copy_bands(
     settings: ReportSettings,
     *,
     void_through: Void | None,
+    look: CopyLook | None = None,
 ) -> CopyBands:
     """What can be said of the time until now, of one copy. Raises nothing of ours.
+
+    ``look`` holds its proofs, and keeps the manifests that are read.
 
     Of the days for which the policy keeps daily backups and all WAL: what is older are single
     backups, without the time between them.
     """
-    gathered = gather_proofs(places, repository.name)
+    gathered = look.proofs if look else gather_proofs(places, repository.name)
     status = survey(
         repository,
         codec,
@@ -140,6 +144,7 @@ def copy_bands(
         service=settings.service,
         org=settings.org,
         void_through=void_through,
+        look=look,
     )
     problems = [status.problem, *(str(each) for each in gathered.problems)]
     # Where a proof may be missing it may be the one that says FAILED: nothing is shown as proven.
@@ -177,27 +182,34 @@ def _copy_report(
     earlier: Sequence[IntegrityReport] | None,
 ) -> CopyReport:
     name, url, now = repository.name, repository.url, clock.now()
-    bands = copy_bands(repository, places, codec, now, settings, void_through=void_through)
+    last_read = _last_read(earlier or (), name, url)
+    due = range(SLICES) if earlier is None else due_slices(last_read, now)
+    again = _damaged_slices(earlier or (), name, url)
+    wanted = {*due, *again}
+    # The objects of all of them may be too many to hold: then manifests are read once more.
+    few = len(wanted) <= SLICES // 4
+    look = CopyLook(gather_proofs(places, name), wanted if few else ())
+    bands = copy_bands(
+        repository, places, codec, now, settings, void_through=void_through, look=look
+    )
     problems = [bands.problem] if bands.problem else []
     backups: tuple[BackupLine, ...] = ()
     files = size = 0
     reread: Reread | None = None
-    last_read = _last_read(earlier or (), name, url)
     try:
         planned = plan_copy_retention(
-            repository, places, clock, settings.policies[name], service=settings.service
+            repository, places, clock, settings.policies[name], service=settings.service, look=look
         )
         backups = _lines(planned, bands, void_through)
         files, size = _wal_size(repository)
-        catalog = load_catalog(repository, kinds=ALL_KINDS)
-        due = range(SLICES) if earlier is None else due_slices(last_read, now)
+        every = walk_catalog(repository, kinds=ALL_KINDS)
         reread = reread_copy(
             repository,
             codec,
-            catalog,
+            look.objects() if few else objects_in(every, wanted),
             due,
             progress,
-            again=_damaged_slices(earlier or (), name, url),
+            again=again,
             parallel=settings.transfers,
         )
         last_read |= dict.fromkeys(due, now)

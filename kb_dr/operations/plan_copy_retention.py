@@ -12,6 +12,7 @@ from kb_dr.domain.retention import RetentionPlan
 from kb_dr.domain.retention_families import plan_families
 from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.domain.stored import Listed
+from kb_dr.operations.copy_look import CopyLook
 from kb_dr.operations.gather_retention import GatheredCopy, gather_retention, with_locks
 from kb_dr.ports import Clock, Repository
 
@@ -55,13 +56,16 @@ def plan_copy_retention(
     policy: RetentionPolicy,
     *,
     service: str,
+    look: CopyLook | None = None,
 ) -> CopyRetention:
     """What goes from ``repository`` now. Nothing is written.
+
+    ``look``: what was read of it already; only where nothing is going to be deleted by the plan.
 
     ``places`` are all copies, this one among them: holds, proofs and controls are read from each,
     and while one of them does not answer nothing goes. Raises what ``repository`` raises.
     """
-    gathered = gather_retention(repository, places, service=service)
+    gathered = gather_retention(repository, places, service=service, look=look)
     now = clock.now()
     locked: dict[str, datetime | None] = {}
     while True:

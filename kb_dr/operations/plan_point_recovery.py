@@ -18,6 +18,7 @@ from kb_dr.errors import (
     WalGap,
 )
 from kb_dr.operations.backup_chain import load_chain
+from kb_dr.operations.catalog import whole
 from kb_dr.operations.find_stop import WalSearch
 from kb_dr.operations.listed_archive import ListedArchive
 from kb_dr.operations.needed_wal import needed_segments
@@ -39,7 +40,8 @@ def plan_point_recovery(
 ) -> RecoveryPlan:
     """How to recover to ``target`` from the newest of ``backups`` that can serve it, or ``only``.
 
-    ``backups``, oldest first, are those of one copy that may be restored; those of the newest
+    ``backups``, oldest first, are those of one copy that may be restored, in their lean form or
+    whole: the one of the plan is read again, and is whole. Those of the newest
     cluster among them are asked first, and older clusters only when that one was not there yet,
     or knows no such restore point or timeline.
     Reads WAL around the target; changes nothing. Raises NoUsableBackup when the target lies before
@@ -89,9 +91,10 @@ def _plan_in_cluster(
     may_serve = [each for each in backups if only in (None, each.manifest.backup_id)]
     chosen, place, lineage = _settle(repository, search, may_serve, target, place)
     stop = place.stop
-    chain = load_chain(repository, chosen.stored)
+    stored = whole(repository, chosen.stored)
+    chain = load_chain(repository, stored)
     return RecoveryPlan(
-        stored=chosen.stored,
+        stored=stored,
         target=target,
         copy=repository.name,
         url=repository.url,

@@ -8,8 +8,16 @@ from kb_dr.domain.recovery_target import Latest, PointTarget, RecoveryTarget
 from kb_dr.domain.wording import first_few
 from kb_dr.errors import NoUsableBackup, TimelineForked
 from kb_dr.operations.backup_chain import chains_in
-from kb_dr.operations.catalog import load_catalog, read_manifest, readable, unreadable
+from kb_dr.operations.catalog import (
+    CatalogEntry,
+    lean_entry,
+    load_catalog,
+    read_manifest,
+    readable,
+    unreadable,
+)
 from kb_dr.operations.choose_backup import LATEST, choose_backup, known_to_be_bad
+from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.operations.needed_wal import refuse_dump
 from kb_dr.operations.plan_point_recovery import plan_point_recovery
 from kb_dr.operations.plan_recovery import plan_recovery
@@ -35,8 +43,16 @@ class Planned:
     passed_over: tuple[str, ...] = ()
 
 
-def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Wanted) -> Planned:
+def plan_target(
+    repository: Repository,
+    codec: Codec,
+    clock: Clock,
+    wanted: Wanted,
+    known: KnownEntries[CatalogEntry] | None = None,
+) -> Planned:
     """The recovery from this copy that gives what is wanted; nothing is changed.
+
+    ``known`` as in load_catalog(); the backup that is chosen is read again.
 
     A backup that is known to be bad, or whose chain is broken, is passed over unless it is asked
     for by its id. Raises what choose_backup(), plan_recovery() and plan_point_recovery() raise.
@@ -47,7 +63,8 @@ def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Want
     if wanted.backup is not None:
         asked = read_manifest(repository, wanted.backup)
         refuse_dump(asked.manifest)
-        others = [each for each in readable(load_catalog(repository)) if each != asked]
+        catalog = load_catalog(repository, known, shape=lean_entry)
+        others = [each for each in readable(catalog) if each.manifest.id != asked.manifest.id]
         plan = plan_point_recovery(
             repository,
             codec,
@@ -58,7 +75,7 @@ def plan_target(repository: Repository, codec: Codec, clock: Clock, wanted: Want
             only=wanted.backup,
         )
         return Planned(plan)
-    return _plan_to_a_point(repository, codec, clock, target, wanted.timeline)
+    return _plan_to_a_point(repository, codec, clock, target, wanted.timeline, known)
 
 
 def _plan_to_the_end(repository: Repository, codec: Codec, clock: Clock, wanted: Wanted) -> Planned:
@@ -93,9 +110,14 @@ def _plan_to_the_end(repository: Repository, codec: Codec, clock: Clock, wanted:
 
 
 def _plan_to_a_point(
-    repository: Repository, codec: Codec, clock: Clock, target: PointTarget, timeline: int | None
+    repository: Repository,
+    codec: Codec,
+    clock: Clock,
+    target: PointTarget,
+    timeline: int | None,
+    known: KnownEntries[CatalogEntry] | None,
 ) -> Planned:
-    catalog = load_catalog(repository)
+    catalog = load_catalog(repository, known, shape=lean_entry)
     broken = chains_in(catalog).broken
     backups = [each for each in readable(catalog) if each.manifest.id not in broken]
     passed_over = [f"{each.key}: {each.why}" for each in unreadable(catalog)]
@@ -112,4 +134,4 @@ def _plan_to_a_point(
         if why is None:
             return Planned(plan, tuple(passed_over))
         passed_over.append(f"{plan.stored.manifest.id}: {why}")
-        backups.remove(plan.stored)
+        backups = [each for each in backups if each.manifest.id != plan.stored.manifest.id]

@@ -9,23 +9,26 @@ from kb_dr.domain.replay_line import ReplayLine, WalLine
 from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import KbDrError, UnreadableRecord
 from kb_dr.operations.backup_chain import chains_in
-from kb_dr.operations.catalog import load_catalog
+from kb_dr.operations.catalog import CatalogEntry, lean_entry, load_catalog
 from kb_dr.operations.choose_backup import KnownBad
 from kb_dr.operations.find_stop import WalSearch
+from kb_dr.operations.known_entries import KnownEntries
 from kb_dr.operations.listed_archive import ListedArchive
 from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.ports import Codec, Repository
 
 
-def list_recovery_windows(repository: Repository, codec: Codec) -> tuple[RecoverableWindow, ...]:
+def list_recovery_windows(
+    repository: Repository, codec: Codec, known: KnownEntries[CatalogEntry] | None = None
+) -> tuple[RecoverableWindow, ...]:
     """The windows of a copy, oldest first.
 
     A backup that a restore passes over, whose chain is broken or whose proofs cannot be read, leads
     to none.
     Reads the last segments of each. Raises what listing raises; a window whose end cannot be read
-    says so.
+    says so. ``known`` as in load_catalog().
     """
-    catalog = load_catalog(repository)
+    catalog = load_catalog(repository, known, shape=lean_entry)
     chains = chains_in(catalog).whole.values()
     bad = KnownBad(repository, {each.manifest.backup_id for chain in chains for each in chain})
     manifests = [each[-1].manifest for each in chains if _may_be_restored(bad, each)]

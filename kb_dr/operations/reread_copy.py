@@ -19,7 +19,6 @@ from kb_dr.errors import (
 )
 from kb_dr.operations.audit_wal import clusters_present
 from kb_dr.operations.batches import batches
-from kb_dr.operations.catalog import CatalogEntry, Unreadable
 from kb_dr.operations.copy_object import check_wal_object
 from kb_dr.operations.run_parallel import run_parallel
 from kb_dr.ports import Codec, Progress, Repository
@@ -57,16 +56,17 @@ class _Found:
 def reread_copy(
     repository: Repository,
     codec: Codec,
-    catalog: Sequence[CatalogEntry],
+    objects: Iterable[StoredObject],
     slices: Collection[int],
     progress: Progress,
     *,
     again: Collection[int] = (),
     parallel: int = 4,
 ) -> Reread:
-    """Read every object of these slices: of all backups in ``catalog``, and of all WAL.
+    """Read the objects of backups that are given, and all WAL of these slices.
 
     ``again`` are slices besides, in which damage was found before: they do not miss their turn.
+    The objects are those of all of them: see objects_in().
     Damage is reported, not raised. Raises what the repository raises when it cannot be asked:
     nothing counts as read then.
     """
@@ -84,8 +84,8 @@ def reread_copy(
 
     progress.begin(f"read a part of {repository.name} again")
     try:
-        for objects in batches(_objects(catalog, wanted), _AT_ONCE):
-            _note(found, objects, run_parallel(objects, read_object, at_once=parallel), progress)
+        for some in batches(objects, _AT_ONCE):
+            _note(found, some, run_parallel(some, read_object, at_once=parallel), progress)
         for files in batches(_wal(repository, wanted), _AT_ONCE):
             _note(found, files, run_parallel(files, read_wal, at_once=parallel), progress)
     finally:
@@ -136,15 +136,6 @@ def _is_kept(repository: Repository, key: str) -> bool:
     if layout.stamp_of_manifest(manifest) is None:
         return False
     return repository.find(manifest) is not None
-
-
-def _objects(catalog: Iterable[CatalogEntry], slices: Collection[int]) -> Iterator[StoredObject]:
-    for entry in catalog:
-        if isinstance(entry, Unreadable):
-            continue  # the report says it of the backup
-        for stored in entry.manifest.objects:
-            if slice_of(stored.key) in slices:
-                yield stored
 
 
 def _wal(repository: Repository, slices: Collection[int]) -> Iterator[Listed]:

@@ -18,8 +18,9 @@ from kb_dr.errors import KbDrError, WalDamaged
 from kb_dr.operations.archived_end import find_archived_end
 from kb_dr.operations.backup_chain import Chains, chains_in
 from kb_dr.operations.backup_proofs import Proofs
-from kb_dr.operations.catalog import readable, unreadable
+from kb_dr.operations.catalog import lean_entry, readable, unreadable
 from kb_dr.operations.catalog_part import CatalogPart
+from kb_dr.operations.copy_look import CopyLook
 from kb_dr.operations.needed_wal import needed_segments
 from kb_dr.operations.recent_wal import RecentWal, read_recent_wal
 from kb_dr.ports import Codec, Repository
@@ -73,11 +74,18 @@ def survey(
     service: str,
     org: str,
     void_through: Void | None,
+    look: CopyLook | None = None,
 ) -> CopyStatus:
     """What this copy allows, all of it. Raises nothing of ours: what is wrong with it is in the
-    answer.
+    answer. ``look`` keeps the manifests that are read.
     """
-    part = CatalogPart(repository, service=service, org=org)
+    part = CatalogPart(
+        repository,
+        service=service,
+        org=org,
+        known=look.known if look else None,
+        shape=look.shape if look else lean_entry,
+    )
     part.reach(None)
     return survey_part(part, codec, proofs, void_through=void_through)
 

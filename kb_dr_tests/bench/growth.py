@@ -1,6 +1,6 @@
 """Measure what grows with what: time should be linear, memory flat.
 
-    python -m kb_dr_tests.bench.growth --backups 100,1000,10000 --segments 10,50,200 --json
+    python -m kb_dr_tests.bench.growth --backups 100,1000,10000 --segments 10,100,300 --json
 
 What people and Dagster ask of an installation at growing numbers of backups, and a restore at
 growing numbers of WAL segments. Nothing is asserted about time.
@@ -25,7 +25,7 @@ from kb_dr_tests.bench.usage import clean_environment, python
 from kb_dr_tests.catalog_database import CatalogDatabase
 from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 
-BACKUPS, SEGMENTS = (100, 1_000, 10_000), (10, 50, 200)
+BACKUPS, SEGMENTS = (100, 1_000, 10_000), (10, 100, 300)
 
 Measured = dict[str, list[tuple[int, Grown]]]
 """Verb to what it took at each number of backups."""

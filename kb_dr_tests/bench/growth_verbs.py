@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -15,8 +16,15 @@ from pathlib import Path
 from kb_dr.cli import opened
 from kb_dr.cli.app import app
 from kb_dr.errors import KbDrError
-from kb_dr_tests.bench.growth_world import CountedInstallation, World, settings_of
+from kb_dr_tests.bench.growth_world import (
+    CountedInstallation,
+    World,
+    near_the_end,
+    settings_of,
+)
+from kb_dr_tests.bench.made_history import SERVICE
 from kb_dr_tests.bench.scale_verbs import high_water_bytes
+from kb_dr_tests.stored_backups import SEGMENT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,17 @@ def _typed(*words: str) -> Callable[[CountedInstallation], Prepared]:
     """A verb as it is typed. One that says that something is wrong has looked all the same."""
 
     def prepare(installation: CountedInstallation) -> Prepared:
-        given = [word.format(place=installation.settings.state_dir) for word in words]
+        primary = Path(installation.primary.url)
+        stamp = max(path.name for path in (primary / "full").iterdir())
+        given = [
+            word.format(
+                place=installation.settings.state_dir,
+                newest=f"{SERVICE}-full-{stamp}",
+                near_the_end=near_the_end(installation.primary),
+                segment=SEGMENT_BYTES,
+            )
+            for word in words
+        ]
 
         def run() -> str:
             try:
@@ -59,15 +77,21 @@ def _typed(*words: str) -> Callable[[CountedInstallation], Prepared]:
 
 
 def _sensor(name: str, *, settled: bool = False) -> Callable[[CountedInstallation], Prepared]:
-    """One tick; ``settled``: where ticks before it brought everything in line."""
+    """One tick of a daemon that has ticked before; ``settled``: and has shown every backup."""
 
     def prepare(installation: CountedInstallation) -> Prepared:
+        import dagster as dg
+
         from kb_dr_tests.bench.growth_ticks import Ticks
 
-        ticks = Ticks(installation, name)
-        # A daemon has ticked before: its process knows what it has read.
-        while not ticks.tick().endswith("none") and settled:
-            pass
+        # In files: what Dagster keeps is in a database, and no memory of ours.
+        installation.settings.state_dir.mkdir(exist_ok=True)
+        there = tempfile.mkdtemp(dir=installation.settings.state_dir)
+        ticks = Ticks(installation, name, dg.DagsterInstance.local_temp(there))
+        if settled:
+            ticks.settle()
+        else:
+            ticks.tick()  # its process knows now what it has read
         return ticks.tick
 
     return prepare
@@ -75,10 +99,17 @@ def _sensor(name: str, *, settled: bool = False) -> Callable[[CountedInstallatio
 
 VERBS: dict[str, Callable[[CountedInstallation], Prepared]] = {
     "list": _typed("list"),
+    "list --json": _typed("list", "--json"),
     "status": _typed("status"),
     "retention plan": _typed("retention", "plan"),
     "report": _typed("report"),
     "restore --dry-run": _typed("restore", "--latest", "--into", "{place}/restored", "--dry-run"),
+    "restore --target-lsn --dry-run": _typed(
+        "restore", "--target-lsn", "{near_the_end}", "--into", "{place}/restored", "--dry-run"
+    ),
+    "validate of one": _typed("validate", "{newest}"),
+    "wal audit": _typed("wal", "audit", "--segment-bytes", "{segment}"),
+    "copy, nothing lacks": _typed("copy"),
     "catalog rebuild": _typed("catalog", "rebuild"),
     "catalog sync, nothing new": _typed("catalog", "sync"),
     "list --catalog": _typed("list", "--catalog"),
@@ -95,6 +126,7 @@ def measure(verb: str, world: World) -> Grown:
     # Where every verb gets it from.
     setattr(opened, "open_installation", lambda _: installation)  # noqa: B010 - no name it exports
     run = VERBS[verb](installation)
+    _forget_high_water()  # what was laid out for it is not its own
     idle, asked = high_water_bytes(), installation.calls()
     began, cpu = time.perf_counter(), _cpu_seconds()
     with _silent():
@@ -108,6 +140,11 @@ def measure(verb: str, world: World) -> Grown:
         {what: count - asked.get(what, 0) for what, count in installation.calls().items()},
         said[:200],
     )
+
+
+def _forget_high_water() -> None:
+    """Source: proc(5), /proc/pid/clear_refs, 5."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def _cpu_seconds() -> float:

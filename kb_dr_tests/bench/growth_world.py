@@ -1,7 +1,6 @@
 """An installation of two copies with a long history, for what is asked of it at growing sizes."""
 
-import os
-import shutil
+import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,17 +8,25 @@ from kb_dr import records
 from kb_dr.adapters.directory_repository import DirectoryRepository
 from kb_dr.domain import layout
 from kb_dr.domain.backup_id import BackupId
+from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.proof import Proof
+from kb_dr.domain.wal_names import Segment, is_segment
 from kb_dr.installation import Installation
 from kb_dr.operations.known_entries import KnownEntries
+from kb_dr.operations.listed_wal import list_wal
+from kb_dr.ports import Repository
 from kb_dr.sandbox.postgres_binaries import install_postgres
 from kb_dr.settings import load_settings
 from kb_dr_tests.bench.made_history import CODEC, make_in_directory
 from kb_dr_tests.counting_repository import CountingRepository
+from kb_dr_tests.stored_backups import SEGMENT_BYTES, SYSTEM
 
 COPIES = ("primary", "offsite")
 
-SEGMENTS_A_BACKUP = 10
+SEGMENTS_A_BACKUP = 4
+
+_RECIPIENT = "age1mphxfhjntzr5symvfkkkdye492fx3f2cllqnpw7w799su7fje9usv7htke"
+"""Of an identity that nobody has: nothing is encrypted here, and settings are not whole without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ def settings_of(world: World) -> dict[str, str]:
         "KB_DR_SCRATCH_DIR": str(place / "scratch"),
         "KB_DR_STATE_DIR": str(place / "state"),
         "KB_DR_CATALOG_URL": world.catalog_url,
+        "KB_DR_AGE_RECIPIENTS": _RECIPIENT,
         "KB_DR_POSTGRES_BIN_DIRS": str(install_postgres(16)),
         # Nobody listens there: what asks the source is told so at once.
         "KB_DB_HOST": str(place),
@@ -76,7 +84,7 @@ def make_world(directory: Path, backups: int) -> World:
     """Two copies that hold the same; each backup that is proven is proven from both."""
     primary, offsite = (directory / copy for copy in COPIES)
     make_in_directory(primary, backups, SEGMENTS_A_BACKUP * backups)
-    shutil.copytree(primary, offsite, copy_function=os.link)
+    subprocess.run(["cp", "--archive", "--link", primary, offsite], check=True)
     here = DirectoryRepository(primary, "primary")
     for listed in list(here.list(layout.PROOFS)):
         proof = records.from_json(Proof, here.read(listed.key), what=listed.key)
@@ -86,3 +94,9 @@ def make_world(directory: Path, backups: int) -> World:
             (root / key).parent.mkdir(parents=True, exist_ok=True)
             (root / key).write_bytes(records.to_json(offsite_too))
     return World(str(directory))
+
+
+def near_the_end(repository: Repository) -> Lsn:
+    """An LSN in the newest segment, which is real WAL, as those before it are."""
+    names = (stored.name for stored in list_wal(repository, SYSTEM) if is_segment(stored.name))
+    return Segment.parse(max(names), SEGMENT_BYTES).start.plus(0x4000)

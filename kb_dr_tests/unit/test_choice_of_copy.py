@@ -15,7 +15,7 @@ from kb_dr.errors import (
 )
 from kb_dr.operations import plan_target as plans
 from kb_dr.operations.plan_target import Planned, Wanted
-from kb_dr.ports import Clock, Codec, Repository
+from kb_dr.ports import Repository
 from kb_dr_tests.made_installation import MadeInstallation
 
 TARGET = AtLsn(Lsn(1))
@@ -26,7 +26,7 @@ class _Served(Exception):
 
 
 def _primary_raises(monkeypatch: pytest.MonkeyPatch, error: KbDrError) -> None:
-    def plan(repository: Repository, _codec: Codec, _clock: Clock, _wanted: Wanted) -> Planned:
+    def plan(repository: Repository, *_: object) -> Planned:
         if repository.name == "primary":
             raise error
         raise _Served(repository.name)

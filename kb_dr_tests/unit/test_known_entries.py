@@ -7,7 +7,7 @@ import pytest
 from kb_dr.domain import layout
 from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.stored import Listed
-from kb_dr.operations.catalog import CatalogEntry, Unreadable, load_catalog
+from kb_dr.operations.catalog import CatalogEntry, Unreadable, lean_entry, load_catalog
 from kb_dr.operations.known_entries import KnownEntries
 from kb_dr_tests.counting_repository import CountingRepository
 from kb_dr_tests.fakes import FakeClock, MemoryRepository, PlainCodec
@@ -46,7 +46,7 @@ def test_the_second_look_lists_and_reads_nothing(
     first = load_catalog(counting, kept)
     second = load_catalog(counting, kept)
 
-    assert first == second == load_catalog(memory(counting))
+    assert first == second == load_catalog(memory(counting), shape=lean_entry)
     assert counting.calls["read"] == 5
 
 

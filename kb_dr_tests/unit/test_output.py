@@ -73,3 +73,32 @@ def test_a_title_longer_than_its_table_stays_one_line(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{ID} is {ID} now"
     assert lines[-1] == f"Prove it: kb-dr verify {ID}"
+
+
+@pytest.mark.parametrize("terminal", ["", "90", "200"])
+def test_a_long_table_is_what_rich_makes_of_it(
+    terminal: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", terminal)
+    reasons = ("", "-", "two\nlines", "  a blank  ", "日本 text", "a\ttab", "held: " * 9, "[b]")
+    rows = [(f"{ID}-{n % 7}", str(n), reasons[n % len(reasons)]) for n in range(150)]
+    columns = ("id", "number", "why")
+
+    print_table("Backups", columns, rows, caption="the end")
+    long = capsys.readouterr().out
+    monkeypatch.setattr("kb_dr.cli.long_table.LONG", len(rows) + 1)
+    print_table("Backups", columns, rows, caption="the end")
+
+    assert long == capsys.readouterr().out
+
+
+def test_a_long_table_that_has_no_room_is_left_to_rich(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(str(n), "word " * 80) for n in range(150)]
+
+    print_table("Backups", ("number", "why"), rows)
+
+    printed = capsys.readouterr().out
+    assert printed.count("word") == 80 * 150
+    assert max(cell_len(line) for line in printed.splitlines()) <= 200

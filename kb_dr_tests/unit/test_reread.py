@@ -7,6 +7,7 @@ import pytest
 from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.domain.reread import SLICES, due_slices, slice_of, unread_since
 from kb_dr.operations.catalog import load_catalog
+from kb_dr.operations.copy_look import objects_in
 from kb_dr.operations.reread_copy import reread_copy
 from kb_dr_tests.fakes import MemoryRepository, PlainCodec
 from kb_dr_tests.stored_backups import store_backup
@@ -75,7 +76,9 @@ def copy() -> MemoryRepository:
 
 
 def read(copy: MemoryRepository, slices: range) -> tuple[int, tuple[str, ...]]:
-    done = reread_copy(copy, CODEC, load_catalog(copy), slices, SilentProgress())
+    done = reread_copy(
+        copy, CODEC, objects_in(load_catalog(copy), slices), slices, SilentProgress()
+    )
     return done.objects, done.damaged
 
 
@@ -104,7 +107,7 @@ def test_a_chunk_that_is_gone_is_damage(copy: MemoryRepository) -> None:
     catalog = load_catalog(copy)
     copy.delete(key)
 
-    done = reread_copy(copy, CODEC, catalog, ALL, SilentProgress())
+    done = reread_copy(copy, CODEC, objects_in(catalog, ALL), ALL, SilentProgress())
 
     assert len(done.damaged) == 1
 
@@ -114,6 +117,6 @@ def test_what_retention_took_meanwhile_is_none(copy: MemoryRepository) -> None:
     for key in [key for key in copy.bodies if key.startswith("full/")]:
         copy.delete(key)
 
-    done = reread_copy(copy, CODEC, catalog, ALL, SilentProgress())
+    done = reread_copy(copy, CODEC, objects_in(catalog, ALL), ALL, SilentProgress())
 
     assert (done.objects, done.damaged) == (2, ())

@@ -64,6 +64,7 @@ def report_backup(
     judgement = judge(installation, holdings, backup)
     stored = holdings.any_readable(backup)
     if stored is not None and _moved(instance, keys.BACKUP, backup, stored.digest):
+        stored = installation.whole(stored)
         ledger.record_materialisation(
             instance,
             keys.BACKUP,
@@ -76,8 +77,9 @@ def report_backup(
     for copy, key in keys.COPIES.items():
         held = holdings.readable(backup, copy)
         if held is not None and _moved(instance, key, backup, held.digest):
+            metadata = backup_metadata(installation.whole(held))
             ledger.record_materialisation(
-                instance, key, backup, data_version=held.digest, metadata=backup_metadata(held)
+                instance, key, backup, data_version=held.digest, metadata=metadata
             )
             changes.append(key.path[-1])
     if _show_proof(instance, installation, backup, judgement, shown):
