@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kb_dr.adapters import s3_bodies
 from kb_dr.adapters.s3_location import S3Location
 from kb_dr.adapters.s3_repository import S3Repository
 from kb_dr.errors import ConfigurationError, ObjectConflict, RepositoryRefused
@@ -150,3 +151,21 @@ def test_keys_of_one_prefix_are_not_those_of_another(rclone_store: RcloneStore) 
 
     assert [seen.key for seen in one.list("")] == ["record"]
     assert one.read("record") == b"one"
+
+
+def test_one_segment_is_read_without_what_takes_long_to_import(
+    rclone_store: RcloneStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = S3Place(rclone_store).repository()
+    segment = bytes(16 << 20)
+    stored = repository.put("segment", segment)
+    awaited: list[str] = []
+    read = s3_bodies._awaited
+    monkeypatch.setattr(
+        s3_bodies, "_awaited", lambda store, key: (awaited.append(key), read(store, key))[1]
+    )
+
+    assert repository.read("segment") == segment
+    assert not awaited
+    assert repository.get(stored) == segment
+    assert awaited == ["segment"], "a chunk of a backup is never the only one"
