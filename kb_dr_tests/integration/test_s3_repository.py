@@ -15,6 +15,8 @@ from kb_dr_tests.object_stores import MotoStore, RcloneStore
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from obstore import Bytes
+    from obstore.store import S3Store
 
 WRONG = "a-wrong-secret-that-nobody-may-see"
 
@@ -161,9 +163,12 @@ def test_one_segment_is_read_without_what_takes_long_to_import(
     stored = repository.put("segment", segment)
     awaited: list[str] = []
     read = s3_bodies._awaited
-    monkeypatch.setattr(
-        s3_bodies, "_awaited", lambda store, key: (awaited.append(key), read(store, key))[1]
-    )
+
+    def noted(store: "S3Store", key: str) -> "Bytes":
+        awaited.append(key)
+        return read(store, key)
+
+    monkeypatch.setattr(s3_bodies, "_awaited", noted)
 
     assert repository.read("segment") == segment
     assert not awaited
