@@ -75,17 +75,9 @@ class AgeCodec:
         return plain.getvalue()
 
     def decode_into(self, coded: bytes, sink: "Writable") -> int:
-        frames = Frames(sink)
-        try:
-            compressed = pyrage.decrypt(coded, self._required_identities())
-        except pyrage.DecryptError as error:
-            raise _not_decrypted(error) from None
-        try:
-            frames.write(compressed)
-            frames.finish()
-        finally:
-            frames.failure = None  # see _forget()
-        return frames.count
+        # Piece by piece: as a whole it would be in memory three times, in pages that the kernel
+        # clears anew for each WAL segment.
+        return self._decode_here(io.BytesIO(coded), sink)
 
     def openers(self, start: bytes) -> tuple[str, ...]:
         header = _header(start)

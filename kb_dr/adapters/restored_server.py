@@ -26,7 +26,7 @@ from kb_dr.errors import (
     WalDamaged,
 )
 
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.02
 _SHUTDOWN_SECONDS = 3600.0
 """A clean shutdown writes everything that replay left in memory."""
 _QUIT_SECONDS = 30.0
@@ -59,6 +59,9 @@ class LocalServer:
         self._area = area
         self._users = tuple(users)
         self._user: str | None = None
+        self._keeps = False
+        """Whether one session is kept for the next question."""
+        self._kept: psycopg.Connection[Row] | None = None
 
     def conninfo(self, database: str = "postgres") -> str:
         user = self._user or self._find_user()
@@ -146,19 +149,25 @@ class LocalServer:
 
     def _wait(self, look: Callable[[], Replay | None], seconds: float, what: str) -> Replay:
         deadline = time.monotonic() + seconds
-        while True:
-            try:
-                seen = look()
-            except PostgresUnavailable:
-                seen = None
-            if seen is not None:
-                return seen
-            if self._process.poll() is not None:
-                raise self._ended()
-            if time.monotonic() > deadline:
-                # It may be on its way: that says nothing of the backup.
-                raise RecoveryError(f"recover: the server was not {what} within {seconds:g} s")
-            time.sleep(_LOOK_SECONDS)
+        # Each new session would cost the server a process: as much as ten looks.
+        self._keeps = True
+        try:
+            while True:
+                try:
+                    seen = look()
+                except PostgresUnavailable:
+                    seen = None
+                if seen is not None:
+                    return seen
+                if self._process.poll() is not None:
+                    raise self._ended()
+                if time.monotonic() > deadline:
+                    # It may be on its way: that says nothing of the backup.
+                    raise RecoveryError(f"recover: the server was not {what} within {seconds:g} s")
+                time.sleep(_LOOK_SECONDS)
+        finally:
+            self._keeps = False
+            self._leave()
 
     def _ended(self) -> KbDrError:
         """Why the server is gone, from what it logged last."""
@@ -214,7 +223,26 @@ class LocalServer:
             ) from error
 
     def _rows(self, user: str, statement: str) -> list[Row]:
-        with psycopg.connect(
+        session = self._kept or self._connected(user)
+        try:
+            rows = session.execute(statement.encode()).fetchall()
+        except BaseException:
+            session.close()
+            self._kept = None
+            raise
+        if self._keeps and user == self._user:
+            self._kept = session
+        else:
+            session.close()
+        return rows
+
+    def _leave(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def _connected(self, user: str) -> "psycopg.Connection[Row]":
+        connection = psycopg.connect(
             host=str(self._area.sockets),
             port=5432,
             user=user,
@@ -222,6 +250,10 @@ class LocalServer:
             autocommit=True,
             connect_timeout=30,
             application_name="kb-dr",
-        ) as connection:
+        )
+        try:
             connection.execute("set statement_timeout = '60s'")
-            return connection.execute(statement.encode()).fetchall()
+        except BaseException:
+            connection.close()
+            raise
+        return connection

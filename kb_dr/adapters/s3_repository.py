@@ -9,11 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, GenericError
+from obstore.exceptions import AlreadyExistsError
 from obstore.store import S3Store
 
 from kb_dr.adapters.digests import described, require_recorded
 from kb_dr.adapters.repository_keys import checked_key, is_key
+from kb_dr.adapters.s3_bodies import Bodies
 from kb_dr.adapters.s3_calls import RAISED_BY_OBSTORE, CallFailed, with_retries
 from kb_dr.adapters.s3_listing import ListingPlan, listing_plan
 from kb_dr.adapters.s3_location import S3Location
@@ -65,6 +66,7 @@ class S3Repository:
         self._location = location
         self._name = name
         self._store = _store(location)
+        self._bodies = Bodies(self._store)
         self._enforces: bool | None = location.conditional_writes
 
     @property
@@ -92,12 +94,12 @@ class S3Repository:
         return stored
 
     def get(self, stored: StoredObject) -> bytes:
-        body = self.read(stored.key)
+        body = self._read(stored.key, lambda key: self._bodies.whole(key, stored.size_bytes))
         require_recorded(self._where(stored.key), stored, body)
         return body
 
     def read(self, key: str) -> bytes:
-        return self._read(key, lambda key: _body(self._store, key))
+        return self._read(key, self._bodies.whole)
 
     def _read(self, key: str, fetch: Callable[[str], bytes]) -> bytes:
         checked_key(key)
@@ -115,7 +117,7 @@ class S3Repository:
         size = min(count, listed.size_bytes)
         if size == 0:
             return b""  # a store answers no range of nothing
-        return self._read(listed.key, lambda key: _beginning(self._store, key, size))
+        return self._read(listed.key, lambda key: self._bodies.beginning(key, size))
 
     def find(self, key: str) -> Listed | None:
         there = self._head(checked_key(key))
@@ -358,22 +360,6 @@ def _credentials(location: S3Location) -> "S3CredentialProvider | None":
         "expires_at": None,
     }
     return lambda: credential
-
-
-def _body(store: S3Store, key: str) -> bytes:
-    return obstore.get(store, key).bytes().to_bytes()
-
-
-def _beginning(store: S3Store, key: str, size: int) -> bytes:
-    try:
-        return obstore.get_range(store, key, start=0, length=size).to_bytes()
-    except GenericError as error:
-        if "non-partial" not in str(error):
-            raise
-    # rclone's server sends the whole object, whatever range it is asked for: the rest is left.
-    for start in obstore.get(store, key).stream(min_chunk_size=size):
-        return bytes(start)[:size]
-    return b""
 
 
 def _is_md5(e_tag: str | None, stored: StoredObject) -> bool:

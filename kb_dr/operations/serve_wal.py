@@ -1,8 +1,12 @@
 """Serve a recovery its WAL out of a directory, from a process that holds the keys.
 
 The restored server gets no credentials, no identity and no network: its restore_command is a few
-lines of shell that ask by leaving a name in ``asked``, and copy from ``ready``. What is read here
+lines of shell that ask by leaving a name in ``asked``, and take from ``ready``. What is read here
 is checked before it is laid there.
+
+A segment is taken as another name of the same file: nothing here writes to it once it is laid
+there, and PostgreSQL reuses none that replay stands at. Where that cannot be, since the file is
+another user's or on another file system, it is copied.
 
 The exit contract (DESIGN section 5; PostgreSQL, src/backend/access/transam/xlogarchive.c,
 RestoreArchivedFile): an exit of 1-125 ends recovery and opens the cluster. So the script says 99
@@ -40,7 +44,9 @@ spool={spool}
 printf '%s\\n' "$1" > "$spool/asked/current" || exit 126
 while :; do
   if [ -f "$spool/ready/$1" ]; then
-    if cp "$spool/ready/$1" "$2"; then exit 0; fi
+    if [ -w "$spool/ready/$1" ] && ln -f "$spool/ready/$1" "$2" 2>/dev/null; then exit 0; fi
+    # Never into a file that stands there: it may be one of ours, taken before.
+    if rm -f "$2" && cp "$spool/ready/$1" "$2"; then exit 0; fi
     # Taken away just then, because replay had been farther on: it will be laid there again.
     if [ -f "$spool/ready/$1" ]; then exit 126; fi
   fi
@@ -91,7 +97,12 @@ class WalServer:
     def restore_command(self) -> str:
         """For postgresql.conf."""
         script = shlex.quote(str(self._spool / "fetch-wal")).replace("%", "%%")
-        return f'/bin/sh {script} "%f" "%p"; case $? in 0) exit 0;; 99) exit 1;; *) exit 126;; esac'
+        # Read in a part of the shell that PostgreSQL has started anyway: another would cost more
+        # than all it does. Where the script cannot be read that part ends, with another status.
+        return (
+            f'(set -- "%f" "%p"; . {script}); '
+            "case $? in 0) exit 0;; 99) exit 1;; *) exit 126;; esac"
+        )
 
     def prepare(self) -> None:
         """Lay out the spool."""

@@ -211,16 +211,22 @@ def test_a_writer_overwritten_before_it_looked_is_told(place: Proxied) -> None:
         place.through().put("record", b"mine")
 
 
-def test_a_body_cut_short_is_read_again(place: Proxied) -> None:
-    body = bytes(range(256)) * 1000
+_SIZES = [256_000, 5_120_000]
+"""A large body is read another way."""
+
+
+@pytest.mark.parametrize("size", _SIZES)
+def test_a_body_cut_short_is_read_again(place: Proxied, size: int) -> None:
+    body = bytes(range(256)) * (size // 256)
     stored = place.repository().put("chunk", body)
     place.proxy.inject(Fault(Kind.CUT_ANSWER, "GET", times=2))
 
     assert place.through().get(stored) == body
 
 
-def test_a_body_always_cut_short_is_never_taken_for_the_object(place: Proxied) -> None:
-    stored = place.repository().put("chunk", bytes(100_000))
+@pytest.mark.parametrize("size", _SIZES)
+def test_a_body_always_cut_short_is_never_taken_for_the_object(place: Proxied, size: int) -> None:
+    stored = place.repository().put("chunk", bytes(size))
     place.proxy.inject(Fault(Kind.CUT_ANSWER, "GET", times=FOREVER))
     repository = place.through(deadline_seconds=0.5)
 
@@ -251,12 +257,32 @@ def test_a_listing_that_breaks_off_raises_and_never_just_ends(place: Proxied) ->
         seen.extend(each.key for each in place.through(deadline_seconds=0.5).list("many/"))
 
 
-def test_a_flipped_bit_on_the_way_back_is_seen(place: Proxied) -> None:
-    stored = place.repository().put("chunk", b"good bytes")
+@pytest.mark.parametrize("size", _SIZES)
+def test_a_flipped_bit_on_the_way_back_is_seen(place: Proxied, size: int) -> None:
+    stored = place.repository().put("chunk", b"g" * size)
     place.proxy.inject(Fault(Kind.DAMAGE_ANSWER, "GET"))
 
     with pytest.raises(ChecksumMismatch):
         place.through().get(stored)
+
+
+def test_a_large_body_that_is_not_there_is_missing(place: Proxied) -> None:
+    stored = place.repository().put("chunk", bytes(_SIZES[-1]))
+    place.repository().delete("chunk")
+
+    with pytest.raises(ObjectMissing):
+        place.through().get(stored)
+
+
+def test_many_bodies_are_read_whole_at_once(place: Proxied) -> None:
+    """More than a few: from some on, all are read the other way."""
+    repository = place.repository()
+    bodies = {f"many/{each}": bytes([each]) * 3_000_000 for each in range(12)}
+    for key, body in bodies.items():
+        repository.put(key, body)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert dict(zip(bodies, pool.map(repository.read, bodies), strict=True)) == bodies
 
 
 @pytest.mark.parametrize("knows", [None, True])

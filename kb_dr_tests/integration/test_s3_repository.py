@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kb_dr.adapters import s3_bodies
 from kb_dr.adapters.s3_location import S3Location
 from kb_dr.adapters.s3_repository import S3Repository
 from kb_dr.errors import ConfigurationError, ObjectConflict, RepositoryRefused
@@ -14,6 +15,8 @@ from kb_dr_tests.object_stores import MotoStore, RcloneStore
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from obstore import Bytes
+    from obstore.store import S3Store
 
 WRONG = "a-wrong-secret-that-nobody-may-see"
 
@@ -150,3 +153,24 @@ def test_keys_of_one_prefix_are_not_those_of_another(rclone_store: RcloneStore) 
 
     assert [seen.key for seen in one.list("")] == ["record"]
     assert one.read("record") == b"one"
+
+
+def test_one_segment_is_read_without_what_takes_long_to_import(
+    rclone_store: RcloneStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = S3Place(rclone_store).repository()
+    segment = bytes(16 << 20)
+    stored = repository.put("segment", segment)
+    awaited: list[str] = []
+    read = s3_bodies._awaited
+
+    def noted(store: "S3Store", key: str) -> "Bytes":
+        awaited.append(key)
+        return read(store, key)
+
+    monkeypatch.setattr(s3_bodies, "_awaited", noted)
+
+    assert repository.read("segment") == segment
+    assert not awaited
+    assert repository.get(stored) == segment
+    assert awaited == ["segment"], "a chunk of a backup is never the only one"

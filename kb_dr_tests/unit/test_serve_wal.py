@@ -1,5 +1,6 @@
 """The exit contract of a restored server's restore_command: only "certainly absent" is 1."""
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -224,3 +225,29 @@ def test_a_segment_that_creates_a_tablespace_is_refused_once_it_is_asked_for(
     assert isinstance(server.failure, TargetNotReached)
     assert "creates tablespace 16384 at /live/space" in str(server.failure)
     assert server.failure.hint
+
+
+def test_what_is_taken_never_changes_what_lies_ready(server: WalServer, tmp_path: Path) -> None:
+    """PostgreSQL removes what an earlier request left; who does not is served as well."""
+    to = tmp_path / "RECOVERYXLOG"
+    for number in (2, 3, 2, 4, 3, 2):
+        assert _asked(server, segment(number).name, to) == 0
+        assert to.read_bytes() == segment_content(segment(number))
+
+
+def test_where_a_segment_cannot_be_linked_it_is_copied(
+    server: WalServer, spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "ln").write_text("#!/bin/sh\nexit 1\n")
+    (programs / "ln").chmod(0o755)
+    to = tmp_path / "RECOVERYXLOG"
+    assert _asked(server, segment(2).name, to) == 0
+    assert to.samefile(spool / "ready" / segment(2).name), "it costs nothing"
+
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+
+    assert _asked(server, segment(3).name, to) == 0
+    assert to.read_bytes() == segment_content(segment(3))
+    assert not to.samefile(spool / "ready" / segment(3).name)

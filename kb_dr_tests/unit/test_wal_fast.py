@@ -155,6 +155,7 @@ def test_nothing_heavy_is_loaded(store: WalStore, tmp_path: Path, verb: str) -> 
 
     loaded = set(json.loads(run.stdout.splitlines()[-1]))
     heavy = {"click", "rich", "msgspec", "boto3", "botocore", "psycopg", "dagster", "tenacity"}
+    heavy |= {"asyncio"}
     assert "kb_dr.operations.listed_wal" in loaded
     assert not loaded & heavy
     assert not {name for name in loaded if name.startswith("kb_dr.domain.manifest")}
