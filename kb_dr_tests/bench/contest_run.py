@@ -1,4 +1,4 @@
-"""The contest by itself: backup, restore and verification of all contestants.
+"""The contest by itself: backup, restore, check and proof of all contestants.
 
 Needs room for the database, one repository of each contestant, and one restored copy.
 """

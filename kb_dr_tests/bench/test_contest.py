@@ -41,7 +41,7 @@ def test_rounds_are_taken_together_by_median_spread_and_greatest_peak() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        lambda one: replace(one, work=Work.VERIFY),
+        lambda one: replace(one, work=Work.PROOF),
         lambda one: replace(one, store="S3"),
         lambda one: replace(one, plain_bytes=1),
         lambda one: replace(one, contestant="another"),
@@ -78,12 +78,12 @@ def test_idle_is_told_as_part_of_one_core() -> None:
     assert Idle(60.0, {"daemon": 2.0, "code server": 1.0}).cores == pytest.approx(0.05)
 
 
-def test_everybody_backs_up_restores_and_verifies_in_a_directory() -> None:
+def test_everybody_backs_up_restores_checks_and_proves_in_a_directory() -> None:
     tries, facts = run_contest([10], 1, ["directory"], lambda _: None, seed_entries=1000)
 
     assert set(facts) == {US, "pgBackRest", "plain pipes"}
     assert {(each.contestant, each.work) for each in tries} == {
-        (name, work) for name in facts for work in (Work.BACKUP, Work.RESTORE, Work.VERIFY)
+        (name, work) for name in facts for work in (Work.BACKUP, Work.RESTORE, Work.CHECK, Work.PROOF)
     }
     for each in tries:
         assert each.seconds > 0
@@ -91,6 +91,6 @@ def test_everybody_backs_up_restores_and_verifies_in_a_directory() -> None:
         assert each.peak_bytes > MIB
         assert (each.stored_bytes or 0) > MIB or each.work is not Work.BACKUP
     assert all(each.version and each.uneven for each in facts.values())
-    assert len(best_duels(standings(tries))) == 3
+    assert len(best_duels(standings(tries))) == 4
     assert len(tables(tries)) == 2
     assert len(as_document(tries, facts)["tries"]) == len(tries)

@@ -52,10 +52,10 @@ def test_a_work_at_which_we_are_ahead_is_not_among_them() -> None:
 
 
 def test_who_takes_more_cpu_is_behind_as_well() -> None:
-    tries = (*rounds(Work.VERIFY, US, (1.0,), cpu=9.0), *rounds(Work.VERIFY, PEER, (2.0,), cpu=3.0))
+    tries = (*rounds(Work.PROOF, US, (1.0,), cpu=9.0), *rounds(Work.PROOF, PEER, (2.0,), cpu=3.0))
 
     assert [each.cpu_ratio for each in behind(findings(*tries))] == [pytest.approx(3.0)]
-    assert "verification" in section(
+    assert "proof by restore" in section(
         page(run_of(findings(*tries)), with_picture=False), "Where we are behind"
     )
 
@@ -85,14 +85,14 @@ def test_the_worst_is_named_first() -> None:
     tries = (
         *rounds(Work.BACKUP, US, (11.0,)),
         *rounds(Work.BACKUP, PEER, (10.0,)),
-        *rounds(Work.VERIFY, US, (30.0,)),
-        *rounds(Work.VERIFY, PEER, (10.0,)),
+        *rounds(Work.PROOF, US, (30.0,)),
+        *rounds(Work.PROOF, PEER, (10.0,)),
         *rounds(Work.RESTORE, US, (10.0,), cpu=8.0),
         *rounds(Work.RESTORE, PEER, (10.0,), cpu=4.0),
     )
 
     worst = [each.us.work for each in behind(findings(*tries))]
-    assert worst == [Work.VERIFY, Work.RESTORE, Work.BACKUP]
+    assert worst == [Work.PROOF, Work.RESTORE, Work.BACKUP]
 
 
 def test_nowhere_is_not_said_when_nobody_else_was_measured() -> None:
