@@ -20,7 +20,7 @@ from kb_dr_tests.bench.results import (
 
 def transfer(*, pipeline: float, **stages: Cost) -> Transfer:
     return Transfer(
-        "backup", "S3", 1 << 30, 1 << 29, stages, pipeline, Cost(12.0, 9.0), {}, cores=2
+        "backup", "S3", 1 << 30, 1 << 29, stages, pipeline, Cost(12.0, 9.0), {}, cores=2, rounds=1
     )
 
 
@@ -51,7 +51,7 @@ def test_the_median_is_taken_of_each_measure_by_itself() -> None:
 
 def test_memory_and_loads_are_told_as_ratios() -> None:
     assert Memory("verify", "S3", 1, 200 << 20).ratio == pytest.approx(0.5)
-    assert Load(2, 1, Cost(4.0, 3.0), Cost(3.0, 4.0)).ratio == pytest.approx(0.75)
+    assert Load(2, 1, Cost(4.0, 3.0), Cost(3.0, 4.0), rounds=1).ratio == pytest.approx(0.75)
 
 
 def test_the_bench_runs_and_keeps_every_part(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_the_bench_runs_and_keeps_every_part(tmp_path: Path) -> None:
     run = measure(asked, only=("calls", "dumps", "limits"), out=tmp_path)
 
     found = run.findings
-    assert list(run.parts) == ["calls", "dumps", "limits, 20 MiB"]
+    assert list(run.parts) == ["calls", "dumps", "limits, 20 MiB, directory"]
     assert [each.direction for each in found.transfers] == ["backup", "restore"]
     for each in found.transfers:
         assert each.ratio > 0

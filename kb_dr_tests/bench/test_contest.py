@@ -83,7 +83,9 @@ def test_everybody_backs_up_restores_checks_and_proves_in_a_directory() -> None:
 
     assert set(facts) == {US, "pgBackRest", "plain pipes"}
     assert {(each.contestant, each.work) for each in tries} == {
-        (name, work) for name in facts for work in (Work.BACKUP, Work.RESTORE, Work.CHECK, Work.PROOF)
+        (name, work)
+        for name in facts
+        for work in (Work.BACKUP, Work.RESTORE, Work.CHECK, Work.PROOF)
     }
     for each in tries:
         assert each.seconds > 0

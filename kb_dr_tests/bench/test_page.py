@@ -17,9 +17,9 @@ from kb_dr_tests.bench.goals import behind, goals
 from kb_dr_tests.bench.made_run import ASKED, MACHINE, PEER, contest, findings, rounds, run_of
 from kb_dr_tests.bench.page import PICTURE, page
 from kb_dr_tests.bench.parts import Planned, Workbench, needed_bytes, plan
-from kb_dr_tests.bench.report import ratio
 from kb_dr_tests.bench.results import Findings, LeftOut, Memory, together
 from kb_dr_tests.bench.running import run_parts
+from kb_dr_tests.bench.sheet import ratio
 
 
 def headings(text: str) -> list[str]:
@@ -38,7 +38,8 @@ def test_what_we_lose_comes_before_all_other_figures() -> None:
     assert text.index("Where we are behind") < text.index(PICTURE) < text.index("Against every")
     row = section(text, "Where we are behind").splitlines()[-1]
     assert row == (
-        "| full backup | S3 | 200 MiB | peer | 1.10 | 1.00 | 10.50 to 11.50 | 9.80 to 10.20 | no |"
+        "| full backup | S3 | 200 MiB | peer | 1.10 | 1.00 | 10.50 to 11.50 | 9.80 to 10.20 | no"
+        " | 3 |"
     )
 
 
@@ -105,9 +106,10 @@ def test_nowhere_is_not_said_when_nobody_else_was_measured() -> None:
 
 
 def test_a_part_that_was_not_measured_is_named() -> None:
-    text = page(run_of(replace(findings(*contest()), idle=())), with_picture=False)
+    text = page(run_of(replace(findings(*contest()), facts=(), left_out=())), with_picture=False)
 
-    assert "Doing nothing." in section(text, "Not measured in this run")
+    said = section(text, "Not measured")
+    assert said.strip() == "calls; dumps; growth; Who was measured, and what is uneven."
 
 
 def test_a_hair_too_much_is_not_rounded_away() -> None:
@@ -254,7 +256,7 @@ def test_results_of_another_machine_are_not_gone_on_with(tmp_path: Path) -> None
 
 def test_too_little_room_is_said_before_anything_is_started(tmp_path: Path) -> None:
     huge = replace(ASKED, sizes_mib=(1 << 30,))
-    assert needed_bytes(huge, plan(huge)) > 1 << 50
+    assert needed_bytes(plan(huge)) > 1 << 50
 
     with pytest.raises(click.ClickException, match="GB are free, expected about"):
         measure(huge, directory=tmp_path)

@@ -76,6 +76,7 @@ def measure_wal_contest(
                     tries += _one(burst, contestant, store, number, place, settings)
                 say(f"WAL, {store}, round {number}: {US_RESTORING}")
                 tries.append(_restored(restoring[store], burst, store, number))
+    burst.forget()
     shutil.rmtree(place)
     us = next(iter(restoring.values())).contestant.facts
     facts[US_RESTORING] = replace(us, name=US_RESTORING, uneven=(_SERVED,))
