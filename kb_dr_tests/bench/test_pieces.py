@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from kb_dr_tests.bench import __main__ as bench
-from kb_dr_tests.bench import kept, running
+from kb_dr_tests.bench import kept, picture, running
 from kb_dr_tests.bench.contest import US, Work
 from kb_dr_tests.bench.kept import Asked, Run
 from kb_dr_tests.bench.made_run import ASKED, CODE, MACHINE, PEER, contest, findings, rounds, run_of
@@ -29,7 +29,7 @@ def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(bench, "plan", planned)
     monkeypatch.setattr(bench, "look_at_machine", lambda *_: MACHINE)
-    monkeypatch.setattr(bench.picture, "draw", lambda *_: None)
+    monkeypatch.setattr(picture, "draw", lambda *_: None)
     monkeypatch.setattr(running, "busy_cores", lambda: 0.0)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -95,6 +96,6 @@ def _import_share(words: Sequence[str], environment: Mapping[str, str], cwd: Pat
     began = time.perf_counter()
     traced = {**environment, "PYTHONPROFILEIMPORTTIME": "1"}
     errors = cwd / "imports"
-    run(["sh", "-c", f'exec "$@" 2> {errors}', "sh", *words], env=traced, cwd=cwd)
+    run(["sh", "-c", f'exec "$@" 2> {shlex.quote(str(errors))}', "sh", *words], env=traced, cwd=cwd)
     seconds = time.perf_counter() - began
     return sum(int(each) for each in _IMPORTED.findall(errors.read_text())) / 1e6 / seconds
