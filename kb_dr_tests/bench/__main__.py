@@ -17,7 +17,6 @@ import click
 from rich.console import Console
 
 from kb_dr_tests.bench import kept, picture
-from kb_dr_tests.bench.contest_run import CONTEST_STORES, MAJOR
 from kb_dr_tests.bench.growth import BACKUPS, SEGMENTS
 from kb_dr_tests.bench.kept import FORMAT, Asked, Run
 from kb_dr_tests.bench.machine_facts import Machine, look_at_machine
@@ -33,7 +32,7 @@ from kb_dr_tests.bench.parts import (
 )
 from kb_dr_tests.bench.report import print_tables
 from kb_dr_tests.bench.running import run_parts
-from kb_dr_tests.bench.site import OVER_TLS
+from kb_dr_tests.bench.site import MAJOR, OVER_TLS, STORES
 
 USUAL = Asked(
     sizes_mib=(200, 2000),
@@ -201,7 +200,7 @@ def _before(out: Path | None, *, resume: bool, only: Sequence[str], anew: bool) 
 @click.option(
     "--store",
     "stores",
-    type=click.Choice(CONTEST_STORES),
+    type=click.Choice(STORES),
     multiple=True,
     help="Where backups go; once for each; a directory and S3 over TLS unless given.",
 )

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from kb_dr_tests.bench import growth, idle
-from kb_dr_tests.bench.contest_run import CONTEST_STORES, MAJOR
 from kb_dr_tests.bench.contestants.field import contestants_on, not_measured
 from kb_dr_tests.bench.dumps import measure_dumps
 from kb_dr_tests.bench.growth_segments import restore_over
@@ -17,7 +16,7 @@ from kb_dr_tests.bench.kept import Asked
 from kb_dr_tests.bench.measure_contest import measure_contest
 from kb_dr_tests.bench.measure_synced import measure_synced
 from kb_dr_tests.bench.results import Findings, LeftOut
-from kb_dr_tests.bench.site import OVER_TLS, Site, running_site
+from kb_dr_tests.bench.site import MAJOR, OVER_TLS, STORES, Site, running_site
 from kb_dr_tests.bench.transfers import Alone, measure_alone, measure_transfers
 from kb_dr_tests.bench.wal_calls import measure_calls
 from kb_dr_tests.bench.wal_contest import measure_wal_contest
@@ -220,7 +219,7 @@ def place_on_page(name: str) -> tuple[int, ...]:
     """Sorts the names of parts: by kind, size and store."""
     kind, *rest = name.split(", ")
     sizes = [int(each.split()[0]) for each in rest if each.endswith(" MiB")]
-    stores = [CONTEST_STORES.index(each) for each in rest if each in CONTEST_STORES]
+    stores = [STORES.index(each) for each in rest if each in STORES]
     return (KINDS.index(kind), *sizes, *stores)
 
 

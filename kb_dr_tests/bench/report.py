@@ -209,10 +209,12 @@ def _points(growth: Growth) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for count, seconds, peak in growth.points:
         amount = size(count) if growth.unit == "bytes" else f"{count:,} {growth.unit}"
-        against = (seconds / count) / (least_seconds / least) if least and count else 1.0
+        against = ""
+        if count and least and least_seconds:
+            against = ratio((seconds / count) / (least_seconds / least))
         each = f" ({seconds / count * unit:.2f} per unit)" if count else ""
         memory = (f"{peak / 2**20:.0f}", ratio(peak / least_peak)) if least_peak else ("", "")
-        rows.append((growth.what, amount, f"{seconds:.2f}{each}", ratio(against), *memory))
+        rows.append((growth.what, amount, f"{seconds:.2f}{each}", against, *memory))
     return rows
 
 

@@ -26,8 +26,10 @@ from kb_dr_tests.postgres_servers import RunningCluster, programs_of
 
 DATABASE = "kb"
 BUCKET = "bench"
-STORES = ("S3", "directory")
 OVER_TLS = "S3 over TLS"
+STORES = ("directory", "S3", OVER_TLS)
+MAJOR = 15
+"""The newest PostgreSQL that Debian's pgBackRest knows."""
 VECTOR = "vector"
 REALS = "real[]"
 """Where the programs have no pgvector: the same numbers, four bytes each."""

@@ -12,7 +12,7 @@ from PIL import Image
 
 from kb_dr_tests.bench import kept, picture
 from kb_dr_tests.bench.__main__ import DOCUMENT, PAGE, UNFINISHED, main, measure, write
-from kb_dr_tests.bench.contest import US, US_RESTORING, Facts, Work
+from kb_dr_tests.bench.contest import US, US_RESTORING, Facts, Growth, Work
 from kb_dr_tests.bench.goals import behind, goals
 from kb_dr_tests.bench.made_run import ASKED, MACHINE, PEER, contest, findings, rounds, run_of
 from kb_dr_tests.bench.page import PICTURE, page
@@ -80,6 +80,14 @@ def test_growth_of_our_own_work_is_told_where_there_are_two_sizes() -> None:
     text = section(page(run_of(findings(*tries)), with_picture=False), "Growth")
 
     assert "| full backup, S3 | 200 MiB | 30.00 (143.05 per unit) | 1.50 | 100 | 1.00 |" in text
+
+
+def test_growth_of_what_took_no_time_at_first_has_no_ratio() -> None:
+    grown = Growth("a tick", "backups", ((100, 0.0, 1 << 20), (1000, 0.5, 2 << 20)))
+
+    text = section(page(run_of(Findings(growth=(grown,))), with_picture=False), "Growth")
+
+    assert "| a tick | 1,000 backups | 0.50 (0.50 per unit) |  | 2 | 2.00 |" in text
 
 
 def test_the_worst_is_named_first() -> None:
