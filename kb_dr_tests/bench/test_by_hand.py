@@ -19,7 +19,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield running
 
 
-_OVERWRITE = "dd bs=1 seek=5000 conv=notrunc status=none"
+_OVERWRITE = "dd bs=1 seek=9000 conv=notrunc status=none"
 
 
 def prove(site: Site, target: Path, and_then: str = "true") -> str:
@@ -42,8 +42,10 @@ def test_every_row_of_every_table_is_counted_and_nothing_is_left(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_page_fails_it(site: Site, tmp_path: Path) -> None:
-    ((file,),) = site.cluster.query("select pg_relation_filepath('chunks')", database=DATABASE)
+@pytest.mark.parametrize("relation", ["chunks", "chunks_pkey"])
+def test_a_damaged_page_fails_it(site: Site, tmp_path: Path, relation: str) -> None:
+    question = f"select pg_relation_filepath('{relation}')"
+    ((file,),) = site.cluster.query(question, database=DATABASE)
     damaged = shlex.quote(str(tmp_path / "restored" / str(file)))
 
     with pytest.raises(AssertionError, match="invalid page"):
