@@ -49,14 +49,13 @@ def measure_contest(
     what it is asked; it leaves out the proof, whose requests are those of the restore.
     """
     plain_bytes = data_bytes(site)
-    contest = _Contest(site, store, plain_bytes, durable)
+    contest = _Contest(site, store, plain_bytes, durable, say)
     tries: list[Try] = []
     for number in range(1, rounds + 1):
-        say(f"{store}, {plain_bytes >> 20} MiB: round {number} of {rounds}")
         turn = (number - 1) % len(contestants)
         tries += contest.round(number, [*contestants[turn:], *contestants[:turn]])
     if store.startswith("S3") and plain_bytes <= TOLD_BYTES:
-        say(f"{store}, {plain_bytes >> 20} MiB: requests")
+        say(f"{store}, {plain_bytes >> 20} MiB: one more, of which requests are counted")
         with site.s3_of(store).telling_requests():
             told = contest.round(0, contestants, proofs=False)
         asked = {(each.work, each.contestant): each.requests for each in told}
@@ -93,11 +92,12 @@ def archiving(site: Site, command: str) -> Iterator[None]:
 
 
 class _Contest:
-    def __init__(self, site: Site, store: str, plain_bytes: int, durable: bool) -> None:
+    def __init__(self, site: Site, store: str, plain_bytes: int, durable: bool, say: Say) -> None:
         self._site = site
         self._store = store
         self._plain_bytes = plain_bytes
         self._durable = durable
+        self._say = say
         self._number = 0
 
     def round(
@@ -108,6 +108,8 @@ class _Contest:
         works = [self._backup, self._restore, self._check, *([self._prove] if proofs else [])]
         found: list[Try] = []
         for each in contestants:
+            name = each.facts.name
+            self._say(f"{self._store}, {self._plain_bytes >> 20} MiB, round {number}: {name}")
             try:
                 each.prepare()
                 found += filter(None, [work(each) for work in works])
