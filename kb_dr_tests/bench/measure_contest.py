@@ -57,6 +57,7 @@ def measure_contest(
     if store.startswith("S3") and plain_bytes <= TOLD_BYTES:
         say(f"{store}, {plain_bytes >> 20} MiB: one more, of which requests are counted")
         with site.s3_of(store).telling_requests():
+            contest.telling = True
             told = contest.round(0, contestants, proofs=False)
         asked = {(each.work, each.contestant): each.requests for each in told}
         tries = [replace(each, requests=asked.get((each.work, each.contestant))) for each in tries]
@@ -99,6 +100,8 @@ class _Contest:
         self._durable = durable
         self._say = say
         self._number = 0
+        self.telling = False
+        """Whether the S3 server writes down each request."""
 
     def round(
         self, number: int, contestants: Sequence[Contestant], *, proofs: bool = True
@@ -181,7 +184,9 @@ class _Working:
     """One piece of work under way."""
 
     def __init__(self, site: Site, store: str, work: Work, name: str, contest: _Contest) -> None:
-        self._log = site.s3_of(store).directory / "server.log" if store != "directory" else None
+        # A server that is not told to says nothing: that is no count of 0.
+        told = contest.telling
+        self._log = site.s3_of(store).directory / "server.log" if told else None
         self._log_bytes = self._log.stat().st_size if self._log else 0
         self._begun = contest.try_of(work, name)
         self._cpu_seconds = 0.0
