@@ -29,6 +29,7 @@ def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(bench, "plan", planned)
     monkeypatch.setattr(bench, "look_at_machine", lambda *_: MACHINE)
+    monkeypatch.setattr(bench, "free_bytes", lambda _: 1 << 50)
     monkeypatch.setattr(picture, "draw", lambda *_: None)
     monkeypatch.setattr(running, "busy_cores", lambda: 0.0)
 
