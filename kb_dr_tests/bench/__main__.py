@@ -4,20 +4,19 @@ Nothing is asserted about time. Everything runs below one directory on loopback 
 at the end, also after Ctrl-C; what was measured by then is kept.
 """
 
-import os
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from kb_dr_tests.bench import kept, picture
-from kb_dr_tests.bench.contest_run import MAJOR
 from kb_dr_tests.bench.growth import BACKUPS, SEGMENTS
 from kb_dr_tests.bench.kept import FORMAT, Asked, Run
 from kb_dr_tests.bench.machine_facts import Machine, look_at_machine
@@ -28,18 +27,19 @@ from kb_dr_tests.bench.parts import (
     Workbench,
     free_bytes,
     needed_bytes,
+    place_on_page,
     plan,
 )
 from kb_dr_tests.bench.report import print_tables
 from kb_dr_tests.bench.running import run_parts
-from kb_dr_tests.bench.site import OVER_TLS, STORES
+from kb_dr_tests.bench.site import MAJOR, OVER_TLS, STORES
 
 USUAL = Asked(
     sizes_mib=(200, 2000),
     rounds=3,
     segments=500,
     dump_mib=300,
-    stores=(*STORES, OVER_TLS),
+    stores=("directory", OVER_TLS),
     seed_entries=10_000,
     idle_seconds=60.0,
     growth_backups=BACKUPS,
@@ -53,7 +53,8 @@ QUICK = replace(
     dump_mib=10,
     seed_entries=2000,
     idle_seconds=0.0,
-    growth_backups=(),
+    growth_backups=(5, 10),
+    growth_segments=(2, 4),
 )
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -65,33 +66,37 @@ def measure(
     *,
     only: Sequence[str] = (),
     before: Run | None = None,
+    resume: bool = False,
     out: Path | None = None,
     directory: Path | None = None,
 ) -> Run:
-    """Measure what ``asked`` says, and what ``before`` does not hold yet.
+    """Measure what ``asked`` says; of what ``before`` holds, the same parts are replaced.
 
-    ``only`` names parts that are measured again. After each part all there is is kept in ``out``.
+    ``only`` names kinds of parts; with ``resume`` those that ``before`` has measured already are
+    left out. After each part all there is is kept in ``out``.
     click.ClickException when there is too little room, or when ``before`` is of another machine.
     """
-    whole = plan(asked)
-    done = set(before.parts) if before is not None else set()
-    parts = [each for each in whole if (each.kind in only if only else each.name not in done)]
+    parts = plan(asked, only)
     where = Path(directory or tempfile.gettempdir())
-    _check_room(asked, parts, where)
     machine = look_at_machine(where, MAJOR)
-    run = before or Run(FORMAT, asked, machine, os.getloadavg()[0], {})
-    _check_machine(run.machine, machine)
+    run = Run(FORMAT, machine, asked, tuple(only), datetime.now(UTC).replace(microsecond=0), {})
+    if before is not None:
+        _check_machine(before.machine, machine)
+        run = before if resume else replace(run, parts=before.parts)
+    if resume:
+        parts = tuple(each for each in parts if not run.has_measured(each.name))
+    _check_room(parts, where)
     bench = Workbench(asked, where, machine.cores, _stopwatch())
 
     def keep(so_far: Run) -> None:
         if out is not None:
-            kept.save(so_far.in_order_of([each.name for each in whole]), out / UNFINISHED)
+            kept.save(so_far.in_order(place_on_page), out / UNFINISHED)
 
     try:
         run = run_parts(run, parts, bench, keep)
     finally:
         bench.close()
-    return run.in_order_of([each.name for each in whole])
+    return run.in_order(place_on_page)
 
 
 def write(run: Run, out: Path) -> None:
@@ -106,8 +111,8 @@ def write(run: Run, out: Path) -> None:
     (out / UNFINISHED).unlink(missing_ok=True)
 
 
-def _check_room(asked: Asked, parts: Sequence[Planned], where: Path) -> None:
-    needed, free = needed_bytes(asked, parts), free_bytes(where)
+def _check_room(parts: Sequence[Planned], where: Path) -> None:
+    needed, free = needed_bytes(parts), free_bytes(where)
     if parts and free < needed:
         raise click.ClickException(
             f"work in {where}: {free / 1e9:.1f} GB are free, expected about {needed / 1e9:.1f} GB. "
@@ -156,9 +161,9 @@ def _load(file: Path) -> Run:
         raise click.ClickException(f"read {file}: {error}") from error
 
 
-def _before(out: Path | None, *, resume: bool, only: Sequence[str]) -> Run | None:
-    """What is kept of an earlier run, where this one goes on with it."""
-    if out is None:
+def _before(out: Path | None, *, resume: bool, only: Sequence[str], anew: bool) -> Run | None:
+    """What is kept of earlier commands, where this one goes on with it."""
+    if out is None or anew:
         return None
     unfinished, finished = out / UNFINISHED, out / DOCUMENT
     if resume:
@@ -169,7 +174,7 @@ def _before(out: Path | None, *, resume: bool, only: Sequence[str]) -> Run | Non
     if unfinished.exists():
         raise click.ClickException(
             f"{unfinished} holds a run that did not end: go on with it by --resume, write the page "
-            f"from it by --from, or remove it."
+            f"from it by --from, or begin --anew."
         )
     return None
 
@@ -181,7 +186,7 @@ def _before(out: Path | None, *, resume: bool, only: Sequence[str]) -> Run | Non
     callback=_sizes,
     help="Sizes of the database, 0 for none; 200,2000 unless given.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), help="Of each size; 3 unless given.")
+@click.option("--rounds", type=click.IntRange(min=1), help="Of each work; 3 unless given.")
 @click.option(
     "--segments",
     type=click.IntRange(min=0),
@@ -195,9 +200,9 @@ def _before(out: Path | None, *, resume: bool, only: Sequence[str]) -> Run | Non
 @click.option(
     "--store",
     "stores",
-    type=click.Choice(USUAL.stores),
+    type=click.Choice(STORES),
     multiple=True,
-    help="Where backups go; once for each; all unless given.",
+    help="Where backups go; once for each; a directory and S3 over TLS unless given.",
 )
 @click.option(
     "--quick",
@@ -208,8 +213,9 @@ def _before(out: Path | None, *, resume: bool, only: Sequence[str]) -> Run | Non
     "--only",
     type=click.Choice(KINDS),
     multiple=True,
-    help="Measure this part alone (again), and keep the others.",
+    help="Measure parts of this kind alone; what is on the page else stays there.",
 )
+@click.option("--anew", is_flag=True, help="Keep nothing of what was measured before.")
 @click.option("--resume", is_flag=True, help="Go on with a run that did not end.")
 @click.option(
     "--from",
@@ -226,7 +232,7 @@ def _before(out: Path | None, *, resume: bool, only: Sequence[str]) -> Run | Non
     "--dir",
     "directory",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Where to work: needs about five times the largest size.",
+    help="Where to work: needs about four times the largest size, with limits eight times.",
 )
 def main(
     sizes: tuple[int, ...] | None,
@@ -236,6 +242,7 @@ def main(
     stores: tuple[str, ...],
     quick: bool,
     only: tuple[str, ...],
+    anew: bool,
     resume: bool,
     source: Path | None,
     out: Path | None,
@@ -251,18 +258,20 @@ def main(
     else:
         wanted = {"sizes_mib": sizes, "rounds": rounds, "segments": segments, "dump_mib": dump_mib,
                   "stores": stores or None}  # fmt: skip
-        before = _before(out, resume=resume, only=only)
         given = {name: value for name, value in wanted.items() if value is not None}
-        asked = replace(
-            before.asked if before is not None else QUICK if quick else USUAL,
-            **given,  # type: ignore[arg-type]  # each under its own name
-        )
-        if before is not None and asked != before.asked:
-            raise click.ClickException(
-                f"go on with what is kept: it was asked for {before.asked}. "
-                "Give no sizes or counts, or begin anew."
+        if resume and (given or only or anew or out is None):
+            raise click.ClickException("--resume goes on with what was asked for: give no more.")
+        before = _before(out, resume=resume, only=only, anew=anew)
+        if resume and before is not None:
+            asked, only = before.asked, before.only
+        else:
+            asked = replace(
+                QUICK if quick else USUAL,
+                **given,  # type: ignore[arg-type]  # each under its own name
             )
-        run = measure(asked, only=only, before=before, out=out, directory=directory)
+        run = measure(
+            asked, only=only, before=before, resume=resume, out=out, directory=directory
+        )  # fmt: skip
     if out is not None:
         write(run, out)
         click.echo(f"written: {out / PAGE}", err=True)

@@ -24,7 +24,10 @@ class Work(StrEnum):
     RESTORE = "restore to a started server"
     PUSH = "WAL push of a burst"
     REPLAY = "WAL replay"
-    VERIFY = "verification"
+    CHECK = "check of what is stored"
+    """Every stored byte is read, and nothing restored."""
+    PROOF = "proof by restore"
+    """To a scratch server, of which every page is checked and every row counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Try:
     requests: int | None = None
     """Sent to the S3 server; None in a directory."""
     segments: int | None = None
-    """Of WAL; None for backup, restore and verification."""
+    """Of WAL; None for the other works."""
 
 
 @dataclass(frozen=True, slots=True)

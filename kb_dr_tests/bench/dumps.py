@@ -85,7 +85,7 @@ def _archives(site: Site, repeats: int, say: Callable[[str], None]) -> list[Arch
             costs[how].append(_dump(site, how, target))
             sizes[how] = target.stat().st_size
             target.unlink()
-    return [Archive(how, sizes[how], median_cost(found)) for how, found in costs.items()]
+    return [Archive(how, sizes[how], median_cost(found), repeats) for how, found in costs.items()]
 
 
 def _dump(site: Site, how: str, target: Path) -> Cost:
@@ -121,7 +121,7 @@ def _loads(site: Site, repeats: int, say: Callable[[str], None]) -> Load:
                 costs[jobs].append(ran.cost)
     size = archive.stat().st_size
     archive.unlink()
-    return Load(JOBS, size, median_cost(costs[1]), median_cost(costs[JOBS]))
+    return Load(JOBS, size, median_cost(costs[1]), median_cost(costs[JOBS]), repeats)
 
 
 @contextmanager

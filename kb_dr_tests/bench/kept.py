@@ -1,8 +1,8 @@
-"""One run of the bench in a file: each part is there as soon as it has ended."""
+"""What the page is written from, in a file: each part is there as soon as it has ended."""
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from kb_dr_tests.bench.goals import behind, goals, overlap, place
 from kb_dr_tests.bench.machine_facts import QUIET_CORES, Machine
 from kb_dr_tests.bench.results import Findings, together
 
-FORMAT = 1
+FORMAT = 2
 _DERIVED = "worked out"
 
 
@@ -47,18 +47,25 @@ class Part:
     seconds: float
     busy_cores: float
     """Kept busy by others while we did nothing, just before."""
+    code: str
+    """The state of kb_dr that was measured: machine_facts.code_digest()."""
+    words: str
+    """What ``make bench`` was asked for, of which this is a part."""
     findings: Findings
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything a page is written from."""
+    """Everything a page is written from; its parts may be of several commands."""
 
     format: int
-    asked: Asked
     machine: Machine
-    load_before: float
-    """Processes that wanted a core in the minute before the run began."""
+    asked: Asked
+    """Last."""
+    only: tuple[str, ...]
+    """The kinds of parts that were asked for last; empty: all."""
+    began_at: datetime
+    """The last command; parts that ended before are of earlier ones."""
     parts: Mapping[str, Part]
 
     @property
@@ -76,14 +83,31 @@ class Run:
         """Whether seconds on the wall may be believed."""
         return self.busy_cores < QUIET_CORES
 
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What ``make bench`` was asked for, in order of time."""
+        parts = sorted(self.parts.values(), key=lambda part: part.ended_at)
+        return tuple(dict.fromkeys(part.words for part in parts))
+
+    @property
+    def codes(self) -> Mapping[str, Sequence[str]]:
+        """Each state of kb_dr that was measured, and the parts it was measured by."""
+        found: dict[str, list[str]] = {}
+        for name, part in self.parts.items():
+            found.setdefault(part.code, []).append(name)
+        return found
+
+    def has_measured(self, name: str) -> bool:
+        """Whether the last command has got this part."""
+        return name in self.parts and self.parts[name].ended_at >= self.began_at
+
     def with_part(self, name: str, part: Part) -> "Run":
         """The same run, with this part new or in place of what it was."""
         return replace(self, parts={**self.parts, name: part})
 
-    def in_order_of(self, names: Sequence[str]) -> "Run":
-        """The same run, its parts in this order; what is not named comes last."""
-        known = {name: self.parts[name] for name in names if name in self.parts}
-        return replace(self, parts={**known, **self.parts})
+    def in_order(self, key: Callable[[str], tuple[int, ...]]) -> "Run":
+        """The same run, its parts in order of what ``key`` makes of their names."""
+        return replace(self, parts={name: self.parts[name] for name in sorted(self.parts, key=key)})
 
 
 _RUN = TypeAdapter(Run)

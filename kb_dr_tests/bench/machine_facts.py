@@ -1,5 +1,6 @@
 """What the bench ran on, without a word that names the host."""
 
+import hashlib
 import os
 import platform
 import re
@@ -15,6 +16,7 @@ from statistics import median
 
 import psutil
 
+import kb_dr
 from kb_dr_tests.postgres_servers import programs_of
 
 QUIET_CORES = 0.1
@@ -29,6 +31,7 @@ _PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "tar": ("tar", "--version"),
 }
 _LIBRARIES = ("pyrage", "zstandard", "dagster")
+_CODE = Path(kb_dr.__file__).parent
 _NUMBERS = re.compile(r"\d+(?:\.\d+)+")
 
 
@@ -69,6 +72,15 @@ def look_at_machine(directory: Path, major: int) -> Machine:
         kernel=f"{platform.system()} {_numbers(platform.release())}",
         versions=_versions(major),
     )
+
+
+def code_digest() -> str:
+    """Names the state of kb_dr's code, whatever becomes of its history: the same for the same."""
+    digest = hashlib.sha256()
+    for file in sorted(_CODE.rglob("*.py")):
+        digest.update(f"{file.relative_to(_CODE)}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def busy_cores() -> float:

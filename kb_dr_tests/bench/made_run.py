@@ -54,12 +54,12 @@ def findings(*tries: Try) -> Findings:
         left_out=(LeftOut("absent", "Its binary is not on PATH."),),
         transfers=(
             Transfer("backup", "S3", 200 << 20, 100 << 20, stages, 4.2, Cost(5.0, 3.0),
-                     {"base backup": 4.2}, 2),
+                     {"base backup": 4.2}, 2, 3),
         ),
         memory=(Memory("backup full", "S3", 200 << 20, 150 << 20),),
-        calls=(Call("wal push", "S3", Cost(0.3, 0.2), 0.02, 0.5),),
-        archives=(Archive("gzip", 100, Cost(2.0, 2.0)),),
-        loads=(Load(2, 1 << 20, Cost(4.0, 3.0), Cost(3.0, 4.0)),),
+        calls=(Call("wal push", "S3", Cost(0.3, 0.2), 0.02, 0.5, 4),),
+        archives=(Archive("gzip", 100, Cost(2.0, 2.0), 3),),
+        loads=(Load(2, 1 << 20, Cost(4.0, 3.0), Cost(3.0, 4.0), 3),),
         synced=(
             *rounds(Work.RESTORE, US, (6.0, 6.2, 6.4)),
             *rounds(Work.RESTORE, UNFORCED, (3.0, 3.1, 3.2)),
@@ -82,7 +82,11 @@ def contest(*, backup: float = 9.0, replay: float = 12.0) -> tuple[Try, ...]:
     )
 
 
+ENDED = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
+CODE = "0123456789ab"
+
+
 def run_of(found: Findings, *, busy_cores: float = 0.0) -> Run:
     """Of one part."""
-    ended = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
-    return Run(FORMAT, ASKED, MACHINE, 0.1, {"all": Part(ended, 60.0, busy_cores, found)})
+    part = Part(ENDED, 60.0, busy_cores, CODE, "--quick", found)
+    return Run(FORMAT, MACHINE, ASKED, (), ENDED, {"idle": part})

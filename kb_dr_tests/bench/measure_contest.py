@@ -1,11 +1,11 @@
-"""Backup, restore and verification of each contestant, in turn, round after round."""
+"""Backup, restore, check and proof of each contestant, in turn, round after round."""
 
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from kb_dr_tests.bench.usage import Ran, clean_environment, run
 from kb_dr_tests.bench.whole_tree import Stopwatch
 
 Say = Callable[[str], None]
+
+TOLD_BYTES = 500 << 20
+"""Plain; above it a round more would take minutes, to say what follows from a smaller one."""
 
 _LOOK_SECONDS = 0.02
 _QUIET_SECONDS = 600.0
@@ -40,23 +43,24 @@ def measure_contest(
 ) -> list[Try]:
     """All tries of one size on one store; nothing of them is left on disk.
 
-    In each round everybody starts with an empty repository; all back up in turn, then all restore,
-    then all verify, and somebody else begins in each round. On S3 one more round, which does not
-    count for anything else, is run by a server that says what it is asked.
+    In each round everybody starts with an empty repository, and does all works; what is left of one
+    is gone before the next begins, and somebody else begins in each round. On S3, up to
+    TOLD_BYTES, one more round, which does not count for anything else, is run by a server that says
+    what it is asked; it leaves out the proof, whose requests are those of the restore.
     """
     plain_bytes = data_bytes(site)
-    contest = _Contest(site, store, plain_bytes, durable)
+    contest = _Contest(site, store, plain_bytes, durable, say)
     tries: list[Try] = []
     for number in range(1, rounds + 1):
-        say(f"{store}, {plain_bytes >> 20} MiB: round {number} of {rounds}")
         turn = (number - 1) % len(contestants)
         tries += contest.round(number, [*contestants[turn:], *contestants[:turn]])
-    if store.startswith("S3"):
-        say(f"{store}, {plain_bytes >> 20} MiB: requests")
+    if store.startswith("S3") and plain_bytes <= TOLD_BYTES:
+        say(f"{store}, {plain_bytes >> 20} MiB: one more, of which requests are counted")
         with site.s3_of(store).telling_requests():
-            told = contest.round(0, contestants)
+            contest.telling = True
+            told = contest.round(0, contestants, proofs=False)
         asked = {(each.work, each.contestant): each.requests for each in told}
-        tries = [replace(each, requests=asked[each.work, each.contestant]) for each in tries]
+        tries = [replace(each, requests=asked.get((each.work, each.contestant))) for each in tries]
     return tries
 
 
@@ -89,23 +93,31 @@ def archiving(site: Site, command: str) -> Iterator[None]:
 
 
 class _Contest:
-    def __init__(self, site: Site, store: str, plain_bytes: int, durable: bool) -> None:
+    def __init__(self, site: Site, store: str, plain_bytes: int, durable: bool, say: Say) -> None:
         self._site = site
         self._store = store
         self._plain_bytes = plain_bytes
         self._durable = durable
+        self._say = say
         self._number = 0
+        self.telling = False
+        """Whether the S3 server writes down each request."""
 
-    def round(self, number: int, contestants: Sequence[Contestant]) -> list[Try]:
-        """Each work by each, in this order."""
+    def round(
+        self, number: int, contestants: Sequence[Contestant], *, proofs: bool = True
+    ) -> list[Try]:
+        """Each work of each, one contestant after the other."""
         self._number = number
+        works = [self._backup, self._restore, self._check, *([self._prove] if proofs else [])]
         found: list[Try] = []
-        with ExitStack() as stack:
-            for each in contestants:
-                stack.callback(each.forget)
+        for each in contestants:
+            name = each.facts.name
+            self._say(f"{self._store}, {self._plain_bytes >> 20} MiB, round {number}: {name}")
+            try:
                 each.prepare()
-            for work in (self._backup, self._restore, self._verify):
-                found += filter(None, map(work, contestants))
+                found += filter(None, [work(each) for work in works])
+            finally:
+                each.forget()
         return found
 
     def _backup(self, contestant: Contestant) -> Try:
@@ -120,28 +132,37 @@ class _Contest:
         return replace(work.try_(ran.peak_bytes), stored_bytes=contestant.stored_bytes() - before)
 
     def _restore(self, contestant: Contestant) -> Try:
-        target = self._site.directory / "restored"
-        target.mkdir(mode=0o700)
         rows = self._site.cluster.query("select count(*) from chunks", database=DATABASE)
-        try:
-            with self._work(Work.RESTORE, contestant) as work:
-                ran = self._run(contestant.restore(target))
-                programs = self._site.cluster.programs
-                with started(programs, target, durable=self._durable) as conninfo:
-                    work.watch.stop()
-                    _require_rows(conninfo, rows)
-        finally:
-            shutil.rmtree(target, ignore_errors=True)
+        with self._target() as target, self._work(Work.RESTORE, contestant) as work:
+            ran = self._run(contestant.restore(target))
+            programs = self._site.cluster.programs
+            with started(programs, target, durable=self._durable) as conninfo:
+                work.watch.stop()
+                _require_rows(conninfo, rows)
         return work.try_(ran.peak_bytes)
 
-    def _verify(self, contestant: Contestant) -> Try | None:
-        command = contestant.verify()
-        if command is None:
-            return None
-        with self._work(Work.VERIFY, contestant) as work:
+    def _check(self, contestant: Contestant) -> Try | None:
+        command = contestant.check()
+        return None if command is None else self._measured(Work.CHECK, contestant, command)
+
+    def _prove(self, contestant: Contestant) -> Try:
+        with self._target() as target:
+            return self._measured(Work.PROOF, contestant, contestant.prove(target))
+
+    def _measured(self, which: Work, contestant: Contestant, command: Command) -> Try:
+        with self._work(which, contestant) as work:
             ran = self._run(command)
             work.watch.stop()
         return work.try_(ran.peak_bytes)
+
+    @contextmanager
+    def _target(self) -> Iterator[Path]:
+        target = self._site.directory / "restored"
+        target.mkdir(mode=0o700)
+        try:
+            yield target
+        finally:
+            shutil.rmtree(target, ignore_errors=True)
 
     @contextmanager
     def _work(self, work: Work, contestant: Contestant) -> Iterator["_Working"]:
@@ -163,7 +184,9 @@ class _Working:
     """One piece of work under way."""
 
     def __init__(self, site: Site, store: str, work: Work, name: str, contest: _Contest) -> None:
-        self._log = site.s3_of(store).directory / "server.log" if store != "directory" else None
+        # A server that is not told to says nothing: that is no count of 0.
+        told = contest.telling
+        self._log = site.s3_of(store).directory / "server.log" if told else None
         self._log_bytes = self._log.stat().st_size if self._log else 0
         self._begun = contest.try_of(work, name)
         self._cpu_seconds = 0.0

@@ -2,10 +2,12 @@
 
 from kb_dr_tests.bench import report
 from kb_dr_tests.bench.contest import duels, standings
-from kb_dr_tests.bench.goals import size
+from kb_dr_tests.bench.goals import amount, size
 from kb_dr_tests.bench.kept import Run
 from kb_dr_tests.bench.machine_facts import QUIET_CORES
-from kb_dr_tests.bench.report import Sheet, line
+from kb_dr_tests.bench.parts import unmeasured
+from kb_dr_tests.bench.results import Findings
+from kb_dr_tests.bench.sheet import Sheet, line
 
 PICTURE = "images/performance.png"
 """From the folder of the page."""
@@ -19,20 +21,20 @@ def page(run: Run, *, with_picture: bool) -> str:
         parts.append(f"![Seconds of each contestant over ours, work by work]({PICTURE})")
     shown = report.sheets(found)[2:]
     parts += [_markdown(sheet) for sheet in shown if sheet.rows]
-    empty = [sheet.title for sheet in shown if not sheet.rows]
-    if empty:
-        parts.append("## Not measured in this run\n\n" + "; ".join(empty) + ".")
-    parts.append(_HOW.replace("ARGUMENTS", arguments(run)))
+    missing = _not_measured(run)
+    if missing:
+        parts.append("## Not measured\n\n" + "; ".join(missing) + ".")
+    commands = "\n".join(f"make bench BENCH_ARGS='{words}'" for words in run.commands)
+    parts.append(_HOW.replace("COMMANDS", commands or "make bench"))
     return "\n\n".join(parts) + "\n"
 
 
 def machine(run: Run) -> str:
     """What it was measured on, in one paragraph."""
-    asked, on = run.asked, run.machine
+    on = run.machine
     ended = [part.ended_at for part in run.parts.values()]
     versions = ", ".join(f"{name} {version}" for name, version in on.versions.items())
     peers = ", ".join(f"{each.name} {each.version}" for each in run.findings.facts)
-    sizes = ", ".join(f"{mib} MiB" for mib in asked.sizes_mib)
     when = f" from {min(ended):%Y-%m-%d %H:%M} to {max(ended):%H:%M} UTC" if ended else ""
     if ended and min(ended).date() != max(ended).date():
         when = f" from {min(ended):%Y-%m-%d} to {max(ended):%Y-%m-%d}"
@@ -42,10 +44,10 @@ def machine(run: Run) -> str:
         f"{on.sync_mib_per_second:.0f} MiB/s with a force every 16 MiB), {on.kernel}; everything "
         f"on the same machine, the S3 server too. {versions}. "
         + (f"Contestants: {peers}. " if peers else "")
-        + f"Sizes: {sizes or 'none'}; {asked.segments} segments of WAL; rounds: {asked.rounds}, in "
-        "which the contestants take turns. What is read was read once before. Load before: "
-        f"{run.load_before:.2f}; others kept at most {run.busy_cores:.2f} cores busy before any "
-        f"part. "
+        + _contested(run.findings)
+        + "What is read was read once before. "
+        + _code(run)
+        + f"Others kept at most {run.busy_cores:.2f} cores busy before any part. "
     )
     if run.was_quiet:
         return text + "The machine was quiet."
@@ -53,6 +55,54 @@ def machine(run: Run) -> str:
         f"**The machine was not quiet** (that is less than {QUIET_CORES} cores): seconds say "
         "little, CPU and memory hold."
     )
+
+
+def _contested(found: Findings) -> str:
+    """What the contestants worked on, and how often: as it was, not as it was asked for."""
+    rounds: dict[str, set[int]] = {}
+    for each in standings(found.tries):
+        rounds.setdefault(f"{amount(each)} through {each.store}", set()).add(each.rounds)
+    said = [f"{what}: {_counts(counts)}" for what, counts in rounds.items()]
+    return f"Rounds, in which the contestants take turns: {'; '.join(said)}. " if said else ""
+
+
+def _counts(counts: set[int]) -> str:
+    return str(max(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+
+
+def _code(run: Run) -> str:
+    """Which state of kb_dr it was; said aloud when it was not always the same."""
+    codes = run.codes
+    if len(codes) < 2:
+        return "".join(f"Code of kb_dr: `{code}` (digest of its files). " for code in codes)
+    said = "; ".join(f"`{code}`: {' + '.join(names)}" for code, names in codes.items())
+    return f"**Not all of it is of the same code of kb_dr** (digests of its files): {said}. "
+
+
+def _not_measured(run: Run) -> list[str]:
+    """Parts that are missing beside those there are, and tables that nothing was found for."""
+    missing = list(unmeasured(run.parts))
+    kinds = {name.split(", ")[0] for name in missing}
+    empty = [
+        sheet.title for sheet in report.sheets(run.findings)[2:]
+        if not sheet.rows and not (set(_PARTS_OF.get(sheet.title, ())) & kinds)
+    ]  # fmt: skip
+    return [*missing, *empty]
+
+
+_PARTS_OF = {
+    "Limits: what binds": ("limits",),
+    "Limits: each stage alone, and the command": ("limits",),
+    "Peak memory against the limit": ("limits",),
+    "WAL: one call": ("calls",),
+    "Doing nothing": ("idle",),
+    "Waiting": ("idle",),
+    "Growth": ("growth",),
+    "Dumps: loading through several connections": ("dumps",),
+    "Dumps: who compresses the archive": ("dumps",),
+    "fsync on restore": ("fsync",),
+}
+"""Tables that are empty because a part is missing; it is enough to name the part."""
 
 
 def _behind(run: Run) -> list[str]:
@@ -83,26 +133,18 @@ def _markdown(sheet: Sheet) -> str:
     return "\n".join([*lines, *(line(row) for row in sheet.rows)])
 
 
-def arguments(run: Run) -> str:
-    """The words that ask for the same run."""
-    asked = run.asked
-    sizes = ",".join(str(mib) for mib in asked.sizes_mib) or "0"
-    return (
-        f"--mib {sizes} --rounds {asked.rounds} --segments {asked.segments}"
-        f" --dump-mib {asked.dump_mib}" + "".join(f' --store "{store}"' for store in asked.stores)
-    )
-
-
 _HEAD = """\
 # Performance
 
-Written by `make bench`; nothing here is typed by hand. Ratios first: they hold on other machines, \
-seconds do not. The same as [JSON](performance.json)."""
+Written by `make bench`, by the commands at its end; nothing here is typed by hand. Ratios first: \
+they hold on other machines, seconds do not. The same as [JSON](performance.json)."""
 
 _HOW = """\
 ## How it is measured
 
-- *Contest*: the contestants take turns in every round, on the same cluster, with the same ruler, and with the same level of compression where the table above says no other: one program started, waited for, its process tree watched. What is left of one is gone before the next begins.
+- *Contest*: the contestants take turns in every round, on the same cluster, with the same ruler, and with the same level of compression where the table above says no other: one program started, waited for, its process tree watched. One contestant does all its works, and what is left of it is gone before the next begins.
+- *Check of what is stored*: every stored byte is read, nothing restored. *Proof by restore*: to a scratch server, of which every page is checked and every row counted.
+- *Requests* are counted in a round of their own, up to 500 MiB.
 - *S3*: rclone's server, which remembers ETags by its hasher, for all contestants alike: by itself it reads and hashes each object anew whenever it is listed or looked at, as no store does that is made for it.
 - *Server read, hashed*: a base backup of the same cluster over the product's own connection, with the digest of its plain bytes, to nowhere.
 - *Compress*, *encrypt*, *decrypt*, *decompress*, *digest*: the libraries and programs the product uses, with its settings, from a file in the page cache to nowhere.
@@ -115,8 +157,9 @@ _HOW = """\
 ## How to repeat it
 
 ```text
-make bench BENCH_ARGS='ARGUMENTS'
+COMMANDS
 ```
 
-- `make bench` alone takes 200 and 2,000 MiB. Each part is kept as soon as it has ended: `--resume` goes on after an interruption, `--only PART` measures one part again and writes the page anew, `--from FILE` only writes the page.
+- `make bench` alone takes 200 and 2,000 MiB. Each part is kept as soon as it has ended: `--resume` goes on after an interruption, `--from FILE` only writes the page.
+- `--only PART` measures parts of that kind, with the sizes, rounds and stores it is given, and writes the page anew: what was measured of the same size through the same store is replaced, all else stays. `--anew` begins with an empty page.
 - `--quick` takes tiny sizes and writes nothing: it shows that the bench works. `--help` names the rest."""  # noqa: E501 - one line of the page each

@@ -2,24 +2,23 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from kb_dr_tests.bench import growth, idle
-from kb_dr_tests.bench.contest_run import CONTEST_STORES, MAJOR
 from kb_dr_tests.bench.contestants.field import contestants_on, not_measured
 from kb_dr_tests.bench.dumps import measure_dumps
 from kb_dr_tests.bench.growth_segments import restore_over
 from kb_dr_tests.bench.kept import Asked
 from kb_dr_tests.bench.measure_contest import measure_contest
 from kb_dr_tests.bench.measure_synced import measure_synced
-from kb_dr_tests.bench.results import Findings, LeftOut, together
-from kb_dr_tests.bench.site import OVER_TLS, STORES, Site, running_site
-from kb_dr_tests.bench.transfers import measure_transfers
+from kb_dr_tests.bench.results import Findings, LeftOut
+from kb_dr_tests.bench.site import MAJOR, OVER_TLS, STORES, Site, running_site
+from kb_dr_tests.bench.transfers import Alone, measure_alone, measure_transfers
 from kb_dr_tests.bench.wal_calls import measure_calls
-from kb_dr_tests.bench.wal_contest import STORES as WAL_STORES
 from kb_dr_tests.bench.wal_contest import measure_wal_contest
 from kb_dr_tests.bench.whole_tree import orphans_adopted
 
@@ -28,15 +27,17 @@ Say = Callable[[str], None]
 _DUMPED_MAJOR = 16
 """The first whose pg_dump compresses with zstd, too."""
 
-_HUGE_MIB = 5000
-_HUGE_ROUNDS = 2
 _SEGMENT_MIB = 16
-_BASE_MIB = 2000
-"""PostgreSQL's own files and the WAL it keeps."""
-_TIMES_SIZE = 5.5
-"""The database, a repository of each contestant, and what is restored from one of them."""
+_BASE_MIB = 6000
+"""PostgreSQL's own files, and the WAL it keeps when it is filled."""
+_TIMES_SIZE = 3.3
+"""The database, the repository of one contestant at a time, and what is restored from it."""
+_TIMES_STAGES = 4.5
+"""The database, a base backup in three forms, and what is unpacked or restored from it; each round
+adds a backup to the repository."""
 _TIMES_SEGMENTS = 4
 """In pg_wal of the source and of a replay, plain beside it, and in a repository."""
+_TIMES_DUMPED = 5
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Workbench:
     say: Say
     _stack: ExitStack = field(default_factory=ExitStack)
     _site: Site | None = None
+    _alone: tuple[int, Alone] | None = None
 
     @property
     def site(self) -> Site:
@@ -68,13 +70,19 @@ class Workbench:
         self.site.fill_to(mib)
         return self.site
 
-    def stores(self, known: Sequence[str]) -> tuple[str, ...]:
-        """Those asked for that a part knows."""
-        return tuple(each for each in known if each in self.asked.stores)
+    def stages_of(self, mib: int) -> Alone:
+        """Each local stage alone at that size: measured once for all stores."""
+        if self._alone is None or self._alone[0] != mib:
+            self.forget_stages()
+            found = measure_alone(self.filled_to(mib), mib, self.asked.rounds, self.say)
+            self._alone = mib, found
+        return self._alone[1]
 
-    def rounds(self, mib: int) -> int:
-        """Fewer of what takes many minutes, and is steady."""
-        return min(self.asked.rounds, _HUGE_ROUNDS) if mib >= _HUGE_MIB else self.asked.rounds
+    def forget_stages(self) -> None:
+        """Remove what they are measured on: three forms of the database."""
+        if self._alone is not None:
+            self._alone[1].forget()
+            self._alone = None
 
     def close(self) -> None:
         """Stop all servers and remove everything."""
@@ -88,20 +96,22 @@ class Planned:
     kind: str
     """What ``--only`` names."""
     name: str
-    """What it is kept under."""
+    """What it is kept under: measured again, it takes the place of what it was."""
     measure: Callable[[Workbench], Findings]
+    needed_mib: float = 0.0
+    """On disk at its worst moment, about, beside PostgreSQL's own files."""
 
 
-def _wal(bench: Workbench) -> Findings:
+def _wal(bench: Workbench, store: str) -> Findings:
     asked = bench.asked
     tries, facts = measure_wal_contest(
-        bench.site, bench.stores(WAL_STORES), asked.segments, asked.rounds, bench.say
+        bench.site, (store,), asked.segments, asked.rounds, bench.say
     )
     return Findings(tries=tuple(tries), facts=tuple(facts))
 
 
 def _calls(bench: Workbench) -> Findings:
-    return Findings(calls=tuple(measure_calls(bench.site, bench.stores(STORES), bench.say)))
+    return Findings(calls=tuple(measure_calls(bench.site, bench.asked.stores, bench.say)))
 
 
 def _idle(bench: Workbench) -> Findings:
@@ -121,36 +131,31 @@ def _dumps(bench: Workbench) -> Findings:
     return Findings(archives=tuple(archives), loads=tuple(loads))
 
 
-def _limits(bench: Workbench, mib: int) -> Findings:
+def _limits(bench: Workbench, mib: int, store: str) -> Findings:
+    alone = bench.stages_of(mib)
     transfers, memory = measure_transfers(
-        bench.filled_to(mib),
-        bench.stores(CONTEST_STORES),
-        mib,
-        bench.rounds(mib),
-        bench.cores,
-        bench.say,
+        bench.site, store, alone, bench.asked.rounds, bench.cores, bench.say
     )
     return Findings(transfers=tuple(transfers), memory=tuple(memory))
 
 
-def _contest(bench: Workbench, mib: int) -> Findings:
-    """One of the stores at a time: each keeps room for one repository of each contestant."""
+def _contest(bench: Workbench, mib: int, store: str) -> Findings:
+    bench.forget_stages()
     site = bench.filled_to(mib)
-    found: list[Findings] = []
     with orphans_adopted():
-        for store in bench.stores(CONTEST_STORES):
-            contestants = contestants_on(site, store)
-            tries = measure_contest(site, store, contestants, bench.rounds(mib), bench.say)
-            found.append(
-                Findings(tries=tuple(tries), facts=tuple(each.facts for each in contestants))
-            )
-    missing = (LeftOut(*sentence.split(": ", 1)) for sentence in not_measured())
-    return together([*found, Findings(left_out=tuple(missing))])
+        contestants = contestants_on(site, store)
+        tries = measure_contest(site, store, contestants, bench.asked.rounds, bench.say)
+    return Findings(
+        tries=tuple(tries),
+        facts=tuple(each.facts for each in contestants),
+        left_out=tuple(LeftOut(*sentence.split(": ", 1)) for sentence in not_measured()),
+    )
 
 
 def _fsync(bench: Workbench, mib: int) -> Findings:
+    bench.forget_stages()
     site = bench.filled_to(mib)
-    return Findings(synced=tuple(measure_synced(site, bench.rounds(mib), bench.say)))
+    return Findings(synced=tuple(measure_synced(site, bench.asked.rounds, bench.say)))
 
 
 def _growth(bench: Workbench) -> Findings:
@@ -160,40 +165,99 @@ def _growth(bench: Workbench) -> Findings:
     return Findings(growth=(*growth.verbs_growth(verbs), *growth.segments_growth(replayed)))
 
 
-def _of_size(measure: Callable[[Workbench, int], Findings], mib: int) -> Callable[..., Findings]:
-    return lambda bench: measure(bench, mib)
-
-
 KINDS = ("idle", "calls", "wal", "dumps", "limits", "contest", "fsync", "growth")
-"""What ``--only`` knows, in the order in which they are run."""
+"""What ``--only`` knows, in the order of the page."""
+
+_OPTIONS: Mapping[str, str] = {
+    "idle": "rounds",
+    "calls": "store",
+    "wal": "segments rounds store",
+    "dumps": "dump-mib rounds",
+    "limits": "mib rounds store",
+    "contest": "mib rounds store",
+    "fsync": "mib rounds",
+    "growth": "",
+}
+"""What each kind of part goes by."""
 
 
-def plan(asked: Asked) -> tuple[Planned, ...]:
-    """All parts, in order: idle before any server is there, WAL before the database grows."""
+def plan(asked: Asked, only: Sequence[str] = ()) -> tuple[Planned, ...]:
+    """All parts, or those of the kinds in ``only``, in the order in which they are run.
+
+    Idle comes before any server is there, WAL before the database grows.
+    """
     parts = []
     if asked.idle_seconds:
         parts.append(Planned("idle", "idle", _idle))
     if asked.segments:
         parts.append(Planned("calls", "calls", _calls))
-        parts.append(Planned("wal", "wal", _wal))
+        needed = 1.0 * asked.segments * _SEGMENT_MIB * _TIMES_SEGMENTS
+        parts += [
+            Planned("wal", f"wal, {store}", partial(_wal, store=store), needed)
+            for store in asked.stores
+        ]
     if asked.dump_mib:
-        parts.append(Planned("dumps", "dumps", _dumps))
+        parts.append(Planned("dumps", "dumps", _dumps, asked.dump_mib * _TIMES_DUMPED))
     for mib in asked.sizes_mib:
-        parts.append(Planned("limits", f"limits, {mib} MiB", _of_size(_limits, mib)))
-        parts.append(Planned("contest", f"contest, {mib} MiB", _of_size(_contest, mib)))
-        parts.append(Planned("fsync", f"fsync, {mib} MiB", _of_size(_fsync, mib)))
+        for kind, measure, times in (
+            ("limits", _limits, _TIMES_STAGES + asked.rounds),
+            ("contest", _contest, _TIMES_SIZE),
+        ):
+            parts += [
+                Planned(kind, f"{kind}, {mib} MiB, {store}",
+                        partial(measure, mib=mib, store=store), mib * times)
+                for store in asked.stores
+            ]  # fmt: skip
+        needed = mib * _TIMES_SIZE
+        parts.append(Planned("fsync", f"fsync, {mib} MiB", partial(_fsync, mib=mib), needed))
     if asked.growth_backups:
         parts.append(Planned("growth", "growth", _growth))
-    return tuple(parts)
+    return tuple(each for each in parts if not only or each.kind in only)
 
 
-def needed_bytes(asked: Asked, parts: Iterable[Planned]) -> int:
+def place_on_page(name: str) -> tuple[int, ...]:
+    """Sorts the names of parts: by kind, size and store."""
+    kind, *rest = name.split(", ")
+    sizes = [int(each.split()[0]) for each in rest if each.endswith(" MiB")]
+    stores = [STORES.index(each) for each in rest if each in STORES]
+    return (KINDS.index(kind), *sizes, *stores)
+
+
+def arguments(asked: Asked, only: Sequence[str] = ()) -> str:
+    """The words that ask for the same."""
+    kinds = [kind for kind in KINDS if not only or kind in only]
+    used = {option for kind in kinds for option in _OPTIONS[kind].split()}
+    values = {
+        "mib": ",".join(str(mib) for mib in asked.sizes_mib) or "0",
+        "rounds": asked.rounds,
+        "segments": asked.segments,
+        "dump-mib": asked.dump_mib,
+    }
+    words = [f"--only {kind}" for kind in kinds if only]
+    words += [f"--{option} {value}" for option, value in values.items() if option in used]
+    words += [f'--store "{store}"' for store in asked.stores if "store" in used]
+    return " ".join(words)
+
+
+def unmeasured(names: Iterable[str]) -> tuple[str, ...]:
+    """Parts of kinds, sizes and stores of which something else was measured, by their names."""
+    known = set(names)
+    contests = [name.split(", ")[1:] for name in known if name.startswith("contest, ")]
+    sizes = {size for size, _ in contests}
+    stores = {store for _, store in contests}
+    wanted = {"idle", "calls", "dumps", "growth"}
+    wanted |= {f"wal, {store}" for store in stores}
+    wanted |= {f"fsync, {size}" for size in sizes}
+    wanted |= {
+        f"{kind}, {size}, {store}"
+        for kind in ("limits", "contest") for size in sizes for store in stores
+    }  # fmt: skip
+    return tuple(sorted(wanted - known, key=place_on_page))
+
+
+def needed_bytes(parts: Iterable[Planned]) -> int:
     """What these parts take on disk at their worst moment, about."""
-    kinds = {each.kind for each in parts}
-    largest = max(asked.sizes_mib, default=0) * _TIMES_SIZE
-    segments = asked.segments * _SEGMENT_MIB * _TIMES_SEGMENTS if "wal" in kinds else 0
-    dumps = asked.dump_mib * 5 if "dumps" in kinds else 0
-    return int(_BASE_MIB + max(largest, segments, dumps)) << 20
+    return int(_BASE_MIB + max((each.needed_mib for each in parts), default=0.0)) << 20
 
 
 def free_bytes(directory: Path) -> int:

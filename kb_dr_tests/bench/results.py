@@ -51,6 +51,8 @@ class Transfer:
     phases: Mapping[str, float]
     """Seconds of each part of the command."""
     cores: int
+    rounds: int
+    """Of which each figure is the median."""
 
     @property
     def slowest(self) -> str:
@@ -110,6 +112,7 @@ class Call:
     """What Python takes to start and end without doing anything."""
     import_share: float
     """Part of the call that is spent importing, 0 to 1."""
+    rounds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,7 @@ class Archive:
     stored_bytes: int
     cost: Cost
     """From the first word of pg_dump to the last byte in a file."""
+    rounds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,7 @@ class Load:
     archive_bytes: int
     one: Cost
     several: Cost
+    rounds: int
 
     @property
     def ratio(self) -> float:

@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from kb_dr_tests.bench.kept import Part, Run
-from kb_dr_tests.bench.machine_facts import busy_cores
-from kb_dr_tests.bench.parts import Planned, Workbench
+from kb_dr_tests.bench.machine_facts import busy_cores, code_digest
+from kb_dr_tests.bench.parts import Planned, Workbench, arguments
 
 
 def run_parts(
     run: Run, parts: Sequence[Planned], bench: Workbench, keep: Callable[[Run], None]
 ) -> Run:
     """Measure ``parts``; ``keep`` is called with all there is after each of them."""
+    code, words = code_digest(), arguments(run.asked, run.only)
     began = time.monotonic()
     say = bench.say
     for number, planned in enumerate(parts, start=1):
@@ -22,7 +23,8 @@ def run_parts(
         started = time.monotonic()
         findings = planned.measure(bench)
         seconds = time.monotonic() - started
-        part = Part(datetime.now(UTC).replace(microsecond=0), seconds, others, findings)
+        part = Part(datetime.now(UTC).replace(microsecond=0), seconds, others, code, words,
+                    findings)  # fmt: skip
         run = run.with_part(planned.name, part)
         keep(run)
         say(f"part {number} of {len(parts)}: {planned.name} took {seconds:.0f} s")

@@ -12,14 +12,14 @@ from PIL import Image
 
 from kb_dr_tests.bench import kept, picture
 from kb_dr_tests.bench.__main__ import DOCUMENT, PAGE, UNFINISHED, main, measure, write
-from kb_dr_tests.bench.contest import US, US_RESTORING, Facts, Work
+from kb_dr_tests.bench.contest import US, US_RESTORING, Facts, Growth, Work
 from kb_dr_tests.bench.goals import behind, goals
 from kb_dr_tests.bench.made_run import ASKED, MACHINE, PEER, contest, findings, rounds, run_of
 from kb_dr_tests.bench.page import PICTURE, page
 from kb_dr_tests.bench.parts import Planned, Workbench, needed_bytes, plan
-from kb_dr_tests.bench.report import ratio
 from kb_dr_tests.bench.results import Findings, LeftOut, Memory, together
 from kb_dr_tests.bench.running import run_parts
+from kb_dr_tests.bench.sheet import ratio
 
 
 def headings(text: str) -> list[str]:
@@ -38,7 +38,8 @@ def test_what_we_lose_comes_before_all_other_figures() -> None:
     assert text.index("Where we are behind") < text.index(PICTURE) < text.index("Against every")
     row = section(text, "Where we are behind").splitlines()[-1]
     assert row == (
-        "| full backup | S3 | 200 MiB | peer | 1.10 | 1.00 | 10.50 to 11.50 | 9.80 to 10.20 | no |"
+        "| full backup | S3 | 200 MiB | peer | 1.10 | 1.00 | 10.50 to 11.50 | 9.80 to 10.20 | no"
+        " | 3 |"
     )
 
 
@@ -52,10 +53,10 @@ def test_a_work_at_which_we_are_ahead_is_not_among_them() -> None:
 
 
 def test_who_takes_more_cpu_is_behind_as_well() -> None:
-    tries = (*rounds(Work.VERIFY, US, (1.0,), cpu=9.0), *rounds(Work.VERIFY, PEER, (2.0,), cpu=3.0))
+    tries = (*rounds(Work.PROOF, US, (1.0,), cpu=9.0), *rounds(Work.PROOF, PEER, (2.0,), cpu=3.0))
 
     assert [each.cpu_ratio for each in behind(findings(*tries))] == [pytest.approx(3.0)]
-    assert "verification" in section(
+    assert "proof by restore" in section(
         page(run_of(findings(*tries)), with_picture=False), "Where we are behind"
     )
 
@@ -81,18 +82,26 @@ def test_growth_of_our_own_work_is_told_where_there_are_two_sizes() -> None:
     assert "| full backup, S3 | 200 MiB | 30.00 (143.05 per unit) | 1.50 | 100 | 1.00 |" in text
 
 
+def test_growth_of_what_took_no_time_at_first_has_no_ratio() -> None:
+    grown = Growth("a tick", "backups", ((100, 0.0, 1 << 20), (1000, 0.5, 2 << 20)))
+
+    text = section(page(run_of(Findings(growth=(grown,))), with_picture=False), "Growth")
+
+    assert "| a tick | 1,000 backups | 0.50 (0.50 per unit) |  | 2 | 2.00 |" in text
+
+
 def test_the_worst_is_named_first() -> None:
     tries = (
         *rounds(Work.BACKUP, US, (11.0,)),
         *rounds(Work.BACKUP, PEER, (10.0,)),
-        *rounds(Work.VERIFY, US, (30.0,)),
-        *rounds(Work.VERIFY, PEER, (10.0,)),
+        *rounds(Work.PROOF, US, (30.0,)),
+        *rounds(Work.PROOF, PEER, (10.0,)),
         *rounds(Work.RESTORE, US, (10.0,), cpu=8.0),
         *rounds(Work.RESTORE, PEER, (10.0,), cpu=4.0),
     )
 
     worst = [each.us.work for each in behind(findings(*tries))]
-    assert worst == [Work.VERIFY, Work.RESTORE, Work.BACKUP]
+    assert worst == [Work.PROOF, Work.RESTORE, Work.BACKUP]
 
 
 def test_nowhere_is_not_said_when_nobody_else_was_measured() -> None:
@@ -105,9 +114,10 @@ def test_nowhere_is_not_said_when_nobody_else_was_measured() -> None:
 
 
 def test_a_part_that_was_not_measured_is_named() -> None:
-    text = page(run_of(replace(findings(*contest()), idle=())), with_picture=False)
+    text = page(run_of(replace(findings(*contest()), facts=(), left_out=())), with_picture=False)
 
-    assert "Doing nothing." in section(text, "Not measured in this run")
+    said = section(text, "Not measured")
+    assert said.strip() == "calls; dumps; growth; Who was measured, and what is uneven."
 
 
 def test_a_hair_too_much_is_not_rounded_away() -> None:
@@ -254,7 +264,7 @@ def test_results_of_another_machine_are_not_gone_on_with(tmp_path: Path) -> None
 
 def test_too_little_room_is_said_before_anything_is_started(tmp_path: Path) -> None:
     huge = replace(ASKED, sizes_mib=(1 << 30,))
-    assert needed_bytes(huge, plan(huge)) > 1 << 50
+    assert needed_bytes(plan(huge)) > 1 << 50
 
     with pytest.raises(click.ClickException, match="GB are free, expected about"):
         measure(huge, directory=tmp_path)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from kb_dr_tests.bench.contest import PLAIN_CP, US, US_RESTORING, Try, Work, duels, standings
-from kb_dr_tests.bench.contest_run import MAJOR
 from kb_dr_tests.bench.contestants.contestant import Contestant
 from kb_dr_tests.bench.contestants.kb_dr import KbDr
 from kb_dr_tests.bench.contestants.pgbackrest import PgBackRest
@@ -18,7 +17,7 @@ from kb_dr_tests.bench.descendants import (
     end_orphans,
     watching_descendants,
 )
-from kb_dr_tests.bench.site import Site, running_site
+from kb_dr_tests.bench.site import MAJOR, Site, running_site
 from kb_dr_tests.bench.wal_burst import NotArchived, make_burst
 from kb_dr_tests.bench.wal_contest import measure_wal_contest
 from kb_dr_tests.bench.wal_replay import NotReplayed, replay
@@ -37,19 +36,19 @@ def three(site: Site, store: str) -> Sequence[Contestant]:
 
 
 def test_each_tool_archives_and_replays_the_same_burst(site: Site) -> None:
-    tries, facts = measure_wal_contest(site, ("directory",), 4, 1, lambda _: None, three)
+    tries, facts = measure_wal_contest(site, ("directory",), 2, 1, lambda _: None, three)
 
     names = [PLAIN_CP, US, "pgBackRest"]
     assert [each.contestant for each in tries if each.work is Work.PUSH] == names
     assert [each.contestant for each in tries if each.work is Work.REPLAY] == [*names, US_RESTORING]
     assert [each.name for each in facts] == [*names, US_RESTORING]
     for each in tries:
-        assert each.segments == 4
-        assert each.plain_bytes == 4 << 24
+        assert each.segments == 2
+        assert each.plain_bytes == 2 << 24
         assert each.seconds > 0
         assert each.cpu_seconds > 0
-    assert _stored(tries, PLAIN_CP) == 4 << 24
-    assert 0 < _stored(tries, US) < 4 << 24
+    assert _stored(tries, PLAIN_CP) == 2 << 24
+    assert 0 < _stored(tries, US) < 2 << 24
     # Ours is no peer of ours, and cp is none of anybody's.
     assert {each.peer.contestant for each in duels(standings(tries))} == {"pgBackRest"}
 

@@ -30,36 +30,49 @@ class StageFiles:
         return self.plain.stat().st_size
 
 
-def measure_transfers(
-    site: Site, stores: Sequence[str], mib: int, repeats: int, cores: int, say: Say
-) -> tuple[list[Transfer], list[Memory]]:
-    """Measure one size on each kind of repository; nothing of it is left on disk."""
+@dataclass(frozen=True)
+class Alone:
+    """What no store has a part in, each stage measured alone, and the files it was measured on."""
+
+    place: Path
+    files: StageFiles
+    costs: Mapping[str, Cost]
+
+    def forget(self) -> None:
+        """Remove the files."""
+        shutil.rmtree(self.place)
+
+
+def measure_alone(site: Site, mib: int, repeats: int, say: Say) -> Alone:
+    """Measure them for the database as it is now; its files stay until they are forgotten."""
     place = site.directory / f"stages-{mib}"
     place.mkdir()
     say(f"{mib} MiB: each stage alone")
-    files, shared = _local_stages(site, place, repeats)
-    transfers: list[Transfer] = []
-    memory: list[Memory] = []
-    for store in stores:
-        org = f"size-{mib}"
-        say(f"{mib} MiB, {store}: upload and fetch alone, then backup, restore and verify")
-        env_file = site.env_file(store, org)
+    return Alone(place, *_local_stages(site, place, repeats))
+
+
+def measure_transfers(
+    site: Site, store: str, alone: Alone, repeats: int, cores: int, say: Say
+) -> tuple[list[Transfer], list[Memory]]:
+    """Measure the same database on one kind of repository; nothing of that is left on disk."""
+    org = alone.place.name
+    say(f"{store}: upload and fetch alone, then backup, restore and verify")
+    env_file = site.env_file(store, org)
+    try:
         site.archive_into(env_file)
-        case = _Case(site, store, env_file, files, repeats, cores)
-        backup, backup_peak, newest = _backup(case, shared)
-        restore, restore_peak = _restore(case, shared, newest)
+        case = _Case(site, store, env_file, alone.files, repeats, cores)
+        backup, backup_peak, newest = _backup(case, alone.costs)
+        restore, restore_peak = _restore(case, alone.costs, newest)
         verify_peak = _verify(case)
-        transfers += [backup, restore]
-        memory += [
-            Memory(command, store, files.plain_bytes, peak)
-            for command, peak in (
-                ("backup full", backup_peak), ("restore", restore_peak), ("verify", verify_peak)
-            )
-        ]  # fmt: skip
+    finally:
         site.cluster.archive_with("/bin/true")
         site.forget(store, org)
-    shutil.rmtree(place)
-    return transfers, memory
+    return [backup, restore], [
+        Memory(command, store, alone.files.plain_bytes, peak)
+        for command, peak in (
+            ("backup full", backup_peak), ("restore", restore_peak), ("verify", verify_peak)
+        )
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -142,7 +155,7 @@ def _backup(case: _Case, shared: Mapping[str, Cost]) -> tuple[Transfer, int, str
         Transfer(
             "backup", case.store, manifest["plain_bytes"], _stored_bytes(manifest),
             stages | {"upload": upload}, seconds["base backup"],
-            median_cost(costs), seconds, case.cores,
+            median_cost(costs), seconds, case.cores, case.repeats,
         ),
         peak,
         manifest["id"],
@@ -184,7 +197,7 @@ def _restore(case: _Case, shared: Mapping[str, Cost], newest: str) -> tuple[Tran
         Transfer(
             "restore", case.store, case.files.plain_bytes, case.files.coded.stat().st_size,
             {"fetch": fetch} | stages, seconds["fetch and unpack"],
-            median_cost(costs), seconds, case.cores,
+            median_cost(costs), seconds, case.cores, case.repeats,
         ),
         peak,
     )  # fmt: skip

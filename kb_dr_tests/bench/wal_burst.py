@@ -47,6 +47,13 @@ class Burst:
         """What the segments of the burst take together."""
         return len(self.segments) * self.segment_bytes
 
+    def forget(self) -> None:
+        """Let the server drop the segments, and the rows they were made of."""
+        self.site.cluster.settings.pop("wal_keep_size", None)
+        self.site.cluster.reload()
+        self.site.cluster.query("drop table if exists burst", database=DATABASE)
+        self.site.cluster.query("checkpoint")
+
     def begin(self, archive_command: str) -> None:
         """Let the server archive what comes before the burst."""
         self._archive(self.prelude, archive_command)

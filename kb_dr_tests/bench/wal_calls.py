@@ -2,10 +2,11 @@
 
 import os
 import re
+import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psycopg
@@ -22,7 +23,7 @@ _IMPORTED = re.compile(r"^import time:\s+(\d+) \|", re.MULTILINE)
 
 def measure_calls(site: Site, stores: Sequence[str], say: Callable[[str], None]) -> list[Call]:
     """One segment at a time, into each kind of store and back; nothing is left on disk."""
-    site.cluster.query("create table if not exists burst (id int, body text)")
+    site.cluster.query("create table burst (id int, body text)")
     place = site.directory / "calls"
     place.mkdir()
     # Nothing is archived while it is empty, and nothing fails.
@@ -36,6 +37,7 @@ def measure_calls(site: Site, stores: Sequence[str], say: Callable[[str], None])
         return found
     finally:
         site.cluster.archive_with("/bin/true")
+        site.cluster.query("drop table burst")
         shutil.rmtree(place)
 
 
@@ -67,6 +69,7 @@ def _calls(site: Site, store: str, segments: Sequence[Path]) -> list[Call]:
     servers = site.servers(store, postgres=False)
     identifier = ["--system-identifier", str(site.cluster.system_identifier)]
     fetched = own.with_name("fetched")
+    environment = {**clean_environment(), **site.trust}
     interpreter = median_cost([run([sys.executable, "-c", "pass"]).cost for _ in range(CALLS)])
     found = []
     for verb, words_of in (
@@ -78,21 +81,22 @@ def _calls(site: Site, store: str, segments: Sequence[Path]) -> list[Call]:
         for segment in segments:
             words = site.kb_dr(own, "wal", *words_of(segment))
             if segment is segments[-1]:
-                shares.append(_import_share(words, own.parent))
+                shares.append(_import_share(words, environment, own.parent))
             else:
-                costs.append(
-                    run(words, env=clean_environment(), cwd=own.parent, servers=servers).cost
-                )
-        found.append(Call(f"wal {verb}", store, median_cost(costs), interpreter.seconds, shares[0]))
+                costs.append(run(words, env=environment, cwd=own.parent, servers=servers).cost)
+        found.append(
+            Call(f"wal {verb}", store, median_cost(costs), interpreter.seconds, shares[0],
+                 len(costs))
+        )  # fmt: skip
     site.forget(store, "calls")
     return found
 
 
-def _import_share(words: Sequence[str], cwd: Path) -> float:
+def _import_share(words: Sequence[str], environment: Mapping[str, str], cwd: Path) -> float:
     """Of one call that is asked to say what each import took, by itself."""
     began = time.perf_counter()
-    traced = clean_environment() | {"PYTHONPROFILEIMPORTTIME": "1"}
+    traced = {**environment, "PYTHONPROFILEIMPORTTIME": "1"}
     errors = cwd / "imports"
-    run(["sh", "-c", f'exec "$@" 2> {errors}', "sh", *words], env=traced, cwd=cwd)
+    run(["sh", "-c", f'exec "$@" 2> {shlex.quote(str(errors))}', "sh", *words], env=traced, cwd=cwd)
     seconds = time.perf_counter() - began
     return sum(int(each) for each in _IMPORTED.findall(errors.read_text())) / 1e6 / seconds

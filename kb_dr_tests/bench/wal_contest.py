@@ -17,19 +17,16 @@ import click
 from kb_dr.domain.manifest import Source
 from kb_dr.domain.scratch_configuration import scratch_settings
 from kb_dr_tests.bench.contest import US_RESTORING, Facts, Try, Work
-from kb_dr_tests.bench.contest_run import CONTEST_STORES, MAJOR
 from kb_dr_tests.bench.contestants.contestant import Contestant
 from kb_dr_tests.bench.contestants.field import contestants_on
 from kb_dr_tests.bench.contestants.pgbackrest import PgBackRest
 from kb_dr_tests.bench.contestants.plain_cp import PlainCp
 from kb_dr_tests.bench.descendants import Took, children, end_orphans
 from kb_dr_tests.bench.kb_dr_restores import RestoringKbDr
-from kb_dr_tests.bench.site import OVER_TLS, Site, running_site
+from kb_dr_tests.bench.site import MAJOR, OVER_TLS, STORES, Site, running_site
 from kb_dr_tests.bench.wal_burst import Burst, make_burst
 from kb_dr_tests.bench.wal_replay import replay
 from kb_dr_tests.bench.whole_tree import orphans_adopted
-
-STORES = CONTEST_STORES
 
 
 def contestants_of(site: Site, store: str) -> list[Contestant]:
@@ -76,6 +73,7 @@ def measure_wal_contest(
                     tries += _one(burst, contestant, store, number, place, settings)
                 say(f"WAL, {store}, round {number}: {US_RESTORING}")
                 tries.append(_restored(restoring[store], burst, store, number))
+    burst.forget()
     shutil.rmtree(place)
     us = next(iter(restoring.values())).contestant.facts
     facts[US_RESTORING] = replace(us, name=US_RESTORING, uneven=(_SERVED,))

@@ -8,6 +8,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from kb_dr_tests.bench.contest import Facts
+from kb_dr_tests.bench.contestants.by_hand import BY_HAND, proved_by_hand
 from kb_dr_tests.bench.contestants.contestant import Command
 from kb_dr_tests.bench.contestants.stored import bytes_below, recovery_lines
 from kb_dr_tests.bench.site import BUCKET, Site
@@ -48,7 +49,8 @@ class BarmanCloud:
                 "barman-cloud does not wait until the WAL of a backup is in the archive.",
                 "barman-cloud restores the files; recovery is configured by hand, which a line of"
                 " shell does here. It flushes nothing; PostgreSQL does when it recovers.",
-                "barman-cloud cannot verify a backup.",
+                "barman-cloud cannot check what is stored without restoring it.",
+                BY_HAND,
             ),
         )
 
@@ -78,8 +80,11 @@ class BarmanCloud:
         )
         return Command(["sh", "-c", script], self._environment)
 
-    def verify(self) -> Command | None:
+    def check(self) -> Command | None:
         return None
+
+    def prove(self, target: Path) -> Command:
+        return proved_by_hand(self._site, self.restore(target), target)
 
     def archive_command(self) -> str:
         words = self._words("wal-archive", "--zstd", "--compression-level", "1")

@@ -53,8 +53,18 @@ class Contestant(Protocol):
         """What PostgreSQL is given, as it is, to fetch one segment."""
         ...
 
-    def verify(self) -> Command | None:
-        """Verify the newest backup as far as the tool can; None where it cannot."""
+    def check(self) -> Command | None:
+        """Read every stored byte of the newest backup, and fail where one is not as it was.
+
+        Nothing is restored. None where the tool cannot.
+        """
+        ...
+
+    def prove(self, target: Path) -> Command:
+        """Restore the newest backup to a scratch server, look at every page and row, remove it.
+
+        ``target`` may be used for it, and is gone or empty afterwards.
+        """
         ...
 
     def stored_bytes(self) -> int:

@@ -1,5 +1,6 @@
 """kb_dr, asked what the others are asked."""
 
+import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -38,7 +39,9 @@ class KbDr:
                 "kb_dr's files are flushed by that PostgreSQL, which syncs the whole data directory"
                 " when it begins to recover; unpacking itself flushes nothing, and the start that"
                 " is measured, after a clean stop, has nothing to sync.",
-                "kb_dr's verification is a real restore, with replay, pg_amcheck and queries.",
+                "kb_dr's check of what is stored is `kb-dr validate --deep`: it hashes each object"
+                " as it lies there, encrypted, and decrypts and decodes WAL alone. Its proof by"
+                " restore is `kb-dr verify`.",
             ),
         )
 
@@ -51,7 +54,12 @@ class KbDr:
     def restore(self, target: Path) -> Command:
         return self._command("restore", "--latest", "--into", str(target), "--json")
 
-    def verify(self) -> Command | None:
+    def check(self) -> Command | None:
+        newest = json.loads(self._ran("list", "--json"))[0]["id"]
+        return self._command("validate", newest, "--deep", "--json")
+
+    def prove(self, target: Path) -> Command:
+        # In its own scratch directory.
         return self._command("verify", "latest", "--json")
 
     def archive_command(self) -> str:
@@ -83,6 +91,8 @@ class KbDr:
 
     def _told(self, what: str) -> str:
         """As an operator is told to set it."""
-        command = self._command("wal", what)
-        ran = run(command.words, env={**clean_environment(), **command.environment})
-        return ran.output.rstrip("\n")
+        return self._ran("wal", what).rstrip("\n")
+
+    def _ran(self, *words: str) -> str:
+        command = self._command(*words)
+        return run(command.words, env={**clean_environment(), **command.environment}).output

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from kb_dr_tests.bench.contest import Facts
+from kb_dr_tests.bench.contestants.by_hand import BY_HAND, proved_by_hand
 from kb_dr_tests.bench.contestants.contestant import Command
 from kb_dr_tests.bench.contestants.own_place import OwnPlace
 from kb_dr_tests.bench.s3_servers import HOST
@@ -46,9 +47,10 @@ class PgBackRest(OwnPlace):
                 "pgBackRest archives asynchronously: it answers for segments it has pushed ahead."
                 if self._asynchronous
                 else "archive-async=n: pgBackRest pushes and fetches each segment at its turn.",
-                "pgBackRest's verification compares checksums of files and WAL: nothing is"
-                " restored, no server started; 2.45 exits 0 also when it has found damage, which"
-                " must be read in its output.",
+                "pgBackRest's check of what is stored, `verify`, decrypts and decompresses each"
+                " file and WAL segment and compares its checksum; 2.45 exits 0 also when it has"
+                " found damage, so its output is read.",
+                BY_HAND,
             ),
         )
 
@@ -94,8 +96,13 @@ class PgBackRest(OwnPlace):
             )
         )
 
-    def verify(self) -> Command | None:
-        return Command(self._words("verify", "--output=text"))
+    def check(self) -> Command | None:
+        # It exits 0 also when it has found damage, and says nothing when it has not.
+        verify = shlex.join(self._words("verify", "--output=text"))
+        return Command(["sh", "-c", f'said=$({verify}) && test -z "$said"'])
+
+    def prove(self, target: Path) -> Command:
+        return proved_by_hand(self._site, self.restore(target), target)
 
     def archive_command(self) -> str:
         return f"{shlex.join(self._words('archive-push'))} %p"

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from kb_dr_tests.bench.contest import Facts
+from kb_dr_tests.bench.contestants.by_hand import BY_HAND, proved_by_hand
 from kb_dr_tests.bench.contestants.contestant import Command
 from kb_dr_tests.bench.contestants.own_place import OwnPlace
 from kb_dr_tests.bench.site import BUCKET, OVER_TLS, Site
@@ -42,8 +43,9 @@ class Pipes(OwnPlace):
                 "The pipes take the WAL of the backup into the same file and do not wait for the"
                 " archive; their restore ends at the end of the backup.",
                 "The pipes flush nothing they write; PostgreSQL does when it recovers.",
-                "The pipes' verification decrypts and decompresses, which authenticates each"
-                " block: nothing is restored.",
+                "The pipes' check of what is stored decrypts and decompresses, which authenticates"
+                " each block.",
+                BY_HAND,
                 "The pipes send to S3 by rclone (rcat: parts of 5 MiB, 4 at once).",
             ),
         )
@@ -77,8 +79,11 @@ class Pipes(OwnPlace):
         unpack = f"tar --extract --no-same-owner --directory={shlex.quote(str(target))}"
         return self._shell(f"{self._read(_BASE)} | {self._decrypt} | zstd -d | {unpack}")
 
-    def verify(self) -> Command | None:
+    def check(self) -> Command | None:
         return self._shell(f"{self._read(_BASE)} | {self._decrypt} | zstd -t")
+
+    def prove(self, target: Path) -> Command:
+        return proved_by_hand(self._site, self.restore(target), target)
 
     def archive_command(self) -> str:
         script = f"zstd -1 -c %p | {self._encrypt} | {self._write_wal}"

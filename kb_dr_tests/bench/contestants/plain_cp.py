@@ -43,8 +43,11 @@ class PlainCp:
     def restore(self, target: Path) -> Command:
         raise NotImplementedError("cp restores no backup")
 
-    def verify(self) -> Command | None:
+    def check(self) -> Command | None:
         return None
+
+    def prove(self, target: Path) -> Command:
+        raise NotImplementedError("cp restores no backup")
 
     def archive_command(self) -> str:
         return f'test ! -f "{self._place}/%f" && cp %p "{self._place}/%f"'

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from kb_dr_tests.bench.contest import Facts
+from kb_dr_tests.bench.contestants.by_hand import BY_HAND, proved_by_hand
 from kb_dr_tests.bench.contestants.contestant import Command
 from kb_dr_tests.bench.contestants.own_place import OwnPlace
 from kb_dr_tests.bench.contestants.stored import recovery_lines
@@ -38,7 +39,8 @@ class WalG(OwnPlace):
                 " PostgreSQL sends nothing, and spends no CPU on it.",
                 "WAL-G restores the files; recovery is configured by hand, which a line of shell"
                 " does here.",
-                "WAL-G's verification looks for gaps in the WAL: nothing is read or restored.",
+                "WAL-G cannot check what is stored: its verification looks for gaps in the WAL.",
+                BY_HAND,
             ),
         )
 
@@ -86,8 +88,11 @@ class WalG(OwnPlace):
         )
         return Command(["sh", "-c", script])
 
-    def verify(self) -> Command | None:
-        return Command(self._words("wal-verify", "integrity"))
+    def check(self) -> Command | None:
+        return None
+
+    def prove(self, target: Path) -> Command:
+        return proved_by_hand(self._site, self.restore(target), target)
 
     def archive_command(self) -> str:
         return f"{shlex.join(self._words('wal-push'))} %p"
