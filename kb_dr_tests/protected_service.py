@@ -142,7 +142,9 @@ class ProtectedService(Service):
                 proof.chmod(0o600)
                 proof.write_text(said)
         service = CopiedService(directory, self.settings | places)
-        (service.stored,) = readable(service.opened().catalog("offsite"))
+        opened = service.opened()
+        (stored,) = readable(opened.catalog("offsite"))
+        service.stored = opened.whole(stored)
         service.segments = self.segments
         return service
 

@@ -39,7 +39,8 @@ class Spaced(Service):
 
     def manifest(self) -> Manifest:
         """The newest backup's."""
-        return readable(self.opened().catalog("primary"))[-1].manifest
+        opened = self.opened()
+        return opened.whole(readable(opened.catalog("primary"))[-1]).manifest
 
     def scratch_is_empty(self) -> bool:
         scratch = self.directory / "scratch"

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from unittest import mock
 
-from kb_dr.cli import opened
 from kb_dr.cli.app import app
 from kb_dr.errors import KbDrError
 from kb_dr_tests.bench.growth_world import (
@@ -124,7 +124,7 @@ def measure(verb: str, world: World) -> Grown:
     os.environ.update(settings_of(world))
     installation = CountedInstallation(world)
     # Where every verb gets it from.
-    setattr(opened, "open_installation", lambda _: installation)  # noqa: B010 - no name it exports
+    mock.patch("kb_dr.installation.open_installation", lambda _: installation).start()
     run = VERBS[verb](installation)
     _forget_high_water()  # what was laid out for it is not its own
     idle, asked = high_water_bytes(), installation.calls()

@@ -32,8 +32,8 @@ from kb_dr.errors import (
     NotEnoughSpace,
     RepositoryUnavailable,
 )
-from kb_dr.installation import Installation, protection
-from kb_dr.operations import restore_postgres
+from kb_dr.installation import Installation
+from kb_dr.operations import base_backup, restore_postgres
 from kb_dr.settings import load_settings
 from kb_dr_tests.made_installation import MadeInstallation
 from kb_dr_tests.object_stores import MotoStore
@@ -399,7 +399,7 @@ def backing_up(made: MadeInstallation, monkeypatch: pytest.MonkeyPatch) -> MadeI
 
 def play(made: MadeInstallation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kb_dr.wiring.base_backup_program", lambda _: None)
-    monkeypatch.setattr(protection, "take_base_backup", lambda *_, **__: store_now(made))
+    monkeypatch.setattr(base_backup, "take_base_backup", lambda *_, **__: store_now(made))
 
 
 def test_a_backup_that_succeeds_is_told_with_its_id(backing_up: MadeInstallation) -> None:
@@ -419,7 +419,7 @@ def test_a_backup_that_fails_is_told_and_fails_as_it_would(
     def fails(*_: object, **__: object) -> StoredManifest:
         raise NotEnoughSpace("back up: the disk is full")
 
-    monkeypatch.setattr(protection, "take_base_backup", fails)
+    monkeypatch.setattr(base_backup, "take_base_backup", fails)
 
     with pytest.raises(NotEnoughSpace):
         backing_up.back_up(None, SilentProgress())
