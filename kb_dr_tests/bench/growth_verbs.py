@@ -124,7 +124,7 @@ def measure(verb: str, world: World) -> Grown:
     os.environ.update(settings_of(world))
     installation = CountedInstallation(world)
     # Where every verb gets it from.
-    mock.patch("kb_dr.installation.open_installation", lambda _: installation).start()
+    mock.patch("kb_dr.installation.open_installation", return_value=installation).start()
     run = VERBS[verb](installation)
     _forget_high_water()  # what was laid out for it is not its own
     idle, asked = high_water_bytes(), installation.calls()
