@@ -72,6 +72,7 @@ def _running_loop() -> "asyncio.AbstractEventLoop":
 
     with _begins:
         if _loop is None:
-            _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name="s3-bodies", daemon=True).start()
+            loop = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="s3-bodies", daemon=True).start()
+            _loop = loop  # only one that runs: who awaits it has no limit of time
         return _loop

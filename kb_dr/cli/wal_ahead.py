@@ -17,9 +17,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn, Self
 
-from kb_dr.domain.lsn import Lsn
-from kb_dr.operations.answer_fetches import ANSWERS, ASKS
-from kb_dr.operations.fetch_wal import ExpectedEnd
 from kb_dr.operations.run_ahead import ASKED, READY, STARTING, ask, run_ahead
 from kb_dr.settings import COPY_NAMES
 
@@ -52,14 +49,7 @@ class Follower:
     """
 
     def __init__(
-        self,
-        name: str,
-        ahead: Path,
-        *,
-        copy: str,
-        env_file: Path | None,
-        system_identifier: int,
-        expected_end: ExpectedEnd | None,
+        self, name: str, ahead: Path, *, copy: str, env_file: Path | None, system_identifier: int
     ) -> None:
         self._name = name
         self._ahead = ahead
@@ -67,10 +57,6 @@ class Follower:
         if env_file is not None:
             self._words += ["--env-file", str(env_file)]
         self._words += ["--system-identifier", str(system_identifier), name, str(ahead)]
-        if expected_end is not None:
-            self._words += ["--expect-end", str(expected_end.lsn)]
-            self._words += ["--expect-timeline", str(expected_end.timeline)]
-            self._words += ["--expect-segment-bytes", str(expected_end.segment_bytes)]
         self._process = 0
         self._go: int | None = None
         self._runs_already = False
@@ -101,8 +87,6 @@ class Follower:
             if self._runs_already:
                 ask(self._ahead, self._name)
             elif self._go is not None:
-                for each in (ASKS, ANSWERS):
-                    (self._ahead / each).mkdir(mode=0o700)
                 (self._ahead / STARTING).touch()
                 unfinished = self._ahead / ".alive"
                 unfinished.write_text(f"{self._process} {_CLUSTER} {_BOOT_ID.read_text()}")
@@ -145,9 +129,6 @@ def main(words: list[str]) -> None:
     parser.add_argument("--from", dest="copy", choices=COPY_NAMES, required=True)
     parser.add_argument("--env-file", type=Path)
     parser.add_argument("--system-identifier", type=int, required=True)
-    parser.add_argument("--expect-end")
-    parser.add_argument("--expect-timeline", type=int)
-    parser.add_argument("--expect-segment-bytes", type=int)
     given = parser.parse_args(words)
     # Before 16 PostgreSQL hands on what it has open: files dropped since would keep their room.
     os.closerange(_LOCK + 1, _MOST_OPEN)
@@ -164,11 +145,6 @@ def _run(given: argparse.Namespace) -> None:
 
     ahead: Path = given.ahead
     settings = load_settings(env_file=given.env_file)
-    expected_end = (
-        ExpectedEnd(given.expect_timeline, Lsn.parse(given.expect_end), given.expect_segment_bytes)
-        if given.expect_end
-        else None
-    )
     repository, codec = wiring.repository(settings, given.copy), wiring.codec(settings)
     server = _server(_CLUSTER)
     segment_bytes = sys.stdin.readline()
@@ -184,7 +160,6 @@ def _run(given: argparse.Namespace) -> None:
         transfers=settings.transfers,
         segment_bytes=int(segment_bytes),
         wanted=lambda: bool(server) and _server(_CLUSTER) == server,
-        expected_end=expected_end,
     )
 
 
@@ -204,8 +179,7 @@ def _clear(ahead: Path) -> None:
     (ahead / "alive").unlink(missing_ok=True)
     (ahead / ASKED).unlink(missing_ok=True)
     (ahead / STARTING).unlink(missing_ok=True)
-    for each in (READY, ASKS, ANSWERS):
-        shutil.rmtree(ahead / each, ignore_errors=True)
+    shutil.rmtree(ahead / READY, ignore_errors=True)
 
 
 @contextmanager

@@ -106,15 +106,14 @@ def _fetch_file(given: argparse.Namespace) -> bool:
     settings = load_settings(env_file=given.env_file)
     _log_as(settings)
     system_identifier = given.system_identifier or _required_system_identifier(given.path)
-    expected_end = _expected_end(given)
-    with _follower(given, system_identifier, expected_end) as follower:
+    with _follower(given, system_identifier) as follower:
         there = fetch_wal(
             given.file,
             given.path,
             repository=wiring.repository(settings, given.copy),
             codec=wiring.codec(settings),
             system_identifier=system_identifier,
-            expected_end=expected_end,
+            expected_end=_expected_end(given),
             found=follower.start if follower else lambda: None,
         )
         if there and follower is not None:
@@ -123,7 +122,7 @@ def _fetch_file(given: argparse.Namespace) -> bool:
 
 
 def _follower(
-    given: argparse.Namespace, system_identifier: int, expected_end: "ExpectedEnd | None"
+    given: argparse.Namespace, system_identifier: int
 ) -> "AbstractContextManager[Follower | None]":
     if given.ahead is None or not is_segment(given.file):
         return nullcontext()
@@ -135,7 +134,6 @@ def _follower(
         copy=given.copy,
         env_file=given.env_file,
         system_identifier=system_identifier,
-        expected_end=expected_end,
     )
 
 

@@ -233,8 +233,9 @@ def _push_ahead(
             stands = after[pushed.name]
             if _beyond_doubt(stands) and any(each.sha256 == pushed.sha256 for each in stands):
                 notes.write(pushed.name, pushed.key, pushed.sha256, state)
-    except (KbDrError, OSError) as error:
-        logger.info("push ahead: %s", error)
+    except (KbDrError, OSError, RuntimeError, MemoryError) as error:
+        # A thread or memory that is not to be had, too: what was asked for is stored by now.
+        logger.warning("push ahead: %s", error or type(error).__name__)
 
 
 def _all_pushed(
@@ -246,13 +247,15 @@ def _all_pushed(
     transfers, processes = at_once
     size = max(paths[0].stat().st_size, 1) if paths[0].exists() else 1
     most = max(1, MOST_BYTES_AT_ONCE // size)
-    if min(processes, most, len(paths)) > 1 and may_spread():
+    # A process holds five times its segment, what it shares with nobody: 82 MiB of 16.
+    processes = min(processes, most // 2, len(paths))
+    if processes > 1 and may_spread():
 
         def push_number(number: int) -> str:
             done = push(paths[number])
             return "" if done is None else json.dumps([asdict(each) for each in done])
 
-        said = spread_out(len(paths), push_number, processes=min(processes, most))
+        said = spread_out(len(paths), push_number, processes=processes)
         return [(Pushed(**pushed), FileState(**state)) for pushed, state in map(json.loads, said)]
     from concurrent.futures import ThreadPoolExecutor  # only where there is more than one file
 

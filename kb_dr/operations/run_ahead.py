@@ -8,16 +8,16 @@ from pathlib import Path
 
 from kb_dr.domain.layout import timeline_prefix
 from kb_dr.domain.wal_names import is_segment, timeline_of
-from kb_dr.operations.answer_fetches import FetchAnswers
-from kb_dr.operations.fetch_wal import ExpectedEnd, fetch_wal
 from kb_dr.operations.listed_wal import StoredWal, stored_wal
 from kb_dr.operations.prefetch_wal import WalPrefetcher
 from kb_dr.ports import Codec, Repository
 
 IDLE_SECONDS = 15.0
-_LOOK_SECONDS = 0.02
+_LOOK_SECONDS = 0.05
 MOST_BYTES = 256 * 1024 * 1024
 """Of plain WAL that lies ready or is being read: 16 segments of 16 MiB."""
+MOST_READ_BYTES = 64 * 1024 * 1024
+"""Of what is being read at once: each stands in memory twice for a moment."""
 
 ASKED = "asked"
 """The file in which a fetch that found nothing ready leaves what it was asked for."""
@@ -37,25 +37,13 @@ def run_ahead(
     transfers: int,
     segment_bytes: int,
     wanted: Callable[[], bool],
-    expected_end: ExpectedEnd | None = None,
 ) -> None:
     """Lay the segments that follow ``name`` into ``ahead``/ready, until ``wanted`` says no, or
-    nothing was taken for a while. Meanwhile fetches are answered that nothing lies ready for.
+    nothing was taken for a while.
 
     What it meets, such as a damaged segment, only ends it: the fetch that comes to that segment
     by itself says what is wrong.
     """
-    answers = FetchAnswers(
-        ahead,
-        lambda asked, path: fetch_wal(
-            asked,
-            path,
-            repository=repository,
-            codec=codec,
-            system_identifier=system_identifier,
-            expected_end=expected_end,
-        ),
-    )
     most = max(1, min(16, MOST_BYTES // segment_bytes))
     while name and wanted():
         with WalPrefetcher(
@@ -63,12 +51,12 @@ def run_ahead(
             codec,
             ahead / READY,
             segments_after(repository, system_identifier, name),
-            transfers=min(transfers, most),
+            transfers=min(transfers, max(1, MOST_READ_BYTES // segment_bytes)),
             ahead=most,
         ) as prefetcher:
             prefetcher.begun.wait(IDLE_SECONDS)
             (ahead / STARTING).unlink(missing_ok=True)
-            name = _asked_beyond(prefetcher, name, ahead / ASKED, wanted, answers)
+            name = _asked_beyond(prefetcher, name, ahead / ASKED, wanted)
 
 
 def ask(ahead: Path, name: str) -> None:
@@ -106,28 +94,13 @@ def segments_after(
 
 
 def _asked_beyond(
-    prefetcher: WalPrefetcher,
-    name: str,
-    asked: Path,
-    wanted: Callable[[], bool],
-    answers: FetchAnswers,
+    prefetcher: WalPrefetcher, name: str, asked: Path, wanted: Callable[[], bool]
 ) -> str:
     """Wait until a segment is asked for from which to begin anew; "" when it is over."""
-
-    def may(wish: str, there: bool) -> bool:
-        if not is_segment(wish):
-            return wanted()
-        # One that was taken already; and none, where all that follows would lie ready. Any other
-        # is fetched by the program, which has us begin anew behind it.
-        newest = prefetcher.newest or name
-        in_order = wish[:8] == name[:8] and prefetcher.failure is None
-        return wanted() and in_order and (name <= wish <= newest if there else wish > newest)
-
     taken, since = 0, time.monotonic()
     while wanted() and time.monotonic() - since < IDLE_SECONDS:
         if prefetcher.taken_segments != taken:
             taken, since = prefetcher.taken_segments, time.monotonic()
-        answers.answer(prefetcher.spool, may)
         wish = ""
         with suppress(OSError):
             wish = asked.read_text()

@@ -45,11 +45,18 @@ def spread_out(count: int, work: Callable[[int], str], *, processes: int) -> lis
     try:
         for _ in range(min(processes, count) - 1):
             answers, tell = os.pipe()
-            child = os.fork()
-            if child == 0:
-                _be_another(queue, work, tell, parent)
-            os.close(tell)
-            others[child] = answers
+            try:
+                child = os.fork()
+            except OSError:
+                # No further process is to be had: those there are do it all.
+                os.close(answers)
+                break
+            else:
+                if child == 0:
+                    _be_another(queue, work, tell, parent)
+                others[child] = answers
+            finally:
+                os.close(tell)
         said += _in_new_thread(queue, work, lambda: True)
         for answers in others.values():
             said += _lines(answers)

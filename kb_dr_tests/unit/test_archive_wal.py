@@ -356,3 +356,20 @@ def test_processes_push_ahead_as_threads_do(
         assert note is not None
         assert note.sha256 == hashlib.sha256(SEGMENTS[name]).hexdigest()
         assert note.state == str(FileState.of(pg_wal / name))
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError("can't start new thread"), MemoryError()])
+def test_what_is_asked_for_is_archived_though_nothing_can_be_pushed_ahead(
+    pg_wal: Path, ahead: _Ahead, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    """Told otherwise, the server would ask for the same segment for ever."""
+
+    def refused(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr("kb_dr.operations.archive_wal._all_pushed", refused)
+
+    ahead.push(pg_wal / NAMES[0])
+
+    assert find_wal(ahead.repository, SYSTEM_IDENTIFIER, NAMES[0]) is not None
+    assert find_wal(ahead.repository, SYSTEM_IDENTIFIER, NAMES[1]) is None

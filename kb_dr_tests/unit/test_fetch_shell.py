@@ -1,20 +1,17 @@
 """fetch-wal.sh takes what lies ready while somebody runs ahead, and never says "absent" itself."""
 
 import os
-import shlex
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from kb_dr.cli.wal import SHELL
 from kb_dr.domain.restore_command import restore_command
-from kb_dr.operations.answer_fetches import ANSWERS, ASKS
 from kb_dr_tests.unit.test_restore_command import run
 
 NAME = "000000010000000000000001"
@@ -30,8 +27,7 @@ class _Ahead:
         self.data.mkdir()
         self.place = directory / "it's a 100% place"
         self.ready = self.place / "ready"
-        for each in (self.ready, self.place / ASKS, self.place / ANSWERS):
-            each.mkdir(parents=True)
+        self.ready.mkdir(parents=True)
         self.held = os.open(self.data, os.O_RDONLY)
         self.live(os.getpid(), self.held, BOOT.read_text())
 
@@ -48,27 +44,6 @@ class _Ahead:
             restore_command(["sh", "-c", f"exit {status}"], script=script), data or self.data, NAME
         )
 
-    @contextmanager
-    def answering(self, said: str, *, laid: str = "") -> Iterator[None]:
-        """Who runs ahead says this of whatever it is asked, once."""
-
-        def answer() -> None:
-            deadline = time.monotonic() + DEADLINE_SECONDS
-            while not (asked := list((self.place / ASKS).iterdir())):
-                assert time.monotonic() < deadline
-                time.sleep(0.005)
-            asked[0].unlink()
-            if laid:
-                self.lay(laid)
-            unfinished = self.place / "unfinished"
-            unfinished.write_text(said)
-            unfinished.replace(self.place / ANSWERS / asked[0].name)
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        yield
-        thread.join()
-
 
 @pytest.fixture
 def ahead(tmp_path: Path) -> Iterator[_Ahead]:
@@ -82,7 +57,6 @@ def test_a_ready_file_is_moved_without_the_program(ahead: _Ahead) -> None:
 
     assert ahead.fetch(1) == 0
     assert (ahead.data / "RECOVERYXLOG").read_text() == "ready"
-    shutil.rmtree(ahead.place / ASKS)
     assert ahead.fetch(1) == 126, "it is gone"
 
 
@@ -90,58 +64,7 @@ def test_a_ready_file_is_moved_without_the_program(ahead: _Ahead) -> None:
     ("status", "seen"), [(0, 0), (12, 1), (1, 126), (2, 126), (11, 126), (125, 126), (127, 126)]
 )
 def test_what_the_program_says_is_passed_on(ahead: _Ahead, status: int, seen: int) -> None:
-    with ahead.answering(f"trouble {NAME}\n"):
-        assert ahead.fetch(status) == seen
-
-
-def test_who_runs_ahead_is_the_program_and_may_say_absent(ahead: _Ahead) -> None:
-    with ahead.answering(f"absent {NAME}\n"):
-        assert ahead.fetch(11) == 1
-
-
-def test_what_is_laid_when_it_is_asked_for_is_taken(ahead: _Ahead) -> None:
-    with ahead.answering(f"ready {NAME}\n", laid="once more"):
-        assert ahead.fetch(11) == 0
-    assert (ahead.data / "RECOVERYXLOG").read_text() == "once more"
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        "absent 000000010000000000000002\n",
-        f"absent {NAME}",
-        "absent\n",
-        "absent \n",
-        "",
-        f"ready {NAME}\n",
-        f"trouble {NAME}\n",
-    ],
-)
-def test_any_other_answer_starts_the_program(ahead: _Ahead, said: str) -> None:
-    """That of another file, one cut short, and one that is not true."""
-    with ahead.answering(said):
-        assert ahead.fetch(11) == 126
-    with ahead.answering(said):
-        assert ahead.fetch(0) == 0
-
-
-def test_an_answer_from_before_it_was_asked_is_none(ahead: _Ahead) -> None:
-    """A process id comes back."""
-    script = shlex.join([str(SHELL / "fetch-wal.sh"), str(ahead.place), NAME, "out"])
-    answers = shlex.quote(str(ahead.place / ANSWERS))
-    before = f'echo absent {NAME} > {answers}/"$$.{NAME}"; exec /bin/sh {script} sh -c "exit 11"'
-
-    assert subprocess.run(["/bin/sh", "-c", before], cwd=ahead.data, check=False).returncode == 11
-
-
-def test_who_dies_before_it_answers_is_waited_for_no_longer(ahead: _Ahead) -> None:
-    dying = subprocess.Popen(["sleep", "0.3"], stdin=ahead.held)
-    reaping = threading.Thread(target=dying.wait)
-    reaping.start()
-    ahead.live(dying.pid, 0, BOOT.read_text())
-
-    assert ahead.fetch(11) == 126
-    reaping.join()
+    assert ahead.fetch(status) == seen
 
 
 def test_what_lies_there_of_a_dead_process_is_not_taken(ahead: _Ahead) -> None:
@@ -218,13 +141,8 @@ def test_one_that_could_not_be_read_is_left_to_the_program(ahead: _Ahead) -> Non
     giving_up = threading.Timer(0.2, coming.unlink)
     giving_up.start()
 
-    with ahead.answering(f"trouble {NAME}\n"):
-        assert ahead.fetch(11) == 126
-    giving_up.join()
-
-
-def test_who_does_not_hear_is_not_waited_for_long(ahead: _Ahead) -> None:
     assert ahead.fetch(11) == 126
+    giving_up.join()
 
 
 def test_a_file_that_cannot_be_moved_is_left_to_the_program(ahead: _Ahead) -> None:

@@ -70,3 +70,18 @@ def test_a_process_with_threads_is_not_doubled() -> None:
     finally:
         over.set()
         other.join()
+
+
+def test_where_no_further_process_is_to_be_had_those_there_are_do_it_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fork, forks = os.fork, iter([True, False])
+
+    def refused() -> int:
+        if not next(forks):
+            raise BlockingIOError("no process to be had")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", refused)
+
+    assert sorted(spread_out(9, str, processes=4)) == [str(each) for each in range(9)]
