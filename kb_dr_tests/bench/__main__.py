@@ -55,6 +55,7 @@ QUICK = replace(
     idle_seconds=0.0,
     growth_backups=(5, 10),
     growth_segments=(2, 4),
+    quick=True,
 )
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -123,7 +124,8 @@ def _check_room(parts: Sequence[Planned], where: Path) -> None:
 def _check_machine(before: Machine, now: Machine) -> None:
     if not before.is_like(now):
         raise click.ClickException(
-            "go on with what is kept: it was measured on another machine, or with other versions. "
+            "go on with what is kept: it was measured on another machine, or with other versions: "
+            f"{'; '.join(before.unlike(now))}. "
             "Results of both do not belong on one page: begin anew."
         )
 
@@ -198,6 +200,11 @@ def _before(out: Path | None, *, resume: bool, only: Sequence[str], anew: bool) 
     help="Size of what is dumped, 0 for nothing; 300 unless given.",
 )
 @click.option(
+    "--seed-entries",
+    type=click.IntRange(min=1),
+    help="Rows the database is made of, again and again; 10000 unless given.",
+)
+@click.option(
     "--store",
     "stores",
     type=click.Choice(STORES),
@@ -239,6 +246,7 @@ def main(
     rounds: int | None,
     segments: int | None,
     dump_mib: int | None,
+    seed_entries: int | None,
     stores: tuple[str, ...],
     quick: bool,
     only: tuple[str, ...],
@@ -257,7 +265,7 @@ def main(
         run = _load(source)
     else:
         wanted = {"sizes_mib": sizes, "rounds": rounds, "segments": segments, "dump_mib": dump_mib,
-                  "stores": stores or None}  # fmt: skip
+                  "seed_entries": seed_entries, "stores": stores or None}  # fmt: skip
         given = {name: value for name, value in wanted.items() if value is not None}
         if resume and (given or only or anew or out is None):
             raise click.ClickException("--resume goes on with what was asked for: give no more.")

@@ -14,8 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest import mock
 
+from kb_dr import wiring
 from kb_dr.cli.app import app
 from kb_dr.errors import KbDrError
+from kb_dr.ports import Repository
+from kb_dr.settings import Settings
 from kb_dr_tests.bench.growth_world import (
     CountedInstallation,
     World,
@@ -125,6 +128,7 @@ def measure(verb: str, world: World) -> Grown:
     installation = CountedInstallation(world)
     # Where every verb gets it from.
     mock.patch("kb_dr.installation.open_installation", return_value=installation).start()
+    _count_without_installation(installation)
     run = VERBS[verb](installation)
     _forget_high_water()  # what was laid out for it is not its own
     idle, asked = high_water_bytes(), installation.calls()
@@ -140,6 +144,18 @@ def measure(verb: str, world: World) -> Grown:
         {what: count - asked.get(what, 0) for what, count in installation.calls().items()},
         said[:200],
     )
+
+
+def _count_without_installation(installation: CountedInstallation) -> None:
+    """The same copies for a verb that opens no installation: `wal audit`."""
+    opened = wiring.repository
+
+    def repository(settings: Settings, copy: str) -> Repository:
+        found = installation.counted.get(copy)
+        return opened(settings, copy) if found is None else found
+
+    mock.patch("kb_dr.wiring.repository", repository).start()
+    mock.patch("kb_dr.wiring.codec", return_value=installation.codec).start()
 
 
 def _forget_high_water() -> None:

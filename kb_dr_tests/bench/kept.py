@@ -15,7 +15,7 @@ from kb_dr_tests.bench.goals import behind, goals, overlap, place
 from kb_dr_tests.bench.machine_facts import QUIET_CORES, Machine
 from kb_dr_tests.bench.results import Findings, together
 
-FORMAT = 2
+FORMAT = 3
 _DERIVED = "worked out"
 
 
@@ -37,6 +37,8 @@ class Asked:
     """In a repository that is looked at, each time more; none: not looked at."""
     growth_segments: tuple[int, ...]
     """Of WAL behind one backup."""
+    quick: bool = False
+    """Whether all that no other option says was tiny."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,11 @@ class Part:
     seconds: float
     busy_cores: float
     """Kept busy by others while we did nothing, just before."""
-    code: str
-    """The state of kb_dr that was measured: machine_facts.code_digest()."""
+    code: tuple[str, ...]
+    """The state of kb_dr that was measured, by machine_facts.code_digest(); more than one where it
+    changed after the command had begun."""
+    bench: tuple[str, ...]
+    """The same of what measured it: machine_facts.bench_digest()."""
     words: str
     """What ``make bench`` was asked for, of which this is a part."""
     findings: Findings
@@ -90,11 +95,19 @@ class Run:
         return tuple(dict.fromkeys(part.words for part in parts))
 
     @property
-    def codes(self) -> Mapping[str, Sequence[str]]:
+    def codes(self) -> Mapping[tuple[str, ...], Sequence[str]]:
         """Each state of kb_dr that was measured, and the parts it was measured by."""
-        found: dict[str, list[str]] = {}
+        found: dict[tuple[str, ...], list[str]] = {}
         for name, part in self.parts.items():
             found.setdefault(part.code, []).append(name)
+        return found
+
+    @property
+    def benches(self) -> Mapping[tuple[str, ...], Sequence[str]]:
+        """Each state of the bench, and the parts it measured."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for name, part in self.parts.items():
+            found.setdefault(part.bench, []).append(name)
         return found
 
     def has_measured(self, name: str) -> bool:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +17,7 @@ from statistics import median
 import psutil
 
 import kb_dr
+from kb_dr_tests.bench.contestants.barman_cloud import version as barman_version
 from kb_dr_tests.postgres_servers import programs_of
 
 QUIET_CORES = 0.1
@@ -29,9 +30,15 @@ _PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "zstd": ("zstd", "--version"),
     "age": ("age", "--version"),
     "tar": ("tar", "--version"),
+    "cp": ("cp", "--version"),
+    "pgBackRest": ("pgbackrest", "version"),
+    "WAL-G": ("wal-g", "--version"),
 }
-_LIBRARIES = ("pyrage", "zstandard", "dagster")
+_LIBRARIES = ("pyrage", "zstandard", "obstore", "boto3", "dagster")
 _CODE = Path(kb_dr.__file__).parent
+_BENCH = Path(__file__).parent
+_SAME_MEMORY = 0.01
+"""The share by which a machine's memory may differ: its kernel keeps some at each start."""
 _NUMBERS = re.compile(r"\d+(?:\.\d+)+")
 
 
@@ -51,13 +58,25 @@ class Machine:
     """16 MiB written and forced to that disk, as a segment of WAL is: median."""
     kernel: str
     versions: Mapping[str, str]
-    """Of every program and library the limits and we ourselves use."""
+    """Of every program and library that is measured or measured with, the peers among them."""
 
     def is_like(self, other: "Machine") -> bool:
         """Whether results from both may stand in one table."""
-        return (self.cores, self.processor, self.kernel, self.versions) == (
-            other.cores, other.processor, other.kernel, other.versions
-        )  # fmt: skip
+        return not self.unlike(other)
+
+    def unlike(self, other: "Machine") -> tuple[str, ...]:
+        """What keeps results of both from standing in one table; what is timed is not compared."""
+        pairs = {
+            "cores": (self.cores, other.cores),
+            "processor": (self.processor, other.processor),
+            "kernel": (self.kernel, other.kernel),
+            "disk": (self.disk, other.disk),
+        }
+        if abs(self.memory_bytes - other.memory_bytes) > _SAME_MEMORY * self.memory_bytes:
+            pairs["bytes of memory"] = (self.memory_bytes, other.memory_bytes)
+        for name in {**self.versions, **other.versions}:
+            pairs[name] = (self.versions.get(name, "none"), other.versions.get(name, "none"))
+        return tuple(f"{what} {one}, now {two}" for what, (one, two) in pairs.items() if one != two)
 
 
 def look_at_machine(directory: Path, major: int) -> Machine:
@@ -75,11 +94,25 @@ def look_at_machine(directory: Path, major: int) -> Machine:
 
 
 def code_digest() -> str:
-    """Names the state of kb_dr's code, whatever becomes of its history: the same for the same."""
+    """Names the state of kb_dr's code, whatever becomes of its history: the same for the same.
+
+    All that comes with the package counts, its shell scripts, too.
+    """
+    return _digest(_CODE, (each for each in _CODE.rglob("*") if each.suffix != ".pyc"))
+
+
+def bench_digest() -> str:
+    """The same of what measures it."""
+    return _digest(_BENCH, _BENCH.rglob("*.py"))
+
+
+def _digest(folder: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(_CODE.rglob("*.py")):
-        digest.update(f"{file.relative_to(_CODE)}\0".encode())
-        digest.update(file.read_bytes())
+    for file in sorted(each for each in files if each.is_file()):
+        content = file.read_bytes()
+        # The length keeps the end of one file from passing for the beginning of the next.
+        digest.update(f"{file.relative_to(folder)}\0{len(content)}\0".encode())
+        digest.update(content)
     return digest.hexdigest()[:12]
 
 
@@ -163,6 +196,7 @@ def _versions(major: int) -> dict[str, str]:
     found |= {
         name: _numbers(_said(*words)) for name, words in _PROGRAMS.items() if shutil.which(words[0])
     }
+    found |= {"barman": barman} if (barman := barman_version()) else {}
     # Ours comes with Python's packages, where the S3 server of the bench has it from, too.
     rclone = Path(sys.executable).with_name("rclone")
     return found | {"rclone": _numbers(_said(str(rclone), "version"))}

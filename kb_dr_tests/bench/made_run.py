@@ -84,9 +84,10 @@ def contest(*, backup: float = 9.0, replay: float = 12.0) -> tuple[Try, ...]:
 
 ENDED = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 CODE = "0123456789ab"
+BENCH = "00112233aabb"
 
 
 def run_of(found: Findings, *, busy_cores: float = 0.0) -> Run:
     """Of one part."""
-    part = Part(ENDED, 60.0, busy_cores, CODE, "--quick", found)
+    part = Part(ENDED, 60.0, busy_cores, (CODE,), (BENCH,), "--quick", found)
     return Run(FORMAT, MACHINE, ASKED, (), ENDED, {"idle": part})

@@ -1,5 +1,7 @@
 """docs/performance.md: everything on it is worked out from one run."""
 
+from collections.abc import Mapping, Sequence
+
 from kb_dr_tests.bench import report
 from kb_dr_tests.bench.contest import duels, standings
 from kb_dr_tests.bench.goals import amount, size
@@ -71,12 +73,22 @@ def _counts(counts: set[int]) -> str:
 
 
 def _code(run: Run) -> str:
-    """Which state of kb_dr it was; said aloud when it was not always the same."""
-    codes = run.codes
-    if len(codes) < 2:
-        return "".join(f"Code of kb_dr: `{code}` (digest of its files). " for code in codes)
-    said = "; ".join(f"`{code}`: {' + '.join(names)}" for code, names in codes.items())
-    return f"**Not all of it is of the same code of kb_dr** (digests of its files): {said}. "
+    """Which state of kb_dr and of the bench it was; said where it was not always the same."""
+    ours = _states(run.codes, "Code of kb_dr", "**Not all of it is of the same code of kb_dr**")
+    return ours + _states(run.benches, "Code of the bench", "Not all of it is of the same bench")
+
+
+def _states(found: Mapping[tuple[str, ...], Sequence[str]], one: str, several: str) -> str:
+    if not found:
+        return ""
+    (first, *_), *others = found
+    if not others and len(next(iter(found))) == 1:
+        return f"{one}: `{first}` (digest of its files). "
+    said = "; ".join(
+        f"{', changed to '.join(f'`{each}`' for each in states)}: {' + '.join(names)}"
+        for states, names in found.items()
+    )
+    return f"{several} (digests of its files): {said}. "
 
 
 def _not_measured(run: Run) -> list[str]:
@@ -143,7 +155,7 @@ _HOW = """\
 ## How it is measured
 
 - *Contest*: the contestants take turns in every round, on the same cluster, with the same ruler, and with the same level of compression where the table above says no other: one program started, waited for, its process tree watched. One contestant does all its works, and what is left of it is gone before the next begins.
-- *Check of what is stored*: every stored byte is read, nothing restored. *Proof by restore*: to a scratch server, of which every page is checked and every row counted.
+- *Check of what is stored*: every stored byte is read, nothing restored. *Proof by restore*: to a scratch server; pg_amcheck, or amcheck by kb_dr, reads each table and B-tree (no index of another kind, no free space map), each row of the tables recorded is counted, and pg_checksums reads every page of the stopped cluster, where checksums are on.
 - *Requests* are counted in a round of their own, up to 500 MiB.
 - *S3*: rclone's server, which remembers ETags by its hasher, for all contestants alike: by itself it reads and hashes each object anew whenever it is listed or looked at, as no store does that is made for it.
 - *Server read, hashed*: a base backup of the same cluster over the product's own connection, with the digest of its plain bytes, to nowhere.
@@ -162,4 +174,4 @@ COMMANDS
 
 - `make bench` alone takes 200 and 2,000 MiB. Each part is kept as soon as it has ended: `--resume` goes on after an interruption, `--from FILE` only writes the page.
 - `--only PART` measures parts of that kind, with the sizes, rounds and stores it is given, and writes the page anew: what was measured of the same size through the same store is replaced, all else stays. `--anew` begins with an empty page.
-- `--quick` takes tiny sizes and writes nothing: it shows that the bench works. `--help` names the rest."""  # noqa: E501 - one line of the page each
+- `--quick` takes tiny sizes, and writes nothing without `--out`: it shows that the bench works. `--help` names the rest."""  # noqa: E501 - one line of the page each

@@ -170,12 +170,12 @@ KINDS = ("idle", "calls", "wal", "dumps", "limits", "contest", "fsync", "growth"
 
 _OPTIONS: Mapping[str, str] = {
     "idle": "rounds",
-    "calls": "store",
-    "wal": "segments rounds store",
+    "calls": "store seed-entries",
+    "wal": "segments rounds store seed-entries",
     "dumps": "dump-mib rounds",
-    "limits": "mib rounds store",
-    "contest": "mib rounds store",
-    "fsync": "mib rounds",
+    "limits": "mib rounds store seed-entries",
+    "contest": "mib rounds store seed-entries",
+    "fsync": "mib rounds seed-entries",
     "growth": "",
 }
 """What each kind of part goes by."""
@@ -232,8 +232,10 @@ def arguments(asked: Asked, only: Sequence[str] = ()) -> str:
         "rounds": asked.rounds,
         "segments": asked.segments,
         "dump-mib": asked.dump_mib,
+        "seed-entries": asked.seed_entries,
     }
-    words = [f"--only {kind}" for kind in kinds if only]
+    words = ["--quick"] if asked.quick else []
+    words += [f"--only {kind}" for kind in kinds if only]
     words += [f"--{option} {value}" for option, value in values.items() if option in used]
     words += [f'--store "{store}"' for store in asked.stores if "store" in used]
     return " ".join(words)
@@ -242,9 +244,9 @@ def arguments(asked: Asked, only: Sequence[str] = ()) -> str:
 def unmeasured(names: Iterable[str]) -> tuple[str, ...]:
     """Parts of kinds, sizes and stores of which something else was measured, by their names."""
     known = set(names)
-    contests = [name.split(", ")[1:] for name in known if name.startswith("contest, ")]
-    sizes = {size for size, _ in contests}
-    stores = {store for _, store in contests}
+    places = [place for name in known for place in name.split(", ")[1:]]
+    sizes = {place for place in places if place.endswith(" MiB")}
+    stores = set(places) - sizes
     wanted = {"idle", "calls", "dumps", "growth"}
     wanted |= {f"wal, {store}" for store in stores}
     wanted |= {f"fsync, {size}" for size in sizes}

@@ -50,3 +50,13 @@ def test_a_damaged_page_fails_it(site: Site, tmp_path: Path, relation: str) -> N
 
     with pytest.raises(AssertionError, match="invalid page"):
         prove(site, tmp_path / "restored", f"printf damage | {_OVERWRITE} of={damaged}")
+
+
+def test_a_damaged_page_that_amcheck_never_reads_fails_it(site: Site, tmp_path: Path) -> None:
+    # A table that nothing writes to meanwhile: the server would mend its free space map.
+    question = "select pg_relation_filepath('pg_operator')"
+    ((file,),) = site.cluster.query(question, database=DATABASE)
+    damaged = shlex.quote(str(tmp_path / "restored" / f"{file}_fsm"))
+
+    with pytest.raises(AssertionError, match="checksum verification failed"):
+        prove(site, tmp_path / "restored", f"printf damage | {_OVERWRITE} of={damaged}")

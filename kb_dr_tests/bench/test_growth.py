@@ -9,7 +9,7 @@ from kb_dr_tests.bench.contest import Growth, Standing, Work
 from kb_dr_tests.bench.growth import growth_of, measure_verbs, run_verb, table, verbs_growth
 from kb_dr_tests.bench.growth_world import World
 
-VERBS = ("restore --dry-run", "catalog sync, nothing new")
+VERBS = ("restore --dry-run", "catalog sync, nothing new", "wal audit")
 
 
 def standing(contestant: str, plain_bytes: int, *, segments: int | None = None) -> Standing:

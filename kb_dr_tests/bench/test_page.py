@@ -256,7 +256,16 @@ def test_a_run_that_did_not_end_is_never_written_over(tmp_path: Path) -> None:
 
 def test_results_of_another_machine_are_not_gone_on_with(tmp_path: Path) -> None:
     before = replace(run_of(Findings()), parts={})
-    assert not MACHINE.is_like(replace(MACHINE, cores=4))
+    assert MACHINE.is_like(replace(MACHINE, sync_milliseconds=9.0, sync_mib_per_second=1.0))
+    assert MACHINE.is_like(replace(MACHINE, memory_bytes=MACHINE.memory_bytes - 4096))
+    for other in (
+        replace(MACHINE, cores=4),
+        replace(MACHINE, disk="tmpfs on a device that cannot be seen"),
+        replace(MACHINE, memory_bytes=MACHINE.memory_bytes // 2),
+        replace(MACHINE, versions={**MACHINE.versions, "pgBackRest": "2.45"}),
+    ):
+        assert not MACHINE.is_like(other)
+        assert not other.is_like(MACHINE)
 
     with pytest.raises(click.ClickException, match="another machine"):
         measure(replace(ASKED, sizes_mib=()), before=before, directory=tmp_path)

@@ -9,12 +9,22 @@ import pytest
 from click.testing import CliRunner
 
 from kb_dr_tests.bench import __main__ as bench
-from kb_dr_tests.bench import kept, picture, running
+from kb_dr_tests.bench import kept, machine_facts, picture, running
 from kb_dr_tests.bench.contest import US, Work
 from kb_dr_tests.bench.kept import Asked, Run
-from kb_dr_tests.bench.made_run import ASKED, CODE, MACHINE, PEER, contest, findings, rounds, run_of
+from kb_dr_tests.bench.made_run import (
+    ASKED,
+    BENCH,
+    CODE,
+    MACHINE,
+    PEER,
+    contest,
+    findings,
+    rounds,
+    run_of,
+)
 from kb_dr_tests.bench.page import page
-from kb_dr_tests.bench.parts import Planned, Workbench, needed_bytes, plan
+from kb_dr_tests.bench.parts import Planned, Workbench, needed_bytes, plan, unmeasured
 from kb_dr_tests.bench.results import Findings
 
 BOTH = ("directory", "S3 over TLS")
@@ -69,9 +79,10 @@ def test_a_piece_is_put_beside_what_is_there_with_rounds_of_its_own(tmp_path: Pa
         " 9.77 GiB through directory: 1."
     ) in text
     assert (
-        "make bench BENCH_ARGS='--only contest --mib 200,2000 --rounds 3"
+        "make bench BENCH_ARGS='--only contest --mib 200,2000 --rounds 3 --seed-entries 10000"
         ' --store "directory" --store "S3 over TLS"\'\n'
-        "make bench BENCH_ARGS='--only contest --mib 10000 --rounds 1 --store \"directory\"'\n"
+        "make bench BENCH_ARGS='--only contest --mib 10000 --rounds 1 --seed-entries 10000"
+        ' --store "directory"\'\n'
     ) in text
     row = (
         "| full backup | directory | 9.77 GiB | peer | 2.00 | 1.00 | 2.00 | 1.00 | one round | 1 |"
@@ -128,11 +139,75 @@ def test_pieces_of_different_code_are_said_to_be(tmp_path: Path) -> None:
     run = run_of(findings(*contest()))
     assert f"Code of kb_dr: `{CODE}`" in page(run, with_picture=False)
 
-    later = replace(run.parts["idle"], code="ba9876543210", findings=Findings())
+    later = replace(run.parts["idle"], code=("ba9876543210",), findings=Findings())
     text = page(run.with_part("growth", later), with_picture=False)
 
     assert "**Not all of it is of the same code of kb_dr** (digests of its files)" in text
     assert f"`{CODE}`: idle; `ba9876543210`: growth." in text
+    assert f"Code of the bench: `{BENCH}`" in text
+
+    later = replace(run.parts["idle"], bench=("ba9876543210",), findings=Findings())
+    text = page(run.with_part("growth", later), with_picture=False)
+    assert (
+        f"Code of kb_dr: `{CODE}` (digest of its files). Not all of it is of the same bench"
+        f" (digests of its files): `{BENCH}`: idle; `ba9876543210`: growth."
+    ) in text
+
+
+def test_code_that_changes_under_a_command_marks_what_is_measured_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Looked at when the command begins, and before and after each of its two parts.
+    states = iter(["old", "old", "old", "old", "new"])
+    monkeypatch.setattr(running, "code_digest", lambda: next(states))
+
+    run = make_bench(tmp_path, "--only contest --mib 200 --rounds 1")
+
+    assert [each.code for each in run.parts.values()] == [("old",), ("old", "new")]
+    alone = page(replace(run, parts=dict(list(run.parts.items())[1:])), with_picture=False)
+    assert (
+        "**Not all of it is of the same code of kb_dr** (digests of its files): `old`, changed to"
+        " `new`: contest, 200 MiB, S3 over TLS."
+    ) in alone
+
+
+@pytest.mark.parametrize("name", ["module.py", "cli/shell/push-wal.sh"])
+def test_every_file_of_the_package_counts_as_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(machine_facts, "_CODE", tmp_path)
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("one")
+    before = machine_facts.code_digest()
+    (tmp_path / "compiled.pyc").write_bytes(b"of the same")
+    assert machine_facts.code_digest() == before
+
+    file.write_text("two")
+
+    assert machine_facts.code_digest() != before
+
+
+def test_a_quick_piece_is_said_to_be_one(tmp_path: Path) -> None:
+    run = make_bench(tmp_path, "--quick --only contest --store directory")
+
+    assert run.commands == (
+        '--quick --only contest --mib 20 --rounds 1 --seed-entries 2000 --store "directory"',
+    )
+    again = make_bench(tmp_path / "again", run.commands[0].replace('"', ""))
+    assert (again.asked, again.commands) == (run.asked, run.commands)
+
+
+def test_what_only_limits_has_measured_lacks_its_contest(tmp_path: Path) -> None:
+    make_bench(tmp_path, "--only limits --mib 500 --store directory")
+
+    assert unmeasured(kept.load(tmp_path / bench.DOCUMENT).parts) == (
+        *("idle", "calls", "wal, directory", "dumps"),
+        *("contest, 500 MiB, directory", "fsync, 500 MiB", "growth"),
+    )
+    assert unmeasured(["wal, S3", "fsync, 30 MiB"]) == (
+        *("idle", "calls", "dumps", "limits, 30 MiB, S3", "contest, 30 MiB, S3", "growth"),
+    )
 
 
 def test_one_contestant_at_a_time_fits_where_all_of_them_would_not() -> None:

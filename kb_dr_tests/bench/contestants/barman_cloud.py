@@ -19,6 +19,12 @@ _SERVER = "bench"
 _PROFILE = "bench"
 
 
+def version() -> str | None:
+    """Of barman; None where it is not installed."""
+    found = distributions(path=[str(_INSTALLED)])
+    return next((each.version for each in found if each.metadata["Name"] == "barman"), None)
+
+
 class BarmanCloud:
     """On S3 only; over TLS, too."""
 
@@ -31,14 +37,9 @@ class BarmanCloud:
 
     @property
     def facts(self) -> Facts:
-        (found,) = [
-            each.version
-            for each in distributions(path=[str(_INSTALLED)])
-            if each.metadata["Name"] == "barman"
-        ]
         return Facts(
             "barman-cloud",
-            found,
+            version() or "unknown",
             "lz4 for backups (it has no zstd there), zstd level 1 for WAL",
             "",
             (

@@ -61,7 +61,7 @@ class Contestant(Protocol):
         ...
 
     def prove(self, target: Path) -> Command:
-        """Restore the newest backup to a scratch server, look at every page and row, remove it.
+        """Restore the newest backup to a scratch server, look at it as Work.PROOF says, remove it.
 
         ``target`` may be used for it, and is gone or empty afterwards.
         """
