@@ -26,7 +26,8 @@ def print_long(
 ) -> None:
     """Print a table with columns of these widths."""
     *head, row, foot = _rendered(console, columns, ["x"] * len(columns), widths)
-    left, divider, right = row[0], f" {row[widths[0] + 2]} ", row[-1]
+    left, right = row[0], row[-1]
+    divider = f" {row[widths[0] + 2]} " if len(widths) > 1 else ""  # one column has none
     for line in head:
         _say(console, line)
     for cells in rows:

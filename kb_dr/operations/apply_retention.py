@@ -61,10 +61,16 @@ def apply_retention(
     """Do what the plan says, and no more: what came since it was made is spared for it.
 
     ``places`` are all copies, as for the plan. Raises RetentionBlocked before anything is done
-    when something could not be read, and what the repositories raise: what was done by then stands,
-    and the rest is for the next run.
+    when something could not be read, or the plan was made only to be shown; and what the
+    repositories raise: what was done by then stands, and the rest is for the next run.
     """
     plan, gathered = retention.plan, retention.gathered
+    if retention.only_shown:
+        raise RetentionBlocked(
+            f"apply retention to {plan.copy}: its plan was made to be shown, of what was read "
+            "before, expected one that was read to delete by",
+            hint="Make it anew: `kb-dr retention plan`.",
+        )
     if gathered.problems or gathered.unreadable:
         first = next(iter((*gathered.problems, *gathered.unreadable.values())))
         count = len(gathered.problems) + len(gathered.unreadable)

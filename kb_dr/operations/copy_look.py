@@ -26,8 +26,8 @@ class CopyLook:
     proofs: GatheredProofs
     slices: Collection[int] = ()
     """Which objects of whole manifests are remembered besides: see objects()."""
-    known: KnownEntries[CatalogEntry] = field(default_factory=_for_one_look)
-    _objects: dict[str, tuple[StoredObject, ...]] = field(default_factory=dict)
+    known: KnownEntries[CatalogEntry] = field(init=False, default_factory=_for_one_look)
+    _objects: dict[str, tuple[StoredObject, ...]] = field(init=False, default_factory=dict)
 
     def shape(self, entry: CatalogEntry) -> CatalogEntry:
         """What is kept of an entry for judging; its objects of these slices stand beside that."""

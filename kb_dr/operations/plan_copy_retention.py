@@ -24,6 +24,8 @@ class CopyRetention:
     plan: RetentionPlan
     gathered: GatheredCopy
     boundaries: WalBoundaries
+    only_shown: bool = False
+    """Made of what was read for something else before: nothing is to be deleted by it."""
 
     @property
     def freed_bytes(self) -> int:
@@ -60,7 +62,7 @@ def plan_copy_retention(
 ) -> CopyRetention:
     """What goes from ``repository`` now. Nothing is written.
 
-    ``look``: what was read of it already; only where nothing is going to be deleted by the plan.
+    ``look``: what was read of it already; apply_retention() refuses a plan that was made with one.
 
     ``places`` are all copies, this one among them: holds, proofs and controls are read from each,
     and while one of them does not answer nothing goes. Raises what ``repository`` raises.
@@ -79,11 +81,13 @@ def plan_copy_retention(
         if not any(locked[name] for name in unasked):
             break
         gathered = with_locks(gathered, locked)
+    only_shown = look is not None
     boundaries = wal_boundaries(plan, gathered.candidates, policy, gathered.expired)
     if boundaries.young_since is None:
-        return CopyRetention(with_wal(plan, (), (boundaries.why,)), gathered, boundaries)
+        plan = with_wal(plan, (), (boundaries.why,))
+        return CopyRetention(plan, gathered, boundaries, only_shown)
     ranges, notes = plan_wal(listed_wal(repository), boundaries)
-    return CopyRetention(with_wal(plan, ranges, notes), gathered, boundaries)
+    return CopyRetention(with_wal(plan, ranges, notes), gathered, boundaries, only_shown)
 
 
 def _plan_backups(gathered: GatheredCopy, policy: RetentionPolicy, now: datetime) -> RetentionPlan:

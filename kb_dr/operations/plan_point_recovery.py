@@ -46,7 +46,8 @@ def plan_point_recovery(
     or knows no such restore point or timeline.
     Reads WAL around the target; changes nothing. Raises NoUsableBackup when the target lies before
     every backup or inside the only one, WalGap when WAL between backup and target is missing, and
-    what resolve_target() and load_chain() raise. Each message names what can be reached instead.
+    what resolve_target() raises; each message names what can be reached instead. Raises what
+    whole() and load_chain() do when the chosen one went away or changed since it was listed.
     """
     refused: RecoveryError | None = None
     elsewhere: tuple[type[RecoveryError], ...] = (NoUsableBackup,)
@@ -59,9 +60,14 @@ def plan_point_recovery(
         if only is not None and only not in {each.manifest.backup_id for each in of_cluster}:
             continue
         try:
-            return _plan_in_cluster(repository, codec, of_cluster, target, clock, timeline, only)
+            decided = _decide_in_cluster(
+                repository, codec, of_cluster, target, clock, timeline, only
+            )
         except elsewhere as error:
             refused = refused or error  # the target may lie before an upgrade
+            continue
+        # Not in the try: a chosen backup that is lost meanwhile is no reason for another cluster.
+        return _plan(repository, target, decided)
     raise refused or NoUsableBackup(
         f"recover to {target}: there is no backup in {repository.name} ({repository.url})"
     )
@@ -73,7 +79,18 @@ def _clusters(backups: Sequence[StoredManifest]) -> list[int]:
     return list(dict.fromkeys(systems))
 
 
-def _plan_in_cluster(
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """Which backup of one cluster, and the place replay comes to from it."""
+
+    system: int
+    archive: ListedArchive
+    chosen: "_Chosen"
+    place: Place
+    lineage: Lineage
+
+
+def _decide_in_cluster(
     repository: Repository,
     codec: Codec,
     backups: Sequence[StoredManifest],
@@ -81,7 +98,7 @@ def _plan_in_cluster(
     clock: Clock,
     timeline: int | None,
     only: BackupId | None,
-) -> RecoveryPlan:
+) -> _Decided:
     manifests = [each.manifest for each in backups]
     system = manifests[0].source.system_identifier
     first = min((needed_segments(each)[0] for each in manifests), key=lambda each: each.number)
@@ -90,6 +107,11 @@ def _plan_in_cluster(
     place = resolve_target(search, target, manifests, timeline=timeline, now=clock.now())
     may_serve = [each for each in backups if only in (None, each.manifest.backup_id)]
     chosen, place, lineage = _settle(repository, search, may_serve, target, place)
+    return _Decided(system, archive, chosen, place, lineage)
+
+
+def _plan(repository: Repository, target: PointTarget, decided: _Decided) -> RecoveryPlan:
+    chosen, place, archive = decided.chosen, decided.place, decided.archive
     stop = place.stop
     stored = whole(repository, chosen.stored)
     chain = load_chain(repository, stored)
@@ -98,7 +120,7 @@ def _plan_in_cluster(
         target=target,
         copy=repository.name,
         url=repository.url,
-        system_identifier=system,
+        system_identifier=decided.system,
         timeline=place.timeline,
         segments=chosen.segments,
         histories=tuple(archive.histories),
@@ -106,7 +128,7 @@ def _plan_in_cluster(
         expected_timeline=place.timeline,
         newest_commit=stop.last_transaction.at if stop.last_transaction else None,
         bytes_needed=bytes_needed(chain),
-        notes=(*chosen.notes, *_notes(archive, place, lineage)),
+        notes=(*chosen.notes, *_notes(archive, place, decided.lineage)),
         chain=chain,
     )
 

@@ -4,7 +4,8 @@ from kb_dr.domain.backup_id import BackupKind
 from kb_dr.domain.manifest import Manifest
 from kb_dr.domain.space import Room
 from kb_dr.errors import NotEnoughSpace
-from kb_dr.operations.catalog import load_catalog, readable
+from kb_dr.operations.catalog import read_entries, readable
+from kb_dr.operations.listed_backups import newest_first
 from kb_dr.ports import Repository
 
 
@@ -15,9 +16,12 @@ def look_at_room(repository: Repository, warning_percent: float, newest: Manifes
 
 
 def newest_full(repository: Repository) -> Manifest | None:
-    """The newest full backup of a copy that can be read; None without one."""
-    for stored in reversed(readable(load_catalog(repository))):
-        if stored.manifest.kind is BackupKind.FULL:
+    """The newest full backup of a copy that can be read; None without one.
+
+    Read from the newest on, one manifest at a time: whole ones are a MiB each.
+    """
+    for listed in newest_first(repository, kinds=(BackupKind.FULL,)):
+        for stored in readable(read_entries(repository, (listed,))):
             return stored.manifest
     return None
 

@@ -13,10 +13,13 @@ from kb_dr.errors import (
     RepositoryUnavailable,
     RetentionBlocked,
 )
+from kb_dr.operations.copy_look import CopyLook
 from kb_dr.operations.holds import hold, release
+from kb_dr.operations.plan_copy_retention import plan_copy_retention
+from kb_dr.operations.proofs import gather_proofs
 from kb_dr.operations.purge_backup import Outcome
 from kb_dr.operations.tombstones import read_steps
-from kb_dr_tests.made_history import History, restorable
+from kb_dr_tests.made_history import POLICY, History, restorable
 
 DAY = timedelta(days=1)
 
@@ -169,6 +172,19 @@ def test_nothing_goes_while_something_cannot_be_read(history: History, what: str
     assert history.plan().plan.expire == ()
     with pytest.raises(RetentionBlocked):
         history.apply()
+    assert history.repository.bodies == before
+
+
+def test_nothing_goes_by_a_plan_that_was_made_to_be_shown(history: History) -> None:
+    look = CopyLook(gather_proofs(history.places, history.repository.name))
+    planned = plan_copy_retention(
+        history.repository, history.places, history.clock, POLICY, service="kb", look=look
+    )
+    before = dict(history.repository.bodies)
+
+    assert planned.plan.expire, "something has to go for this to show anything"
+    with pytest.raises(RetentionBlocked, match="made to be shown"):
+        history.apply(planned)
     assert history.repository.bodies == before
 
 

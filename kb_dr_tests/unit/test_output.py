@@ -76,15 +76,23 @@ def test_a_title_longer_than_its_table_stays_one_line(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("terminal", ["", "90", "200"])
+@pytest.mark.parametrize("columns", [("id", "number", "why"), ("id", "why"), ("why",)])
 def test_a_long_table_is_what_rich_makes_of_it(
-    terminal: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    columns: tuple[str, ...],
+    terminal: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     if terminal:
         monkeypatch.setenv("FORCE_COLOR", "1")
         monkeypatch.setenv("COLUMNS", terminal)
     reasons = ("", "-", "two\nlines", "  a blank  ", "日本 text", "a\ttab", "held: " * 9, "[b]")
-    rows = [(f"{ID}-{n % 7}", str(n), reasons[n % len(reasons)]) for n in range(150)]
-    columns = ("id", "number", "why")
+    cells = {
+        "id": [f"{ID}-{n % 7}" for n in range(150)],
+        "number": [str(n) for n in range(150)],
+        "why": [reasons[n % len(reasons)] for n in range(150)],
+    }
+    rows = list(zip(*(cells[name] for name in columns), strict=True))
 
     print_table("Backups", columns, rows, caption="the end")
     long = capsys.readouterr().out

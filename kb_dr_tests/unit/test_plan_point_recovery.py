@@ -2,17 +2,22 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
+from struct import pack
 
 import pytest
 
+from kb_dr.domain.layout import manifest_key, wal_key
 from kb_dr.domain.lsn import Lsn
 from kb_dr.domain.recoverable_window import nearest
 from kb_dr.domain.recovery_target import AtLsn, AtName, AtTime, parse_name, parse_time
 from kb_dr.domain.wal_names import Segment
 from kb_dr.errors import NoUsableBackup, TargetUnreachable, TimelineForked, WalDamaged, WalGap
+from kb_dr.operations.catalog import store_manifest
 from kb_dr.operations.recovery_windows import list_recovery_windows
 from kb_dr_tests.made_archive import CODEC, Archive, minute
-from kb_dr_tests.made_wal import SEGMENT_BYTES
+from kb_dr_tests.made_wal import SEGMENT_BYTES, SYSTEM_IDENTIFIER
+from kb_dr_tests.stored_backups import store_objects
 
 
 @pytest.fixture
@@ -375,3 +380,36 @@ def test_a_time_no_calendar_has_is_refused_as_words(text: str) -> None:
 def test_a_name_no_restore_point_can_be_asked_for_by_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not the name of a restore point"):
         parse_name(text)
+
+
+@pytest.mark.parametrize("meanwhile", ["gone", "changed"])
+def test_a_chosen_backup_that_is_lost_meanwhile_is_not_replaced_by_another_clusters(
+    archive: Archive, meanwhile: str
+) -> None:
+    before_the_upgrade = 7_000_000_000_000_000_001
+    target = AtLsn(archive.ends[2])
+    (newest,) = archive.stored
+    here, there = (pack("<Q", each) for each in (SYSTEM_IDENTIFIER, before_the_upgrade))
+    for name, key in archive.keys.items():
+        plain = CODEC.decode(archive.repository.read(key)).replace(here, there)
+        own = wal_key(before_the_upgrade, name, sha256(plain).hexdigest())
+        archive.repository.put(own, CODEC.encode(plain))
+    made = store_objects(archive.repository, started=minute(-60), attempt="older")
+    manifest = replace(
+        newest.manifest,
+        id=made.id,
+        started=made.started,
+        source=replace(newest.manifest.source, system_identifier=before_the_upgrade),
+    )
+    older = store_manifest(archive.repository, manifest)
+    archive.stored = [older]
+    assert archive.plan(target).system_identifier == before_the_upgrade, "which could serve it, too"
+
+    archive.stored = [older, newest]
+    key = manifest_key(newest.manifest.backup_id)
+    archive.repository.delete(key)
+    if meanwhile == "changed":
+        store_manifest(archive.repository, replace(newest.manifest, notes=("another",)))
+
+    with pytest.raises(NoUsableBackup, match=f"read {newest.manifest.id}"):
+        archive.plan(target)

@@ -163,6 +163,27 @@ def test_a_later_failed_proof_turns_green_red_also_while_another_copy_is_down(
     assert f"ask {down}: it is down" in said
 
 
+@pytest.mark.parametrize("verdict", [Verdict.FAILED, Verdict.PROVEN])
+@pytest.mark.parametrize("rotten", ["primary", "offsite"])
+def test_a_copy_that_cannot_be_read_now_holds_up_no_red_light_and_gives_no_green_one(
+    instance: dg.DagsterInstance,
+    installation: MadeInstallation,
+    stored: StoredManifest,
+    rotten: str,
+    verdict: Verdict,
+) -> None:
+    sync(instance, installation)  # from here on this process knows both manifests
+    installation.has_proof(stored, verdict)
+    key = layout.manifest_key(stored.manifest.backup_id)
+    installation.memory[rotten].failures[key] = RepositoryUnavailable(f"read {key}: no answer")
+
+    with dg.DagsterInstance.ephemeral() as anew:
+        said = sync(anew, installation)
+
+        assert light(anew, stored) is (False if verdict is Verdict.FAILED else None)
+        assert f"could not tell: read {key}: no answer" in said
+
+
 def test_while_a_copy_is_down_nothing_is_greened_added_or_removed(
     instance: dg.DagsterInstance, installation: MadeInstallation, stored: StoredManifest
 ) -> None:

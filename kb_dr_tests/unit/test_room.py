@@ -7,10 +7,14 @@ import dagster as dg
 import pytest
 
 from kb_dr.adapters.directory_repository import DirectoryRepository
+from kb_dr.domain.layout import manifest_key
 from kb_dr.domain.proof import Outcome
 from kb_dr.domain.space import Room, Space
 from kb_dr.errors import NotEnoughSpace, RepositoryUnavailable
 from kb_dr.operations.catalog import load_catalog
+from kb_dr.operations.room import newest_full
+from kb_dr_tests.counting_repository import CountingRepository
+from kb_dr_tests.made_chains import store_increment
 from kb_dr_tests.made_copies import QUIET, bodies
 from kb_dr_tests.made_installation import MadeInstallation
 
@@ -80,6 +84,19 @@ def test_a_backup_that_would_not_fit_is_refused_before_the_source_is_asked(
 
     with pytest.raises(NotEnoughSpace, match="back up in primary"):
         installation.back_up(None, QUIET)
+
+
+def test_no_more_is_read_than_the_newest_full_that_can_be_read(
+    installation: MadeInstallation,
+) -> None:
+    full, damaged = [installation.has_backup(days=days) for days in range(4)][-2:]
+    store_increment(installation.primary, installation.codec, damaged)
+    installation.primary.bodies[manifest_key(damaged.manifest.backup_id)] = b"damaged"
+    counting = CountingRepository(installation.primary)
+
+    assert newest_full(counting) == full.manifest
+    assert counting.calls["read"] == 2
+    assert newest_full(installation.local) is None
 
 
 def test_status_says_in_a_note_which_copy_fills_up(installation: MadeInstallation) -> None:

@@ -9,6 +9,8 @@ from kb_dr.defs.postgres import keys
 from kb_dr.defs.postgres.incremental import chain_of
 from kb_dr.defs.postgres.judgement import Holdings, Judgement, judge, load_holdings
 from kb_dr.defs.postgres.report_lineage import report_lineage
+from kb_dr.domain.manifest import StoredManifest
+from kb_dr.errors import KbDrError
 from kb_dr.installation import Installation
 
 
@@ -59,36 +61,60 @@ def report_backup(
 
     ``shown`` is ledger.shown() of the check. Nothing is greened that the repositories do not
     prove: a new materialisation first takes the old check off the page.
+
+    Raises the first error of reading what is to be shown, after all the rest was shown that could
+    be; of the check then only red.
     """
     changes: list[str] = []
+    failures: list[KbDrError] = []
     judgement = judge(installation, holdings, backup)
     stored = holdings.any_readable(backup)
     if stored is not None and _moved(instance, keys.BACKUP, backup, stored.digest):
-        stored = installation.whole(stored)
-        ledger.record_materialisation(
-            instance,
-            keys.BACKUP,
-            backup,
-            data_version=stored.digest,
-            metadata=backup_metadata(stored, chain_of(installation, stored)),
-        )
-        shown = {name: state for name, state in shown.items() if name != backup}
-        changes.append("backup")
+        try:
+            _record_backup(instance, installation, stored)
+        except KbDrError as error:
+            failures.append(error)
+        else:
+            shown = {name: state for name, state in shown.items() if name != backup}
+            changes.append("backup")
     for copy, key in keys.COPIES.items():
         held = holdings.readable(backup, copy)
         if held is not None and _moved(instance, key, backup, held.digest):
-            metadata = backup_metadata(installation.whole(held))
+            try:
+                metadata = backup_metadata(installation.whole(held))
+            except KbDrError as error:
+                failures.append(error)
+                continue
             ledger.record_materialisation(
                 instance, key, backup, data_version=held.digest, metadata=metadata
             )
             changes.append(key.path[-1])
-    if _show_proof(instance, installation, backup, judgement, shown):
-        changes.append("restore_proof")
-    if _settle(instance, installation, holdings, backup, shown, None):
+    if judgement.passed is False or not failures:
+        try:
+            if _show_proof(instance, installation, backup, judgement, shown):
+                changes.append("restore_proof")
+        except KbDrError as error:
+            failures.append(error)
+    if _settle(instance, installation, holdings, backup, shown, None, only_red=bool(failures)):
         changes.append("restore_proven")
+    if failures:
+        raise failures[0]
     if report_lineage(instance, installation, holdings, backup, judgement):
         changes.append("lineage")
     return tuple(changes)
+
+
+def _record_backup(
+    instance: dg.DagsterInstance, installation: Installation, lean: StoredManifest
+) -> None:
+    stored = installation.whole(lean)
+    ledger.record_materialisation(
+        instance,
+        keys.BACKUP,
+        stored.manifest.id,
+        data_version=stored.digest,
+        metadata=backup_metadata(stored, chain_of(installation, stored)),
+    )
 
 
 def _moved(instance: dg.DagsterInstance, asset: dg.AssetKey, backup: str, digest: str) -> bool:
@@ -143,16 +169,19 @@ def _settle(
     backup: str,
     shown: dict[str, bool],
     run_id: str | None,
+    *,
+    only_red: bool = False,
 ) -> bool:
     """Show the check as it is, and look again: a proof may have come in between.
 
     Whoever stores a proof shows it afterwards. So whoever shows last has seen every proof, and
-    an old green never stands on top of a new red.
+    an old green never stands on top of a new red. ``only_red``: something of the backup could not
+    be read.
     """
     changed = False
     while True:
         judgement = judge(installation, holdings, backup)
-        if holdings.silent and judgement.passed is not False:
+        if (only_red or holdings.silent) and judgement.passed is not False:
             return changed
         if run_id is None and backup in ledger.partitions_under_way(instance):
             return changed  # that run will say
