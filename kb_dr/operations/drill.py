@@ -21,7 +21,7 @@ from kb_dr.domain.recovery_target import AtTime, Latest, RecoveryTarget
 from kb_dr.domain.rpo import CLOCK_SECONDS
 from kb_dr.domain.verdicts import verdict_of
 from kb_dr.errors import KbDrError, NoUsableBackup, TargetUnreachable, TimelineForked
-from kb_dr.operations.catalog import load_catalog
+from kb_dr.operations.catalog import lean_entry, load_catalog
 from kb_dr.operations.phases import Phases
 from kb_dr.operations.plan_target import Wanted, plan_target
 from kb_dr.operations.recovery_windows import list_recovery_windows
@@ -103,7 +103,7 @@ def _walk(
     to_the_end: bool,
 ) -> Proof:
     with walked.phases.measured("rebuild catalog"):
-        walked.backups_found = len(load_catalog(repository))
+        walked.backups_found = len(load_catalog(repository, shape=lean_entry))
     with walked.phases.measured("find windows"):
         windows = list_recovery_windows(repository, codec)
         walked.window = newest_window(windows)

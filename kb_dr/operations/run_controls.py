@@ -24,7 +24,7 @@ from kb_dr.domain.manifest import StoredManifest
 from kb_dr.domain.proof import Outcome, Proof, Standing, standing
 from kb_dr.domain.recovery import RecoveryPlan
 from kb_dr.errors import KbDrError, NotProven, NoUsableBackup, UnreadableRecord
-from kb_dr.operations.catalog import load_catalog, read_manifest, readable
+from kb_dr.operations.catalog import lean_entry, load_catalog, read_manifest, readable, whole
 from kb_dr.operations.controls import gather_control_runs, store_control_run
 from kb_dr.operations.do_damage import DamagingInspector, damage_copy
 from kb_dr.operations.plan_recovery import plan_recovery
@@ -90,14 +90,14 @@ def run_controls(
     if stored.manifest.is_dump:
         damages = [each for each in damages if each in OF_DUMPS]
     made = _Round(repository, tools, progress, stored, tools.clock.now())
-    whole = False
+    complete = False
     try:
         for damage in damages:
             made.results.append(made.control(damage))
-        whole = True
+        complete = True
     finally:
         # A round that was broken off says nothing, unless it has seen a blind verifier by then.
-        if whole or made.blind:
+        if complete or made.blind:
             run = made.record(places)
             store_control_run(places, run)
     return run
@@ -107,7 +107,7 @@ def _choose(repository: Repository) -> StoredManifest:
     """The newest backup known to be good: of one that is bad already a verifier learns nothing
     new when it is damaged.
     """
-    backups = readable(load_catalog(repository))
+    backups = readable(load_catalog(repository, shape=lean_entry))
     if not backups:
         raise NoUsableBackup(
             f"choose a backup to damage: none in {repository.name} ({repository.url})",
@@ -126,8 +126,8 @@ def _choose(repository: Repository) -> StoredManifest:
             void_through=None,
         )
         if known is Standing.PROVEN:
-            return stored
-    return backups[-1]
+            return whole(repository, stored)
+    return whole(repository, backups[-1])
 
 
 @dataclass(slots=True)
