@@ -10,20 +10,13 @@ from kb_dr.domain.proof import Standing, Verdict
 from kb_dr.errors import UnreadableRecord
 from kb_dr.operations.choose_backup import KnownBad, known_to_be_bad
 from kb_dr.operations.recovery_windows import list_recovery_windows
-from kb_dr_tests.counting_repository import CountingRepository
+from kb_dr_tests.counted_look import counted_look
 from kb_dr_tests.made_installation import MadeInstallation
 
 
 def listings(directory: Path, backups: int, look: Callable[[MadeInstallation], object]) -> int:
     """How often a look lists, where so many backups were taken and proven."""
-    made = MadeInstallation(directory / str(backups))
-    for day in range(backups):
-        stored = made.has_backup(days=day)
-        made.has_offsite_copy(stored)
-        made.has_proof(stored, Verdict.PROVEN)
-    counted = {copy: CountingRepository(memory) for copy, memory in made.memory.items()}
-    made._repositories.update(counted)
-    look(made)
+    counted = counted_look(directory / str(backups), backups, look)
     return sum(each.calls["list"] for each in counted.values())
 
 

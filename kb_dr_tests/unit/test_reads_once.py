@@ -11,13 +11,12 @@ from kb_dr import records
 from kb_dr.adapters.log_progress import SilentProgress
 from kb_dr.domain.fingerprint import SampledRow, TableFingerprint
 from kb_dr.domain.manifest import StoredManifest
-from kb_dr.domain.proof import Verdict
 from kb_dr.domain.retention_policy import RetentionPolicy
 from kb_dr.errors import NoUsableBackup, RepositoryError
 from kb_dr.operations.catalog import store_manifest, whole
 from kb_dr.operations.lean_manifest import LEAN_BYTES, lean
 from kb_dr.operations.plan_copy_retention import plan_copy_retention
-from kb_dr_tests.counting_repository import CountingRepository
+from kb_dr_tests.counted_look import counted_look
 from kb_dr_tests.fakes import MemoryRepository
 from kb_dr_tests.made_installation import MadeInstallation
 from kb_dr_tests.stored_backups import store_objects
@@ -27,17 +26,9 @@ BACKUPS = 9
 
 def reads(directory: Path, look: Callable[[MadeInstallation], object]) -> Counter[tuple[str, str]]:
     """How often a look reads each manifest and each proof, by copy and key."""
-    made = MadeInstallation(directory)
-    for day in range(BACKUPS):
-        stored = made.has_backup(days=day)
-        made.has_offsite_copy(stored)
-        made.has_proof(stored, Verdict.PROVEN)
-    counted = {copy: CountingRepository(memory) for copy, memory in made.memory.items()}
-    made._repositories.update(counted)
-    look(made)
     return Counter(
         (copy, key)
-        for copy, each in counted.items()
+        for copy, each in counted_look(directory, BACKUPS, look).items()
         for key in each.read_keys
         if key.startswith("proofs/") or key.endswith("/manifest.json")
     )
