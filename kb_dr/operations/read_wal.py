@@ -45,8 +45,8 @@ def read_wal_into(
     """Write the plain bytes of a listed WAL file into ``sink``; return how many.
 
     They are checked when this returns, and nothing is known of them before. Piece by piece they
-    stay in the processor's cache; in one they cost twice as much. They are decoded in ``turn``:
-    what is being decoded takes three times the memory of what was read.
+    stay in the processor's cache; in one they cost twice as much. They are decoded in ``turn``,
+    so that the memory for it is not taken by all readers at once.
 
     Raises ChecksumMismatch when they are not what was pushed, WalDamaged or WrongCluster when a
     segment's header does not fit its name, RepositoryError when it was listed but is gone: that is
